@@ -1,0 +1,149 @@
+"""From nothing to a served prediction, with the default answers."""
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from .project import create
+from .refusal import Refusal
+
+LOCALHOST = "127.0.0.1"
+READY_WITHIN_S = 60
+STOPPED_WITHIN_S = 10
+
+
+def run(destination: Path, console: Console) -> None:
+    """Render, set up, train, serve and predict. Raises Refusal that names the step that failed."""
+    if not shutil.which("make"):
+        raise Refusal("make is needed to run a project: apt install make")
+    project = create(destination, None, None)
+    folder, port = project.folder, _free_port()
+    environment = _environment() | {f"{project.answers['package_name'].upper()}_PORT": str(port)}
+    console.print(f"Rendered into {folder}", soft_wrap=True)
+    for target in ("setup", "model"):
+        with _step(f"make {target}", console):
+            _make(target, folder, environment)
+    with TemporaryFile() as log, _started("serve", folder, environment, log) as server:
+        with _step("make serve", console):
+            _wait_until_ready(server, port, log)
+        with _step("make example", console):
+            _make("example", folder, environment)
+        with _step("predict", console):
+            console.print_json(_predict(port, folder / "data/example.png"))
+    with _step("read the gates", console):
+        gates = json.loads((folder / "reports/gates.json").read_text("utf-8"))
+        console.print(_promised_and_measured(gates))
+    console.print(f"Report: {folder / 'reports/report.html'}", soft_wrap=True)
+
+
+def _environment() -> dict[str, str]:
+    """Return what a project's commands inherit: our `uv` is found, our venv and make are not."""
+    ours = {"VIRTUAL_ENV", "MAKEFLAGS", "MFLAGS", "MAKELEVEL"}
+    inherited = {name: value for name, value in os.environ.items() if name not in ours}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return inherited | {"PATH": path}
+
+
+@contextmanager
+def _step(name: str, console: Console) -> Iterator[None]:
+    console.print(f"\n[bold]{name}[/]")
+    try:
+        yield
+    except (OSError, ValueError, LookupError, TypeError, http.client.HTTPException) as error:
+        raise Refusal(f"The demo failed at `{name}`: {error}") from error
+
+
+def _make(target: str, folder: Path, environment: dict[str, str]) -> None:
+    with _started(target, folder, environment, log=None) as process:
+        if status := process.wait():
+            raise ValueError(f"exit status {status}, see above")
+
+
+@contextmanager
+def _started(
+    target: str, folder: Path, environment: dict[str, str], log: IO[bytes] | None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `make target` in a process group of its own, which is gone afterwards."""
+    process = subprocess.Popen(
+        ["make", target],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(STOPPED_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def _wait_until_ready(server: subprocess.Popen[bytes], port: int, log: IO[bytes]) -> None:
+    deadline = time.monotonic() + READY_WITHIN_S
+    while server.poll() is None and time.monotonic() < deadline:
+        try:
+            if _request(port, "GET", "/readyz")[0] == http.client.OK:
+                return
+        except (OSError, http.client.HTTPException):
+            pass  # nobody listens yet
+        time.sleep(0.1)
+    log.seek(0)
+    said = log.read().decode(errors="replace").splitlines()[-10:]
+    raise ValueError("\n".join(["/readyz never answered 200; the server said:", *said]))
+
+
+def _predict(port: int, example: Path) -> str:
+    status, body = _request(port, "POST", "/predict", example.read_bytes(), "image/png")
+    answer = body.decode(errors="replace")
+    if status != http.client.OK:
+        raise ValueError(f"{status} {answer}")
+    return answer
+
+
+def _request(
+    port: int, method: str, path: str, body: bytes | None = None, content_type: str = ""
+) -> tuple[int, bytes]:
+    # http.client, because urllib would go through the proxy of the environment.
+    connection = http.client.HTTPConnection(LOCALHOST, port, timeout=10)
+    try:
+        connection.request(method, path, body, {"Content-Type": content_type} if body else {})
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind((LOCALHOST, 0))
+        return int(listener.getsockname()[1])
+
+
+def _promised_and_measured(gates: list[dict[str, Any]]) -> Table:
+    table = Table("", "gate", "measured", "promised")
+    for gate in gates:
+        measured, limit = (f"{gate[key]:.4g}" for key in ("observed", "limit"))
+        verdict = "pass" if gate["passed"] else "FAIL"
+        table.add_row(verdict, gate["name"], measured, f"{gate['comparison']} {limit}")
+    return table

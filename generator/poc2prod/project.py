@@ -1,0 +1,138 @@
+"""Write a new project: all of it, or nothing."""
+
+import os
+import shlex
+import shutil
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from .answers import read_answers
+from .questions import Questions
+from .refusal import Refusal
+from .template import Template, default_source, opened
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project that has just been written."""
+
+    folder: Path
+    answers: dict[str, Any]
+    next_steps: str
+    warnings: list[str]
+
+
+def create(destination: Path, answers_file: Path | None, source: str | None) -> Project:
+    """Render the template into `destination`, with defaults for what no file answers.
+
+    Raises Refusal, with every reason there is, before anything is written.
+    """
+    if not shutil.which("git"):
+        raise Refusal("git is needed so that `copier update` can work later: apt install git")
+    folder = _free(destination)
+    given, problems = read_answers(answers_file) if answers_file else ({}, [])
+    with opened(source or default_source()) as template:
+        questions = Questions.read(template.root)
+        answers, wrong = questions.settle(given)
+        if problems + wrong:
+            raise Refusal(*problems, *wrong)
+        where = {"dst_path": shlex.quote(str(folder))}
+        message = questions.settings.get("_message_after_copy", f"{folder} is ready.")
+        next_steps = questions.text(message, {**answers, "_copier_conf": where})
+        return Project(folder, answers, next_steps, _write(template, given, folder))
+
+
+def _free(destination: Path) -> Path:
+    """Return the absolute path of a destination that is missing or an empty folder."""
+    folder = Path(os.path.realpath(destination))  # unlike resolve(), no error for link loops
+    is_file = folder.exists() and not folder.is_dir()
+    if is_file or (folder.is_dir() and any(folder.iterdir())):
+        others = (folder.with_name(f"{folder.name}-{number}") for number in count(2))
+        another = next(path for path in others if not path.exists())
+        reason = "is a file" if is_file else "is not empty"
+        raise Refusal(f"{destination} {reason}; choose another folder, like {another}")
+    if not folder.parent.is_dir():
+        parent = shlex.quote(str(folder.parent))
+        raise Refusal(f"{folder.parent} does not exist; create it first: mkdir -p {parent}")
+    return folder
+
+
+def _write(template: Template, given: dict[str, Any], folder: Path) -> list[str]:
+    """Render beside the destination, then move into place; return what to warn about."""
+    # An existing folder is filled, not replaced: it may be a mount, or where a shell stands.
+    existed = folder.is_dir()
+    with _workspace(folder if existed else folder.parent) as workspace:
+        rendered = workspace / folder.name
+        warned = _render(template, given, rendered)
+        try:
+            with _uninterrupted():
+                if existed:
+                    for path in list(rendered.iterdir()):
+                        path.rename(folder / path.name)
+                else:
+                    rendered.replace(folder)
+        except OSError as error:
+            raise Refusal(f"{folder} cannot be written to; {error.strerror}") from None
+    return warned
+
+
+def _render(template: Template, given: dict[str, Any], folder: Path) -> list[str]:
+    # Imported here, because it takes most of a second that a refusal need not wait for.
+    import copier
+    from copier.errors import DirtyLocalWarning
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", DirtyLocalWarning)
+        try:
+            copier.run_copy(
+                template.source,
+                folder,
+                data=given,
+                defaults=True,
+                quiet=True,
+                vcs_ref=template.ref,
+            )
+        except Exception as error:  # templates and git fail in more ways than can be listed
+            reason = (str(error).strip() or type(error).__name__).splitlines()[-1].lstrip(" |")
+            raise Refusal(f"{template.source} cannot be rendered; {reason}") from error
+    uncommitted = (
+        f"{template.source} has changes that are not committed: "
+        "`copier update` will not find this version again"
+    )
+    return [uncommitted] if caught else []
+
+
+@contextmanager
+def _workspace(parent: Path) -> Iterator[Path]:
+    """Give a temporary folder inside `parent` that is gone afterwards, whatever happens."""
+    try:
+        with _uninterrupted():
+            workspace = TemporaryDirectory(prefix=".poc2prod-", dir=parent)
+    except OSError as error:
+        raise Refusal(f"{parent} cannot be written to; {error.strerror}") from None
+    try:
+        yield Path(workspace.name)
+    finally:
+        with _uninterrupted():
+            workspace.cleanup()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ignore Ctrl-C for the moment in which half done would be worse than done."""
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

@@ -1,0 +1,155 @@
+"""The questions of a template, read from its copier.yml: there is no second list of them."""
+
+import difflib
+import reprlib
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+from jinja2.sandbox import SandboxedEnvironment
+
+from .refusal import Refusal
+
+# What each type of question wants, and how a default rendered from Jinja becomes one.
+WANTED = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a finite number",
+    "bool": "true or false",
+}
+CASTS: Mapping[str, Callable[[Any], Any]] = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "bool": lambda value: yaml.safe_load(str(value)),
+}
+# Copier's own default filters; copier.yml may use any of them.
+FILTERS = "jinja2_ansible_filters.AnsibleCoreFiltersExtension"
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What copier.yml asks, in its order, with its own defaults, choices and validators."""
+
+    specs: dict[str, dict[str, Any]]
+    settings: dict[str, Any]
+    environment: jinja2.Environment
+
+    @classmethod
+    def read(cls, root: Path) -> "Questions":
+        """Read the copier.yml of a template. Raises Refusal when it cannot be understood."""
+        path = root / "copier.yml"
+        try:
+            config = dict(yaml.safe_load(path.read_text("utf-8")))
+        except (yaml.YAMLError, ValueError, TypeError):
+            raise Refusal(f"{path}: not a YAML mapping of questions") from None
+        specs = {name: spec for name, spec in config.items() if not str(name).startswith("_")}
+        for name, spec in specs.items():
+            if not (isinstance(spec, dict) and spec.get("type") in WANTED and "default" in spec):
+                wanted = ", ".join(WANTED)
+                raise Refusal(f"{path}: {name} needs a default and one of the types {wanted}")
+        settings = {name: value for name, value in config.items() if name not in specs}
+        options = {"keep_trailing_newline": True, **settings.get("_envops", {})}
+        strict = "Strict" in str(options.pop("undefined", ""))
+        try:
+            environment = SandboxedEnvironment(
+                loader=jinja2.FileSystemLoader(root),
+                extensions=[FILTERS],
+                undefined=jinja2.StrictUndefined if strict else jinja2.Undefined,
+                **options,
+            )
+        except TypeError as error:
+            raise Refusal(f"{path}: _envops is wrong; {error}") from None
+        return cls(specs, settings, environment)
+
+    def settle(self, given: Mapping[Any, Any]) -> tuple[dict[str, Any], list[str]]:
+        """Answer every question, from `given` or by default, and list all that is wrong."""
+        problems = [self._unknown(name, given[name]) for name in given if name not in self.specs]
+        answers: dict[str, Any] = {}
+        for name, spec in self.specs.items():
+            # A wrong answer gives way to the default, so that what follows can be judged too.
+            answers[name] = self._default(name, answers)
+            if name not in given:
+                continue
+            if problem := self.problem(name, given[name], answers):
+                problems.append(f"{name}: got {shown(given[name])}; {problem}")
+            else:
+                answers[name] = CASTS[spec["type"]](given[name])
+        return answers, problems
+
+    def problem(self, name: str, value: Any, answers: Mapping[str, Any]) -> str:
+        """Say which rule an answer breaks and what a right one looks like; "" if it is right.
+
+        `answers` holds those to earlier questions and this one's default.
+        """
+        spec, choices = self.specs[name], self.choices(name)
+        if spec.get("when") is False or spec.get("ask") is False:
+            return "worked out from the other answers, so leave it out"
+        if choices and not any(value == choice and fits(value, spec["type"]) for choice in choices):
+            return f"one of {', '.join(map(str, choices))}{did_you_mean(value, choices)}"
+        if not fits(value, spec["type"]):
+            return f"{WANTED[spec['type']]}, like {shown(answers[name]).strip(chr(39))}"
+        value = CASTS[spec["type"]](value)
+        return self.text(spec.get("validator", ""), {**answers, name: value}).strip()
+
+    def choices(self, name: str) -> list[Any]:
+        """List the values one may choose from; empty when the question is open."""
+        choices = self.specs[name].get("choices", [])
+        return list(choices.values()) if isinstance(choices, dict) else list(choices)
+
+    def text(self, template: Any, context: Mapping[str, Any]) -> str:
+        """Render a piece of copier.yml. Raises Refusal when it is broken."""
+        try:
+            return self.environment.from_string(str(template)).render(context)
+        except (jinja2.TemplateError, TypeError, ValueError) as error:
+            raise Refusal(f"copier.yml cannot be used: {error}, in {template!r}") from error
+
+    def _default(self, name: str, answers: Mapping[str, Any]) -> Any:
+        spec = self.specs[name]
+        default = self.text(spec["default"], answers)
+        try:
+            return CASTS[spec["type"]](default)
+        except (ValueError, yaml.YAMLError):
+            wanted = WANTED[spec["type"]]
+            raise Refusal(f"copier.yml: the default of {name} is {default!r}; {wanted}") from None
+
+    def _unknown(self, name: Any, value: Any) -> str:
+        open_to_answer = [
+            key
+            for key, spec in self.specs.items()
+            if spec.get("when") is not False and spec.get("ask") is not False
+        ]
+        hint = did_you_mean(name, open_to_answer) or f"; they are {', '.join(open_to_answer)}"
+        key = name if isinstance(name, str) and name.isprintable() else shown(name)
+        return f"{key}: got {shown(value)}; no such question{hint}"
+
+
+def fits(value: Any, type_name: str) -> bool:
+    """Tell whether a value read from YAML is of a question's type, and finite."""
+    if type_name in ("str", "bool"):
+        return isinstance(value, str if type_name == "str" else bool)
+    allowed = int if type_name == "int" else (int, float)
+    is_number = isinstance(value, allowed) and not isinstance(value, bool)
+    return is_number and abs(value) <= sys.float_info.max  # false for nan, too
+
+
+def shown(value: Any) -> str:
+    """Write a value as its user would recognise it, in one short line."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python refuses to print integers of thousands of digits
+        return "a number of thousands of digits"
+
+
+def did_you_mean(value: Any, candidates: Iterable[Any]) -> str:
+    """Suggest what was probably meant, or nothing."""
+    close = difflib.get_close_matches(str(value).lower(), map(str, candidates), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,36 @@
+"""Where each stage leaves its result: the only paths in the project."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+RAW = Path("data/raw")  # payloads and their labels, in a few Parquet shards
+FEATURES = Path("data/features.npz")  # what the model sees, and the split of each example
+CHECKPOINT = Path("models/model.pt")
+BASELINE = Path("models/baseline.npz")  # the simple model that the network has to beat
+ONNX = Path("models/model.onnx")
+ONNX_INT8 = Path("models/model.int8.onnx")  # what is shipped
+REFERENCE = Path("models/reference.json")  # what inputs looked like at training
+REPORTS = Path("reports")
+
+
+def write_report(name: str, content: dict[str, Any]) -> None:
+    """Leave evidence for the gates in `reports/<name>.json`."""
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    (REPORTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
+
+
+def read_report(name: str) -> dict[str, Any]:
+    """Read the evidence a stage left.
+
+    Raises:
+        SystemExit: the report is missing or is not JSON; the stage to run is named.
+    """
+    path = REPORTS / f"{name}.json"
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise SystemExit(f"{path} is missing. Run the {name} stage first.") from None
+    except ValueError as error:
+        raise SystemExit(f"{path} is not JSON ({error}). Run the {name} stage again.") from None
+    return content

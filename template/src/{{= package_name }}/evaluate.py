@@ -1,0 +1,73 @@
+"""Models in, the numbers the gates judge out, on data that no model has seen."""
+
+from typing import Any
+
+import numpy as np
+
+from .artifacts import BASELINE, ONNX, REFERENCE, write_report
+from .drift import fit_reference
+from .featurize import load_facts, load_split
+from .metrics import METRICS, Metric, confusion, gain_lower_bound, lower_bound
+from .predictor import Predictor
+from .scope import load_params, load_scope
+
+
+def evaluate() -> None:
+    """Score the float model, the int8 model and the baseline; save the reference for drift."""
+    scope, shipped = load_scope(), Predictor()
+    metric, n = METRICS[scope.metric], len(shipped.labels)
+    x, truth, slices = load_split("test")
+    fp32 = Predictor(ONNX).probabilities(x).argmax(1)
+    int8 = shipped.probabilities(x).argmax(1)
+    simple = _baseline(x)
+    gain = gain_lower_bound(metric, truth, int8, simple, n, scope.confidence)
+    report = {
+        "metric": scope.metric,
+        "labels": shipped.labels,
+        "confusion": confusion(truth, int8, n).tolist(),
+        "int8": _score(metric, truth, int8, n),
+        "fp32": _score(metric, truth, fp32, n),
+        "slices": {
+            str(name): _score(metric, truth[slices == name], int8[slices == name], n)
+            for name in np.unique(slices)
+        },
+        "baseline": _score(metric, truth, simple, n) | {"gain_lower_bound": gain},
+        "int8_agreement": float((int8 == fp32).mean()),
+    }
+    write_report("evaluate", report)
+    save_reference(shipped)
+
+
+def _score(metric: Metric, truth: np.ndarray, answers: np.ndarray, n: int) -> dict[str, Any]:
+    matrix = confusion(truth, answers, n)
+    bound = lower_bound(metric, matrix, load_scope().confidence)
+    return {"examples": len(truth), "value": float(metric(matrix)), "lower_bound": bound}
+
+
+def _baseline(x: np.ndarray) -> np.ndarray:
+    with np.load(BASELINE) as linear:
+        scores = x.reshape(len(x), -1) @ linear["weight"].T + linear["bias"]
+    answers: np.ndarray = scores.argmax(1)
+    return answers
+
+
+def save_reference(shipped: Predictor) -> None:
+    """Save what inputs and predictions usually look like.
+
+    Facts come from the training split; predictions from the other two, because a model is
+    surer of what it has learned by heart.
+    """
+    params = load_params().monitor
+    held_out = np.concatenate([load_split(split)[0] for split in ("validation", "test")])
+    chances = shipped.probabilities(held_out)
+    signals = load_facts("train") | prediction_signals(chances)
+    reference = fit_reference(signals, params.window, params.false_alarm_rate)
+    REFERENCE.write_text(reference.model_dump_json() + "\n")
+
+
+def prediction_signals(chances: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what the drift monitor follows of probabilities (n, labels), each float64 (n,)."""
+    return {
+        "confidence": chances.max(1).astype(np.float64),
+        "label": chances.argmax(1).astype(np.float64),
+    }

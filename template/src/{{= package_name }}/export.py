@@ -1,0 +1,39 @@
+"""A checkpoint in, an ONNX file that gives the same answers out."""
+
+import json
+
+import torch
+
+from .artifacts import ONNX, write_report
+from .featurize import load_split
+from .predictor import Predictor, softmax
+from .train import load_checkpoint
+
+
+def export() -> None:
+    """Write the ONNX file, and measure on held-out examples how far it is from PyTorch."""
+    model, checkpoint = load_checkpoint()
+    x, _, _ = load_split("test")
+    inputs = torch.from_numpy(x)
+    program = torch.onnx.export(
+        model,
+        (inputs[:2],),
+        input_names=["x"],
+        output_names=["logits"],
+        dynamic_shapes=({0: "batch"},),
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None  # noqa: S101 (only the legacy exporter returns None)
+    for key in ("labels", "features_version", "trained_at"):
+        program.model.metadata_props[key] = json.dumps(checkpoint[key])
+    program.save(ONNX)
+    with torch.no_grad():
+        expected = softmax(model(inputs).numpy())
+    found = Predictor(ONNX).probabilities(x)
+    agreement = float((found.argmax(1) == expected.argmax(1)).mean())
+    difference = float(abs(found - expected).max())
+    write_report(
+        "export",
+        {"examples": len(x), "max_probability_difference": difference, "agreement": agreement},
+    )

@@ -1,0 +1,88 @@
+"""Your files in, shards of labelled payloads out; without files, the bundled sample data."""
+
+from collections import Counter
+from pathlib import Path
+
+from rich.progress import track
+
+from .artifacts import RAW, write_report
+from .examples import Example, write_shards
+from .intake import take_in
+from .refusal import Refusal
+from .schema import Schema, load_schema, use_schema, write_schema
+from .task.dataset import infer_schema, load_examples
+from .task.sample_data import sample_examples
+
+MIN_EXAMPLES_PER_LABEL = 20  # fewer cannot fill a training, a validation and a test split
+PROBLEMS_SHOWN = 10
+SAMPLE = "sample"
+
+
+def ingest(source: str | None = None) -> None:
+    """Replace `data/raw` by what the source holds, and say what was found.
+
+    Without an argument, the source is the one that `schema.yaml` names, and its examples must
+    fit that schema. A new source defines a new schema.
+
+    Raises:
+        SystemExit: the source breaks a rule; nothing was written.
+    """
+    try:
+        schema = load_schema() if source is None else _new_schema(source)
+        use_schema(schema)
+        is_sample = schema.source == SAMPLE
+        found = sample_examples() if is_sample else load_examples(Path(schema.source))
+        examples = _admitted(list(track(found, "Reading", show_speed=False)), schema)
+    except Refusal as error:
+        raise SystemExit(f"Nothing was ingested. {error}") from None
+    write_shards(examples, RAW)
+    if source is not None:
+        write_schema(schema)
+    labels, slices = (Counter(map(key, examples)) for key in (_label, _slice))
+    write_report("ingest", {"source": schema.source, "labels": labels, "slices": slices})
+    print(f"{len(examples)} examples from {schema.source}")
+    for name, counts in (("labels", labels), ("slices", slices)):
+        print(f"  {name}: " + ", ".join(f"{key} {n}" for key, n in sorted(counts.items())))
+
+
+def _new_schema(source: str) -> Schema:
+    if source == SAMPLE:
+        raise Refusal("source", source, "a folder or file of yours", "path/to/my-data")
+    return infer_schema(Path(source).resolve())
+
+
+def _admitted(examples: list[Example], schema: Schema) -> list[Example]:
+    """Refuse the whole source when any of it is unusable: silently smaller data is no data."""
+    problems = []
+    for example in track(examples, "Checking"):
+        try:
+            take_in(example.payload)
+        except Refusal as error:
+            problems.append(f"  {example.id}: {error}")
+    if problems:
+        more = len(problems) - PROBLEMS_SHOWN
+        rest = [f"  and {more} more"] if more > 0 else []
+        lines = "\n".join(problems[:PROBLEMS_SHOWN] + rest)
+        raise SystemExit(f"Nothing was ingested. {len(problems)} examples are unusable:\n{lines}")
+    _refuse_labels(Counter(map(_label, examples)), schema)
+    return examples
+
+
+def _refuse_labels(counts: Counter[str], schema: Schema) -> None:
+    if len(counts) < 2:
+        raise Refusal("labels", sorted(counts), "at least two labels", ["clean", "scratched"])
+    if unknown := sorted(counts.keys() - set(schema.labels)):
+        rule = "only labels that schema.yaml names (new data: `ingest PATH`)"
+        raise Refusal("labels", unknown, rule, schema.labels[0])
+    for label in schema.labels:
+        if counts[label] < MIN_EXAMPLES_PER_LABEL:
+            rule = f"at least {MIN_EXAMPLES_PER_LABEL} examples of each label"
+            raise Refusal(f"label {label}", counts[label], rule, MIN_EXAMPLES_PER_LABEL)
+
+
+def _label(example: Example) -> str:
+    return example.label
+
+
+def _slice(example: Example) -> str:
+    return example.slice

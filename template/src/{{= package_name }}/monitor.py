@@ -1,0 +1,69 @@
+"""What a running model shows to Prometheus about itself, and a check that reads it back."""
+
+from functools import partial
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from prometheus_client import Gauge
+from prometheus_client.parser import text_string_to_metric_families
+
+from .artifacts import REFERENCE
+from .drift import LiveWindow, Reference
+from .predictor import Prediction, Predictor
+from .scope import load_params
+
+DRIFT = Gauge("drift_score", "PSI of the live window / its alarm line; 1 is the line", ["signal"])
+FILL = Gauge("drift_window_fill_ratio", "Share of the live window that is filled")
+MODEL = Gauge("model_info", "Always 1; the label tells which model answers", ["sha256"])
+TRAINED = Gauge("model_trained_timestamp_seconds", "When the model that answers was trained")
+
+
+class Monitor:
+    """The live window of one process, exported as gauges.
+
+    Raises:
+        SystemExit: the reference is missing or damaged.
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        try:
+            reference = Reference.model_validate_json(REFERENCE.read_text())
+        except (FileNotFoundError, ValueError):
+            raise SystemExit(f"{REFERENCE} is missing or damaged. Run `make model`.") from None
+        self.window = LiveWindow(reference)
+        self._labels = predictor.labels
+        for signal in reference.signals:
+            DRIFT.labels(signal).set_function(partial(self.window.score, signal))
+        FILL.set_function(lambda: self.window.fill)
+        MODEL.labels(predictor.sha256).set(1)
+        TRAINED.set(predictor.trained_at)
+
+    def observe(self, prediction: Prediction) -> None:
+        """Count one prediction into the live window."""
+        label = float(self._labels.index(prediction.label))
+        signals = {"confidence": prediction.confidence, "label": label}
+        self.window.add(prediction.facts | signals)
+
+
+def monitor() -> None:
+    """Print the drift score of every signal that a running model exports.
+
+    Raises:
+        SystemExit: nothing answers, or a signal is above its alarm line.
+    """
+    url = load_params().monitor.metrics_url
+    try:
+        with urlopen(url, timeout=10) as response:  # noqa: S310 (the owner's own setting)
+            text = response.read().decode()
+    except (URLError, OSError) as error:
+        raise SystemExit(f"No metrics at {url} ({error}). Start the model first.") from None
+    scores = {
+        sample.labels["signal"]: sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "drift_score"
+    }
+    for signal, score in sorted(scores.items(), key=lambda item: -item[1]):
+        print(f"{'DRIFT' if score > 1 else 'ok   '}  {signal:<24} {score:8.2f} <= 1")
+    if moved := [signal for signal, score in scores.items() if score > 1]:
+        raise SystemExit(f"Drift in {', '.join(moved)}. See docs/runbook.md#drift.")

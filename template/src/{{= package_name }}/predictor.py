@@ -1,0 +1,77 @@
+"""Features in, a prediction out. Needs no PyTorch: this is what gets deployed."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnxruntime
+
+from .artifacts import ONNX_INT8
+from .intake import take_in
+from .task.features import FEATURES_VERSION, features
+
+
+class Prediction(NamedTuple):
+    """The most likely label, how sure the model is of it, and the facts of the input."""
+
+    label: str
+    confidence: float
+    facts: dict[str, float]
+
+
+class Predictor:
+    """An ONNX file, fed by the features that it was trained on.
+
+    Raises:
+        SystemExit: the file is missing, is not a model of ours, or needs other features.
+    """
+
+    def __init__(self, path: Path = ONNX_INT8, threads: int = 1) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            model = path.read_bytes()
+            self._session = onnxruntime.InferenceSession(model, options)
+            metadata = self._session.get_modelmeta().custom_metadata_map
+            self.labels: list[str] = json.loads(metadata["labels"])
+            self.trained_at: float = json.loads(metadata["trained_at"])
+            version = json.loads(metadata["features_version"])
+        except FileNotFoundError:
+            raise SystemExit(f"{path} is missing. Run `make model`, or pull a release.") from None
+        except Exception as error:  # onnxruntime's errors share no other base class
+            found = str(error).splitlines()[0]
+            raise SystemExit(
+                f"{path} is not a model of this project ({found}). Run `make model`."
+            ) from None
+        if version != FEATURES_VERSION:
+            raise SystemExit(
+                f"{path} wants features version {version}, but the code computes version "
+                f"{FEATURES_VERSION}. Run `make model`."
+            )
+        self.sha256 = hashlib.sha256(model).hexdigest()
+
+    def probabilities(self, x: np.ndarray) -> np.ndarray:
+        """Run the network: features float32 (n, ...) to probabilities float32 (n, labels)."""
+        return softmax(self._session.run(["logits"], {"x": x})[0])
+
+    def predict(self, payload: bytes) -> Prediction:
+        """Answer one payload.
+
+        Raises:
+            Refusal: the payload cannot be decoded, or it breaks the contract.
+        """
+        raw, facts = take_in(payload)
+        chances = self.probabilities(features(raw)[None])[0]
+        best = int(chances.argmax())
+        return Prediction(self.labels[best], float(chances[best]), facts)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Turn logits (n, labels) into probabilities; kept out of the graph, where int8 hurts it."""
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    chances: np.ndarray = odds / odds.sum(axis=1, keepdims=True)
+    return chances

@@ -1,0 +1,98 @@
+"""The promises and the parameters, each read from its one file."""
+
+from functools import cache
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+SCOPE = Path("scope.yaml")
+PARAMS = Path("params.yaml")
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Scope(_Strict):
+    """What the project promised in the interview; every limit of every gate is here."""
+
+    project: str
+    modality: Literal["image", "audio", "tabular"]
+    target: Literal["cloud", "edge", "hybrid"]
+    metric: Literal["accuracy", "macro_f1", "macro_recall"]
+    min_metric: float = Field(gt=0, lt=1)
+    confidence: float = Field(gt=0.5, lt=1)
+    max_slice_gap: float = Field(ge=0, lt=1)
+    baseline: Literal["majority", "linear"]
+    min_gain_over_baseline: float
+    max_onnx_difference: float = Field(gt=0)
+    min_int8_agreement: float = Field(gt=0, le=1)
+    max_int8_drop: float
+    max_latency_p95_ms: float = Field(gt=0)
+    max_model_mb: float = Field(gt=0)
+    peak_requests_per_s: float = Field(gt=0)
+    max_cost_usd_month: float = Field(gt=0)
+
+
+class TrainParams(_Strict):
+    """How to train."""
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=2)
+    learning_rate: float = Field(gt=0)
+
+
+class QuantizeParams(_Strict):
+    """How to quantize."""
+
+    calibration_examples: int = Field(ge=1)
+
+
+class MonitorParams(_Strict):
+    """How to watch live inputs."""
+
+    window: int = Field(ge=50)
+    false_alarm_rate: float = Field(gt=0, lt=0.1)
+    metrics_url: str
+
+
+class Params(_Strict):
+    """What may be turned while experimenting."""
+
+    seed: int
+    train: TrainParams
+    quantize: QuantizeParams
+    monitor: MonitorParams
+
+
+def read_yaml(path: Path, model: type[Model]) -> Model:
+    """Read one YAML file into its model.
+
+    Raises:
+        SystemExit: the file is missing, or a key is; each wrong key is named with its rule.
+    """
+    if not path.exists():
+        raise SystemExit(f"{path} is missing here; run this from the top of the repo.")
+    try:
+        return model.model_validate(yaml.safe_load(path.read_text()))
+    except ValidationError as error:
+        problems = (
+            f"  {'.'.join(map(str, e['loc']))}: got {e['input']!r}; {e['msg']}"
+            for e in error.errors()
+        )
+        raise SystemExit(f"{path} is not valid:\n" + "\n".join(problems)) from None
+
+
+@cache
+def load_scope() -> Scope:
+    """Read the promises."""
+    return read_yaml(SCOPE, Scope)
+
+
+@cache
+def load_params() -> Params:
+    """Read the parameters."""
+    return read_yaml(PARAMS, Params)

@@ -1,0 +1,29 @@
+"""What a clip must sound like, in training data and in requests alike."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Facts(BaseModel):
+    """The limits of what `describe` finds; a dead or unplugged microphone breaks them."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    seconds: float = Field(ge=0.2, le=5)
+    loudness_db: float = Field(ge=-80, le=0)
+    peak: float = Field(ge=0.001, le=1)
+    silence_share: float = Field(ge=0, le=0.999)
+    frequency_hz: float = Field(ge=20, le=8000)
+
+
+EXAMPLE = {
+    "seconds": 1.0,
+    "loudness_db": -30.0,
+    "peak": 0.2,
+    "silence_share": 0.7,
+    "frequency_hz": 1500.0,
+}
+
+
+def contract() -> type[BaseModel]:
+    """Return the model that checks the facts of one example."""
+    return Facts

@@ -1,0 +1,24 @@
+"""The network. Replace it freely: anything that `torch.onnx.export` takes will do."""
+
+from torch import nn
+
+WIDTH = 16
+
+
+def build_model(input_shape: tuple[int, ...], classes: int) -> nn.Module:
+    """Return a small convolutional net: float32 (n, 3, height, width) to logits (n, classes)."""
+    channels, *_ = input_shape
+    return nn.Sequential(
+        *_block(channels, WIDTH, stride=2),
+        *_block(WIDTH, 2 * WIDTH, stride=2),
+        *_block(2 * WIDTH, 4 * WIDTH, stride=2),
+        nn.AdaptiveMaxPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4 * WIDTH, classes),
+    )
+
+
+def _block(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
+    """Convolve, then normalise: dense 3x3 kernels lose least when they become int8."""
+    convolution = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+    return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
