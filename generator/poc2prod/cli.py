@@ -18,7 +18,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="Example: poc2prod new --defaults ../scratch-detector",
 )
-console = Console(highlight=False)
+# No markup: a folder or a gate may be called anything, `latency p95 [ms]` for one.
+console = Console(highlight=False, markup=False)
 
 
 def _print_version(wanted: bool) -> None:
@@ -65,7 +66,7 @@ def new(
         created = project.create(destination, answers, template)
         for warning in created.warnings:
             typer.echo(f"warning: {warning}", err=True)
-        console.print(created.next_steps.rstrip(), markup=False, soft_wrap=True)
+        console.print(created.next_steps.rstrip(), soft_wrap=True)
 
 
 @app.command("demo", epilog="Example: poc2prod demo ../poc2prod-demo")

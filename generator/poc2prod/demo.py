@@ -60,7 +60,7 @@ def _environment() -> dict[str, str]:
 
 @contextmanager
 def _step(name: str, console: Console) -> Iterator[None]:
-    console.print(f"\n[bold]{name}[/]")
+    console.print(f"\n{name}", style="bold")
     try:
         yield
     except (OSError, ValueError, LookupError, TypeError, http.client.HTTPException) as error:

@@ -57,11 +57,11 @@ def save_reference(shipped: Predictor) -> None:
     Facts come from the training split; predictions from the other two, because a model is
     surer of what it has learned by heart.
     """
-    params = load_params().monitor
+    params = load_params()
     held_out = np.concatenate([load_split(split)[0] for split in ("validation", "test")])
     chances = shipped.probabilities(held_out)
     signals = load_facts("train") | prediction_signals(chances)
-    reference = fit_reference(signals, params.window, params.false_alarm_rate)
+    reference = fit_reference(signals, params.drift_window, params.drift_false_alarm_rate)
     REFERENCE.write_text(reference.model_dump_json() + "\n")
 
 

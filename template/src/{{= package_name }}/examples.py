@@ -38,7 +38,7 @@ def labelled_files(source: Path, suffixes: set[str]) -> Iterator[Example]:
     """
     if not source.is_dir():
         rule = "an existing folder with one folder per label"
-        raise Refusal("source", str(source), rule, "photos/ with photos/clean and photos/scratched")
+        raise Refusal("source", str(source), rule, "my-data/, with my-data/LABEL/...")
     for path in sorted(source.rglob("*")):
         label, *group = path.relative_to(source).parts[:-1] or ("",)
         if path.is_dir() or path.name.startswith("."):

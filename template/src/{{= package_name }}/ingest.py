@@ -1,16 +1,18 @@
 """Your files in, shards of labelled payloads out; without files, the bundled sample data."""
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.progress import track
 
 from .artifacts import RAW, write_report
-from .examples import Example, write_shards
+from .examples import Example, read_shards, split_of, write_shards
 from .intake import take_in
 from .refusal import Refusal
 from .schema import Schema, load_schema, use_schema, write_schema
 from .task.dataset import infer_schema, load_examples
+from .task.features import CONTENT_TYPES
 from .task.sample_data import sample_examples
 
 MIN_EXAMPLES_PER_LABEL = 20  # fewer cannot fill a training, a validation and a test split
@@ -18,7 +20,7 @@ PROBLEMS_SHOWN = 10
 SAMPLE = "sample"
 
 
-def ingest(source: str | None = None) -> None:
+def ingest(source: str = "") -> None:
     """Replace `data/raw` by what the source holds, and say what was found.
 
     Without an argument, the source is the one that `schema.yaml` names, and its examples must
@@ -28,27 +30,30 @@ def ingest(source: str | None = None) -> None:
         SystemExit: the source breaks a rule; nothing was written.
     """
     try:
-        schema = load_schema() if source is None else _new_schema(source)
+        schema = _new_schema(source) if source else load_schema()
         use_schema(schema)
         is_sample = schema.source == SAMPLE
-        found = sample_examples() if is_sample else load_examples(Path(schema.source))
-        examples = _admitted(list(track(found, "Reading", show_speed=False)), schema)
+        rows = sample_examples() if is_sample else load_examples(Path(schema.source))
+        examples = _admitted(list(track(rows, "Reading", show_speed=False)), schema)
     except Refusal as error:
         raise SystemExit(f"Nothing was ingested. {error}") from None
     write_shards(examples, RAW)
-    if source is not None:
+    if source:
         write_schema(schema)
-    labels, slices = (Counter(map(key, examples)) for key in (_label, _slice))
-    write_report("ingest", {"source": schema.source, "labels": labels, "slices": slices})
+    found = {
+        "labels": _count(e.label for e in examples),
+        "slices": _count(e.slice for e in examples),
+    }
+    write_report("ingest", {"source": schema.source} | found)
     print(f"{len(examples)} examples from {schema.source}")
-    for name, counts in (("labels", labels), ("slices", slices)):
-        print(f"  {name}: " + ", ".join(f"{key} {n}" for key, n in sorted(counts.items())))
+    for name, counts in found.items():
+        print(f"  {name}: " + ", ".join(f"{key} {n}" for key, n in counts.items()))
 
 
 def _new_schema(source: str) -> Schema:
     if source == SAMPLE:
         raise Refusal("source", source, "a folder or file of yours", "path/to/my-data")
-    return infer_schema(Path(source).resolve())
+    return infer_schema(Path(source))
 
 
 def _admitted(examples: list[Example], schema: Schema) -> list[Example]:
@@ -64,25 +69,31 @@ def _admitted(examples: list[Example], schema: Schema) -> list[Example]:
         rest = [f"  and {more} more"] if more > 0 else []
         lines = "\n".join(problems[:PROBLEMS_SHOWN] + rest)
         raise SystemExit(f"Nothing was ingested. {len(problems)} examples are unusable:\n{lines}")
-    _refuse_labels(Counter(map(_label, examples)), schema)
+    _refuse_labels(_count(e.label for e in examples), schema)
     return examples
 
 
-def _refuse_labels(counts: Counter[str], schema: Schema) -> None:
+def _refuse_labels(counts: dict[str, int], schema: Schema) -> None:
     if len(counts) < 2:
-        raise Refusal("labels", sorted(counts), "at least two labels", ["clean", "scratched"])
+        raise Refusal("labels", sorted(counts), "at least two labels", ["good", "bad"])
     if unknown := sorted(counts.keys() - set(schema.labels)):
         rule = "only labels that schema.yaml names (new data: `ingest PATH`)"
         raise Refusal("labels", unknown, rule, schema.labels[0])
     for label in schema.labels:
-        if counts[label] < MIN_EXAMPLES_PER_LABEL:
+        if counts.get(label, 0) < MIN_EXAMPLES_PER_LABEL:
             rule = f"at least {MIN_EXAMPLES_PER_LABEL} examples of each label"
-            raise Refusal(f"label {label}", counts[label], rule, MIN_EXAMPLES_PER_LABEL)
+            raise Refusal(f"label {label}", counts.get(label, 0), rule, MIN_EXAMPLES_PER_LABEL)
 
 
-def _label(example: Example) -> str:
-    return example.label
+def _count(names: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(names).items()))
 
 
-def _slice(example: Example) -> str:
-    return example.slice
+def example() -> None:
+    """Write one held-out payload, and print its label and how to send it."""
+    chosen = next(e for e in read_shards(RAW) if split_of(e.id) == "test")
+    kind, suffix = next(iter(CONTENT_TYPES.items()))
+    path = Path("data") / f"example{suffix}"
+    path.write_bytes(chosen.payload)
+    print(f"{path} is {chosen.label}. Send it to a server, or drop it into data/inbox:")
+    print(f"  curl -H 'content-type: {kind}' --data-binary @{path} 127.0.0.1:8000/predict")

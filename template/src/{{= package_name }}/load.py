@@ -21,10 +21,13 @@ def running_server() -> Iterator[int]:
     Raises:
         SystemExit: it ended, or it was not ready in time.
     """
-    port = _free_port()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
     environment = os.environ | {f"{str(__package__).upper()}_PORT": str(port)}
     command = [sys.executable, "-m", str(__package__), "serve"]
-    process = subprocess.Popen(command, env=environment)  # noqa: S603 (our own program)
+    quiet = subprocess.DEVNULL  # errors still show
+    process = subprocess.Popen(command, env=environment, stdout=quiet)  # noqa: S603 (our own)
     try:
         deadline = time.monotonic() + START_S
         while not _is_ready(port):
@@ -37,12 +40,23 @@ def running_server() -> Iterator[int]:
         process.wait(timeout=30)
 
 
+def _is_ready(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
 @contextmanager
 def answering() -> Iterator[Callable[[bytes], bytes]]:
     """Give a function that sends one payload to a running server and returns the answer."""
+    headers = {"content-type": next(iter(CONTENT_TYPES))}
     with running_server() as port:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        headers = {"content-type": next(iter(CONTENT_TYPES))}
 
         def answer(payload: bytes) -> bytes:
             connection.request("POST", "/predict", payload, headers)
@@ -53,22 +67,4 @@ def answering() -> Iterator[Callable[[bytes], bytes]]:
             return body
 
         yield answer
-        connection.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _is_ready(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except OSError:
-        return False
-    finally:
         connection.close()

@@ -51,7 +51,7 @@ def monitor() -> None:
     Raises:
         SystemExit: nothing answers, or a signal is above its alarm line.
     """
-    url = load_params().monitor.metrics_url
+    url = load_params().metrics_url
     try:
         with urlopen(url, timeout=10) as response:  # noqa: S310 (the owner's own setting)
             text = response.read().decode()

@@ -31,7 +31,7 @@ def quantize() -> None:
         quantize_static(
             prepared,
             ONNX_INT8,
-            _CalibrationSet(x[: load_params().quantize.calibration_examples]),
+            _CalibrationSet(x[: load_params().calibration_examples]),
             weight_type=QuantType.QInt8,
             per_channel=True,
         )

@@ -64,7 +64,7 @@ def _curve() -> Figure:
 
 
 def _slices() -> Figure:
-    """What each slice scores, and what it is at least."""
+    """What each slice scores, down to what it is at least."""
     scope, quality = load_scope(), read_report("evaluate")
     names = [f"{name} ({score['examples']})" for name, score in quality["slices"].items()]
     values = np.array([score["value"] for score in quality["slices"].values()])

@@ -5,23 +5,22 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 SCOPE = Path("scope.yaml")
 PARAMS = Path("params.yaml")
 Model = TypeVar("Model", bound=BaseModel)
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Scope(_Strict):
-    """What the project promised in the interview; every limit of every gate is here."""
+class Scope(BaseModel, frozen=True, extra="forbid"):
+    """What the project promised in the interview: the limit of every gate."""
 
     project: str
     modality: Literal["image", "audio", "tabular"]
     target: Literal["cloud", "edge", "hybrid"]
+    max_leaks: int = Field(ge=0)
+    max_label_conflicts: int = Field(ge=0)
+    max_repeated_ids: int = Field(ge=0)
     metric: Literal["accuracy", "macro_f1", "macro_recall"]
     min_metric: float = Field(gt=0, lt=1)
     confidence: float = Field(gt=0.5, lt=1)
@@ -37,53 +36,35 @@ class Scope(_Strict):
     max_cost_usd_month: float = Field(gt=0)
 
 
-class TrainParams(_Strict):
-    """How to train."""
-
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=2)
-    learning_rate: float = Field(gt=0)
-
-
-class QuantizeParams(_Strict):
-    """How to quantize."""
-
-    calibration_examples: int = Field(ge=1)
-
-
-class MonitorParams(_Strict):
-    """How to watch live inputs."""
-
-    window: int = Field(ge=50)
-    false_alarm_rate: float = Field(gt=0, lt=0.1)
-    metrics_url: str
-
-
-class Params(_Strict):
+class Params(BaseModel, frozen=True, extra="forbid"):
     """What may be turned while experimenting."""
 
     seed: int
-    train: TrainParams
-    quantize: QuantizeParams
-    monitor: MonitorParams
+    training_threads: int = Field(ge=1)
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=2)
+    learning_rate: float = Field(gt=0)
+    calibration_examples: int = Field(ge=1)
+    drift_window: int = Field(ge=50)
+    drift_false_alarm_rate: float = Field(gt=0, lt=0.1)
+    metrics_url: str
 
 
 def read_yaml(path: Path, model: type[Model]) -> Model:
     """Read one YAML file into its model.
 
     Raises:
-        SystemExit: the file is missing, or a key is; each wrong key is named with its rule.
+        SystemExit: the file is missing, or keys of it are wrong; each is named with its rule.
     """
-    if not path.exists():
-        raise SystemExit(f"{path} is missing here; run this from the top of the repo.")
     try:
         return model.model_validate(yaml.safe_load(path.read_text()))
+    except FileNotFoundError:
+        raise SystemExit(f"{path} is missing here; run this from the top of the repo.") from None
+    except yaml.YAMLError as error:
+        raise SystemExit(f"{path} is not YAML: {error}") from None
     except ValidationError as error:
-        problems = (
-            f"  {'.'.join(map(str, e['loc']))}: got {e['input']!r}; {e['msg']}"
-            for e in error.errors()
-        )
-        raise SystemExit(f"{path} is not valid:\n" + "\n".join(problems)) from None
+        wrong = (f"\n  {e['loc'][-1]}: got {e['input']!r}; {e['msg']}" for e in error.errors())
+        raise SystemExit(f"{path} is not valid:" + "".join(wrong)) from None
 
 
 @cache

@@ -1,5 +1,6 @@
 """The prediction server: payload bytes in, a prediction out, and what it takes to run it."""
 
+import math
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,10 +24,18 @@ from .scope import load_scope
 from .task.features import CONTENT_TYPES, MAX_PAYLOAD_BYTES
 
 PROMISE_S = load_scope().max_latency_p95_ms / 1000
-BUCKETS = sorted(PROMISE_S * share for share in (0.05, 0.1, 0.2, 0.5, 0.75, 1, 1.5, 2, 5))
+BUCKETS = [PROMISE_S * share for share in (0.05, 0.1, 0.2, 0.5, 0.75, 1, 1.5, 2, 5)]
 LATENCY = Histogram("prediction_latency_seconds", "From payload to answer", buckets=BUCKETS)
 PREDICTIONS = Counter("predictions_total", "Answers given", ["label"])
 REFUSALS = Counter("refusals_total", "Payloads refused, by HTTP status", ["status"])
+
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+BODY = {"requestBody": {"required": True, "content": {kind: BINARY for kind in CONTENT_TYPES}}}
+REFUSED: dict[int | str, dict[str, Any]] = {
+    413: {"description": "The payload is too large."},
+    415: {"description": "The payload is of a content type that this model cannot read."},
+    422: {"description": "The payload breaks the contract; the answer names the field."},
+}
 
 
 class Answer(BaseModel):
@@ -42,19 +51,10 @@ class Answer(BaseModel):
 async def _load_model(app: FastAPI) -> AsyncIterator[None]:
     app.state.predictor = Predictor()
     app.state.monitor = Monitor(app.state.predictor)
-    for label in app.state.predictor.labels:
-        PREDICTIONS.labels(label)
     yield
 
 
 app = FastAPI(title=load_scope().project, lifespan=_load_model)
-BINARY = {"schema": {"type": "string", "format": "binary"}}
-BODY = {"requestBody": {"required": True, "content": {kind: BINARY for kind in CONTENT_TYPES}}}
-REFUSED: dict[int | str, dict[str, Any]] = {
-    413: {"description": "The payload is too large."},
-    415: {"description": "The payload is of a content type that this model cannot read."},
-    422: {"description": "The payload breaks the contract; the answer names the field."},
-}
 
 
 @app.post("/predict", openapi_extra=BODY, responses=REFUSED)
@@ -64,17 +64,13 @@ async def predict(request: Request) -> Answer:
     predictor: Predictor = request.app.state.predictor
     try:
         with LATENCY.time():
-            prediction = await run_in_threadpool(predictor.predict, payload)
+            answer = await run_in_threadpool(predictor.predict, payload)
     except Refusal as refusal:
         raise _refused(422, refusal) from None
-    request.app.state.monitor.observe(prediction)
-    PREDICTIONS.labels(prediction.label).inc()
-    return Answer(
-        id=uuid4().hex,
-        label=prediction.label,
-        confidence=prediction.confidence,
-        model_sha256=predictor.sha256,
-    )
+    request.app.state.monitor.observe(answer)
+    PREDICTIONS.labels(answer.label).inc()
+    sha256, id = predictor.sha256, uuid4().hex
+    return Answer(id=id, label=answer.label, confidence=answer.confidence, model_sha256=sha256)
 
 
 async def _read(request: Request) -> bytes:
@@ -87,8 +83,8 @@ async def _read(request: Request) -> bytes:
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_PAYLOAD_BYTES:
-            rule = f"at most {MAX_PAYLOAD_BYTES} bytes"
-            raise _refused(413, Refusal("payload", f"{len(body)} bytes or more", rule, "a crop"))
+            found, rule = f"{len(body)} bytes or more", f"at most {MAX_PAYLOAD_BYTES} bytes"
+            raise _refused(413, Refusal("payload", found, rule, "a smaller file"))
     return bytes(body)
 
 
@@ -118,25 +114,19 @@ async def metrics() -> Response:
 @app.get("/", response_class=HTMLResponse, include_in_schema=False)
 async def status(request: Request) -> str:
     """Show the same numbers to people."""
-    monitor: Monitor = request.app.state.monitor
+    window = request.app.state.monitor.window
     (histogram,) = LATENCY.collect()
     counts = {sample.labels.get("le"): sample.value for sample in histogram.samples}
-    answered = counts["+Inf"]
-    in_time = counts[str(PROMISE_S)] / answered if answered else 1.0
-    drift = "".join(
-        f'<label>{escape(name)}<meter max="2" high="1" optimum="0" value="{score}"></meter>'
-        f"{score:.2f}</label>"
-        for name in monitor.window.reference.signals
-        if (score := monitor.window.score(name)) == monitor.window.score(name)
-    )
-    page = Template(files(__package__).joinpath("status.html").read_text())
-    return page.substitute(
+    scores = {name: window.score(name) for name in window.reference.signals}
+    row = "<label>{0}<meter max=2 high=1 optimum=0 value={1}></meter>{1:.2f}</label>"
+    bars = [row.format(escape(name), score) for name, score in scores.items() if score >= 0]
+    return Template(files(__package__).joinpath("status.html").read_text()).substitute(
         project=escape(load_scope().project),
-        answered=f"{answered:.0f}",
-        in_time=f"{in_time:.1%}",
+        answered=f"{counts['+Inf']:.0f}",
+        in_time=f"{counts[str(PROMISE_S)] / max(counts['+Inf'], 1):.1%}",
         promise_ms=f"{1000 * PROMISE_S:g}",
-        fill=f"{monitor.window.fill:.0%}",
-        drift=drift or "<p>The window is not full yet.</p>",
+        fill=f"{math.floor(100 * window.fill)} %",
+        drift="\n".join(bars) or "<p>The live window is not full yet.</p>",
         sha256=request.app.state.predictor.sha256[:12],
     )
 
@@ -146,4 +136,5 @@ def serve() -> None:
     prefix = str(__package__).upper()
     host = os.environ.get(f"{prefix}_HOST", "127.0.0.1")
     port = int(os.environ.get(f"{prefix}_PORT", "8000"))
+    print(f"Answering on http://{host}:{port}", flush=True)
     uvicorn.run(app, host=host, port=port, log_level="warning")

@@ -17,6 +17,8 @@ from .scope import load_params, load_scope
 from .task.features import FEATURES_VERSION
 from .task.model import build_model
 
+BASELINE_STEPS = 500  # on little data a few epochs would leave it untrained, and easy to beat
+
 
 def train() -> None:
     """Fit the network and the baseline on the training split, with the seed of `params.yaml`."""
@@ -41,21 +43,24 @@ def fit(
     training: tuple[np.ndarray, np.ndarray],
     validation: tuple[np.ndarray, np.ndarray],
     title: str,
+    least_steps: int = 0,
 ) -> dict[str, list[float]]:
     """Minimise cross-entropy, keep the best epoch, return the losses of every epoch.
 
     One-cycle learning rate (Smith and Topin 2018, "Super-convergence") with decoupled decay.
     """
-    params = load_params().train
+    params = load_params()
+    torch.set_num_threads(params.training_threads)
     x, y = map(torch.from_numpy, training)
     batches = -(-len(x) // params.batch_size)
+    epochs = max(params.epochs, -(-least_steps // batches))
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=1e-2, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, params.learning_rate, total_steps=params.epochs * batches
+        optimizer, params.learning_rate, total_steps=epochs * batches
     )
     curve: dict[str, list[float]] = {"training_loss": [], "validation_loss": []}
     best: dict[str, Any] = {}
-    for _ in track(range(params.epochs), title):
+    for _ in track(range(epochs), title):
         model.train()
         losses = []
         for rows in torch.randperm(len(x)).split(params.batch_size):
@@ -85,7 +90,7 @@ def _train_baseline(x: np.ndarray, y: np.ndarray, classes: int) -> None:
     if load_scope().baseline == "linear":
         validation_x, validation_y, _ = load_split("validation")
         flat = validation_x.reshape(len(validation_x), -1), validation_y
-        fit(linear, (x.reshape(len(x), -1), y), flat, "Training the baseline")
+        fit(linear, (x.reshape(len(x), -1), y), flat, "Training the baseline", BASELINE_STEPS)
     else:
         nn.init.zeros_(linear.weight)
         linear.bias.data = torch.from_numpy(np.bincount(y, minlength=classes)).float()

@@ -1,4 +1,4 @@
-"""One sound clip to what the model sees: training, calibration, server and device all call these."""
+"""One sound clip to what the model sees: training, calibration, server, device all call these."""
 
 import io
 import wave
@@ -17,8 +17,8 @@ CONTENT_TYPES = {"audio/wav": ".wav", "audio/x-wav": ".wav"}
 FEATURES_VERSION = 1  # raise it when `features` changes what it returns
 
 Raw = np.ndarray  # float32 (samples,), -1 to 1
-_FORMAT = {"sample_rate_hz": SAMPLE_RATE_HZ, "channels": 1, "bits": 16}
-_RULE = f"{SAMPLE_RATE_HZ} Hz, mono, 16 bit"
+FORMAT = {"sample_rate_hz": SAMPLE_RATE_HZ, "channels": 1, "bits": 16}
+RULE = f"{SAMPLE_RATE_HZ} Hz, mono, 16 bit"
 
 
 def decode(payload: bytes) -> Raw:
@@ -31,17 +31,17 @@ def decode(payload: bytes) -> Raw:
     try:
         with wave.open(io.BytesIO(payload)) as clip:
             found = clip.getframerate(), clip.getnchannels(), 8 * clip.getsampwidth()
-            declared = 2 * clip.getnframes()
+            declared_bytes = 2 * clip.getnframes()
             data = clip.readframes(clip.getnframes())
-    except (wave.Error, EOFError) as error:
-        rule = f"a whole WAV file, {_RULE} PCM ({error or 'cut short'})"
+    except (wave.Error, EOFError, RuntimeError) as error:  # the last: a chunk reaches too far
+        rule = f"a whole WAV file, {RULE} PCM ({str(error) or 'cut short'})"
         raise Refusal("payload", payload[:8], rule, b"RIFF$}\x00\x00") from error
-    for (field, right), value in zip(_FORMAT.items(), found, strict=True):
+    for (field, right), value in zip(FORMAT.items(), found, strict=True):
         if value != right:
-            raise Refusal(field, value, _RULE, right)
-    if len(data) != declared or len(payload) - declared > MAX_HEADER_BYTES:
-        value = f"{declared} bytes of samples declared in {len(payload)} bytes"
-        raise Refusal("payload", value, "a header that tells the length", "32000 in 32044")
+            raise Refusal(field, value, RULE, right)
+    if len(data) != declared_bytes or len(payload) - declared_bytes > MAX_HEADER_BYTES:
+        rule = f"the samples that the header declares fill the payload of {len(payload)} bytes"
+        raise Refusal("declared_bytes", declared_bytes, rule, len(payload) - 44)
     if not data:
         raise Refusal("seconds", 0.0, "at least one sample", 1.0)
     return np.frombuffer(data, "<i2").astype(np.float32) / 32768
@@ -56,35 +56,33 @@ def features(samples: Raw) -> np.ndarray:
     clip = _loudest_second(samples)
     frames = np.lib.stride_tricks.sliding_window_view(clip, WINDOW)[::HOP]
     power = np.abs(np.fft.rfft(frames * _HANN)) ** 2
-    loudness_db = 10 * np.log10(_MEL @ power.T + 1e-12)
-    heard = np.maximum(loudness_db, loudness_db.max() - RANGE_DB)
-    return ((heard - heard.mean()) / (heard.std() + 0.1)).astype(np.float32)
+    loudness_db: np.ndarray = 10 * np.log10(_MEL @ power.T + 1e-12)
+    heard_db = np.maximum(loudness_db, loudness_db.max() - RANGE_DB)
+    x: np.ndarray = (heard_db - heard_db.mean()) / (heard_db.std() + 0.1)
+    return x.astype(np.float32)
 
 
 def _loudest_second(samples: Raw) -> np.ndarray:
     """Cut one second (SAMPLE_RATE_HZ,) out where it is loudest; pad what is shorter evenly."""
     if (missing := SAMPLE_RATE_HZ - len(samples)) > 0:
         return np.pad(samples, (missing // 2, missing - missing // 2))
-    energy = np.cumsum(np.square(samples, dtype=np.float64))
-    start = int(
-        np.argmax(energy[SAMPLE_RATE_HZ - 1 :] - energy[: len(energy) - SAMPLE_RATE_HZ + 1])
-    )
+    energy = np.cumsum(np.pad(samples, (1, 0)).astype(np.float64) ** 2)
+    start = int(np.argmax(energy[SAMPLE_RATE_HZ:] - energy[:-SAMPLE_RATE_HZ]))
     return samples[start : start + SAMPLE_RATE_HZ]
 
 
 def describe(samples: Raw) -> dict[str, float]:
     """Return the facts that the contract limits and the drift monitor follows."""
-    loudness, change = (
-        float(np.sqrt(np.mean(x**2))) for x in (samples, np.diff(samples, prepend=0))
-    )
+    loudness = float(np.sqrt(np.mean(samples**2)))
+    slope = float(np.sqrt(np.mean(np.diff(samples, prepend=samples[:1]) ** 2))) * SAMPLE_RATE_HZ
     size = np.abs(samples)
     peak = float(size.max())
     return {
         "seconds": len(samples) / SAMPLE_RATE_HZ,
         "loudness_db": 20 * float(np.log10(loudness + 1e-6)),  # 0 is full scale
-        "peak": peak,
+        "peak": peak,  # 1 is full scale
         "silence_share": float(np.mean(size < 0.1 * peak)),
-        "frequency_hz": change / (loudness + 1e-6) * SAMPLE_RATE_HZ / (2 * np.pi),
+        "frequency_hz": slope / (loudness + 1e-6) / (2 * np.pi),  # root mean square
     }
 
 

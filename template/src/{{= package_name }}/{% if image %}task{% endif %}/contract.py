@@ -3,7 +3,7 @@
 from pydantic import BaseModel, Field
 
 
-class Facts(BaseModel):
+class Facts(BaseModel, allow_inf_nan=False):
     """The limits of what `describe` finds."""
 
     width_px: float = Field(ge=8)

@@ -55,7 +55,13 @@ def infer_schema(source: Path) -> Schema:
     if not names:
         raise Refusal("columns", table.column_names, "one or more besides the label", "amount_usd")
     columns = {name: _infer(table, name) for name in names}
-    return schema.model_copy(update={"source": str(source), "labels": labels, "columns": columns})
+    return Schema(
+        source=str(source),
+        labels=labels,
+        label_column=schema.label_column,
+        slice_column=schema.slice_column,
+        columns=columns,
+    )
 
 
 def _id(row: int) -> str:
@@ -107,14 +113,14 @@ def _values(table: pa.Table, name: str, kind: str, key: str = "columns in schema
         cast = table[name].cast(pa.float64() if kind == "number" else pa.string())
     except pa.ArrowException:
         found = str(table[name].type)
-        raise Refusal(name, found, f"values of kind {kind}; drop or convert it", 42.0) from None
+        raise Refusal(name, found, "numbers or UTF-8 text; convert or drop it", 42.0) from None
     values: list[Any] = cast.to_pylist()
     if gaps := sum(map(_is_gap, values)):
         rule = "a finite value in each row; fill the gaps, or drop the rows or the column"
         raise Refusal(name, f"{gaps} of {len(values)} values missing or infinite", rule, 0)
     many = min(MAX_VALUES, len(values) / MIN_ROWS_PER_VALUE)
     if kind == "category" and (distinct := len(set(values))) > many:
-        rule = f"at most {many:.0f} values; group them, or drop it if it is an id or free text"
+        rule = f"at most {many:.0f} values; group them, or drop an id, a date, free text"
         raise Refusal(name, f"{distinct} values in {len(values)} rows", rule, ["food", "travel"])
     return values
 

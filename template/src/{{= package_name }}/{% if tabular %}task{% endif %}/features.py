@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from ..refusal import Refusal
+from ..refusal import SHOWN, Refusal
 from ..schema import Column, load_schema
 
 MAX_PAYLOAD_BYTES = 100_000
 CONTENT_TYPES = {"application/json": ".json"}
 FEATURES_VERSION = 1  # raise it when `features` changes what it returns
-SHOWN_CHARACTERS = 60  # of a wrong name or value: a client may send a very long one
 
 Raw = Mapping[str, Any]  # float or str of each column of `schema.yaml`, in that order
 
@@ -37,15 +36,14 @@ def _refusal(error: ValidationError, columns: Mapping[str, Column]) -> Refusal:
     """Name the first wrong column; a misspelled one before the one that is then missing."""
     errors = error.errors(include_url=False)
     first = min(errors, key=lambda e: e["type"] != "extra_forbidden")
-    field = str(first["loc"][0])[:SHOWN_CHARACTERS] if first["loc"] else "payload"
+    field = str(first["loc"][0])[:SHOWN] if first["loc"] else "payload"
     value = None if first["type"] == "missing" else first["input"]
-    value = value if len(repr(value)) <= SHOWN_CHARACTERS else repr(value)[:SHOWN_CHARACTERS]
-    rule = first["msg"].lower()
     if first["type"] == "extra_forbidden":
         close = get_close_matches(field, columns, n=1)
-        rule = f"did you mean {close[0]}?" if close else "not a column of schema.yaml; leave it out"
+        rule = f"did you mean {close[0]}?" if close else "no such column in schema.yaml"
+        return Refusal(field, value, rule, (close or list(columns))[0])
     usual = {name: c.centre if c.kind == "number" else c.values[0] for name, c in columns.items()}
-    return Refusal(field, value, rule, usual.get(field, usual))
+    return Refusal(field, value, first["msg"].lower(), usual.get(field, usual))
 
 
 def features(row: Raw) -> np.ndarray:

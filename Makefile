@@ -1,0 +1,44 @@
+# Everything this repo can do, by name. `make` alone lists it.
+
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+DEMO ?= ../poc2prod-demo
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all lint bench
+
+help: ## Show this list
+	@sed -nE 's/^([a-z-]+%?):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: $(VENV)/.done ## Set up .venv with the CLI and the test tools
+
+$(VENV)/.done: pyproject.toml
+	python3 -m venv $(VENV) || { echo "venv is missing: apt install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable . --group test
+	touch $@
+
+demo: setup ## Render the defaults into ../poc2prod-demo (DEMO=...), run data to served prediction
+	$(BIN)/poc2prod demo $(DEMO)
+
+lint: setup ## Style and types of this repo
+	$(BIN)/ruff format --check generator tests benchmarks hooks
+	$(BIN)/ruff check generator tests benchmarks hooks
+	$(BIN)/mypy
+	$(BIN)/yamllint -s .
+	$(BIN)/codespell
+	$(BIN)/zizmor --offline --quiet --pedantic .github/workflows
+	$(BIN)/check-jsonschema --builtin-schema github-workflows .github/workflows/*.yml
+	$(BIN)/shellcheck .ci/run
+
+test: lint ## The everyday suite: all nine renders read by linters, three of them executed
+	$(BIN)/python -m pytest
+
+test-all: lint ## Everything: all nine renders executed, real data, a real `make setup`
+	$(BIN)/python -m pytest -m ""
+
+bench: $(patsubst benchmarks/%.py,bench-%,$(wildcard benchmarks/*.py)) ## All benchmarks
+
+bench-%: setup ## One benchmark of benchmarks/: its table, then one JSON line
+	$(BIN)/python benchmarks/$*.py

@@ -1,0 +1,65 @@
+"""Renders: hermetic, in process, and once per set of answers."""
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import copier
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MODALITIES = ("image", "audio", "tabular")
+TARGETS = ("cloud", "edge", "hybrid")
+NINE = [(modality, target) for modality in MODALITIES for target in TARGETS]
+Render = Callable[..., Path]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hermetic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No setting of whoever runs the tests may change a render."""
+    folder = tmp_path_factory.mktemp("settings")
+    (folder / "copier.yml").write_text("{}\n")
+    (folder / "git").write_text("[user]\n\tname = Test\n\temail = test@example.com\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COPIER_SETTINGS_PATH", str(folder / "copier.yml"))
+        patch.setenv("COPIER_CACHE_DIR", str(folder / "cache"))
+        patch.setenv("GIT_CONFIG_GLOBAL", str(folder / "git"))
+        patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+        yield
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template as a release would hold it: tracked and new files, without `.git`."""
+    folder = tmp_path_factory.mktemp("source")
+    listing = ["git", "ls-files", "-co", "--exclude-standard", "-z", "copier.yml", "template"]
+    names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for name in filter(None, names.split("\0")):
+        if (ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def render(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Render:
+    """Render once per set of answers; treat what comes back as read-only."""
+    done: dict[str, Path] = {}
+
+    def once(**answers: Any) -> Path:
+        key = "-".join(f"{name}={value}" for name, value in sorted(answers.items()))
+        if key not in done:
+            done[key] = tmp_path_factory.mktemp("render") / "repo"
+            copier.run_copy(str(source), done[key], data=answers, defaults=True, quiet=True)
+        return done[key]
+
+    return once
+
+
+@pytest.fixture(params=NINE, ids="-".join)
+def each(request: pytest.FixtureRequest, render: Render) -> Path:
+    """Every modality on every target."""
+    modality, target = request.param
+    return render(modality=modality, target=target)

@@ -1,0 +1,67 @@
+"""The environments that rendered repos run in, built once and shared by all tests.
+
+A render's own `make setup` is `uv sync`; on Linux that brings the CUDA build of PyTorch with it.
+Tests install the same requirements with `uv pip` instead, which takes the CPU build where pip is
+configured to find one. `test_setup.py` does the real `make setup`.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+ENVIRONMENTS = ROOT / ".cache" / "environments"
+
+
+def requirements(render: Path, *groups: str) -> list[str]:
+    """Return what a rendered `pyproject.toml` asks for: always, and in these groups or extras."""
+    project = tomllib.loads((render / "pyproject.toml").read_text())
+    named = project["project"].get("optional-dependencies", {}) | project["dependency-groups"]
+    wanted = [r for group in groups for r in named.get(group, [])]
+    return sorted(set(project["project"]["dependencies"] + wanted))
+
+
+def environment(wanted: list[str]) -> Path:
+    """Return an environment with these requirements; build it when there is none yet."""
+    key = hashlib.sha256("\n".join([sys.version, *wanted]).encode()).hexdigest()[:12]
+    folder = ENVIRONMENTS / key
+    done = folder / ".done"
+    if not done.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        links = subprocess.run(
+            [sys.executable, "-m", "pip", "config", "get", "global.find-links"],
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
+        more = {"UV_FIND_LINKS": links} if links else {}
+        uv = [shutil.which("uv", path=search_path()) or "uv"]
+        subprocess.run([*uv, "venv", "-q", "-p", sys.executable, str(folder)], check=True)
+        install = [*uv, "pip", "install", "-q", "-p", str(folder / "bin" / "python"), *wanted]
+        subprocess.run(install, check=True, env=os.environ | more)
+        done.touch()
+    return folder
+
+
+def search_path() -> str:
+    """Return PATH with the tools that are installed beside the running Python first."""
+    return f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+def variables(render: Path, folder: Path) -> dict[str, str]:
+    """Return the environment variables with which a render's own commands use `folder`."""
+    path = f"{folder / 'bin'}{os.pathsep}{search_path()}"
+    kept = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    return kept | {
+        "PATH": path,
+        "PYTHONPATH": str(render / "src"),
+        "UV_PROJECT_ENVIRONMENT": str(folder),
+        "UV_NO_SYNC": "1",
+        "MYPY_CACHE_DIR": str(ROOT / ".cache" / "mypy"),
+        "RUFF_CACHE_DIR": str(ROOT / ".cache" / "ruff"),
+        "DVC_NO_ANALYTICS": "1",
+        "DO_NOT_TRACK": "1",
+    }

@@ -1,0 +1,125 @@
+"""Every render, read by the tools that its owners will read it with."""
+
+import json
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from conftest import NINE, Render
+from environment import environment, requirements, search_path, variables
+
+PINNED = re.compile(r"uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
+
+
+def run(command: list[str], folder: Path, variables: dict[str, str] | None = None) -> str:
+    """Return what the command prints; it must succeed."""
+    env = variables or {"PATH": search_path()}
+    result = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    assert result.returncode == 0, f"{' '.join(command)}\n{result.stdout}{result.stderr}"
+    return result.stdout + result.stderr
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def test_every_file_is_whole(each: Path) -> None:
+    for path in files(each):
+        text = path.read_text()
+        assert not re.search(r"\{\{=|\{%|^# \?", text, re.M), f"Jinja is left in {path}"
+        assert text.endswith("\n") and not text.endswith("\n\n") and "\r" not in text, path
+    assert all(any(path.iterdir()) for path in each.rglob("*") if path.is_dir())
+
+
+def test_every_setting_file_parses(each: Path) -> None:
+    for path in files(each):
+        if path.suffix in (".yml", ".yaml"):
+            assert yaml.safe_load(path.read_text())
+        elif path.suffix == ".toml":
+            assert tomllib.loads(path.read_text())
+        elif path.suffix == ".json":
+            assert json.loads(path.read_text())
+
+
+def test_nothing_rendered_is_ignored_by_git(each: Path, tmp_path: Path) -> None:
+    """Copier overwrites ignored files without a trace."""
+    run(["git", "init", "-q", str(tmp_path)], tmp_path)
+    names = [path.relative_to(each).as_posix() for path in files(each)]
+    for ignore in each.rglob(".gitignore"):
+        copy = tmp_path / ignore.relative_to(each)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(ignore.read_text())
+    check = ["git", "check-ignore", "--stdin"]
+    found = subprocess.run(
+        check, cwd=tmp_path, input="\n".join(names), capture_output=True, text=True
+    )
+    assert found.stdout == ""
+
+
+def test_python_is_formatted_linted_and_typed(each: Path) -> None:
+    folder = environment(requirements(each, "serve", "train", "dev"))
+    for command in (["ruff", "format", "--check"], ["ruff", "check"], ["mypy"]):
+        run(command, each, variables(each, folder))
+
+
+@pytest.mark.parametrize("project", ["abc", "a-name-of-exactly-thirty-chars"])
+@pytest.mark.parametrize(("modality", "target"), [NINE[2], NINE[5], NINE[8]])
+def test_the_format_does_not_depend_on_the_name(
+    project: str, modality: str, target: str, render: Render
+) -> None:
+    folder = render(project_name=project, modality=modality, target=target)
+    run(["ruff", "format", "--check"], folder)
+    run(["ruff", "check"], folder)
+
+
+def test_yaml_is_tidy(each: Path) -> None:
+    rules = "{extends: default, rules: {document-start: disable, line-length: {max: 110}, truthy: "
+    rules += "{check-keys: false}, comments: {min-spaces-from-content: 1}}}"
+    run(["yamllint", "-s", "-d", rules, "."], each)
+
+
+def test_workflows_are_valid_safe_and_only_call_make(each: Path) -> None:
+    workflows = sorted((each / ".github" / "workflows").glob("*.yml"))
+    assert [path.stem for path in workflows] == ["ci", "drift", "release", "train"]
+    run(["check-jsonschema", "--builtin-schema", "github-workflows", *map(str, workflows)], each)
+    run(["zizmor", "--offline", "--quiet", "--pedantic", ".github/workflows"], each)
+    targets = set(re.findall(r"^([a-z-]+):", (each / "Makefile").read_text(), re.M))
+    for path in workflows:
+        for job in yaml.safe_load(path.read_text())["jobs"].values():
+            commands = [step["run"] for step in job["steps"] if "run" in step]
+            assert commands and all(c.removeprefix("make ") in targets for c in commands)
+        used = [line for line in path.read_text().splitlines() if "uses:" in line]
+        assert used and all(PINNED.search(line) for line in used)
+
+
+def test_dockerfile_and_spelling(each: Path) -> None:
+    dockerfile = each / "deploy" / "Dockerfile"
+    assert dockerfile.exists() == (each / "src/scratch_detector/serve.py").exists()
+    if dockerfile.exists():
+        run(["hadolint", "--ignore", "DL3042", str(dockerfile)], each)
+    run(["codespell", "."], each)
+
+
+def test_make_alone_prints_help(each: Path) -> None:
+    printed = run(["make"], each)
+    wanted = {"setup", "model", "test", "card", "upgrade", "verify", "monitor"}
+    wanted |= {"serve"} if (each / "src/scratch_detector/serve.py").exists() else {"edge"}
+    assert wanted <= set(re.findall(r"^  ([a-z-]+) ", printed, re.M))
+
+
+def test_no_workflow_is_rendered_without_ci(render: Render) -> None:
+    assert not (render(ci="none") / ".github").exists()
+
+
+def test_every_link_in_the_documents_leads_somewhere(each: Path) -> None:
+    for path in [*each.glob("*.md"), *(each / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text()):
+            if not target.startswith("http") and target not in WRITTEN_LATER:
+                assert (path.parent / target).exists(), f"{path}: {target}"
+
+
+WRITTEN_LATER = {"docs/card.md", "reports/report.html"}

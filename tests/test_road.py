@@ -1,0 +1,120 @@
+"""Renders, executed: data to a judged int8 model, then a prediction where it belongs.
+
+Three of the nine run every day, one per modality and target; `make test-all` runs them all.
+"""
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from conftest import NINE, Render
+from environment import environment, requirements, variables
+
+EVERY_DAY = [("image", "cloud"), ("audio", "hybrid"), ("tabular", "edge")]
+COMBINATIONS = [
+    pytest.param(*pair, marks=[] if pair in EVERY_DAY else pytest.mark.long, id="-".join(pair))
+    for pair in NINE
+]
+SECONDS = 900
+
+
+def make(folder: Path, target: str, env: dict[str, str]) -> str:
+    """Run one of the render's own make targets; it must succeed."""
+    result = subprocess.run(
+        ["make", target], cwd=folder, env=env, capture_output=True, text=True, timeout=SECONDS
+    )
+    assert result.returncode == 0, f"make {target}\n{result.stdout[-6000:]}{result.stderr[-6000:]}"
+    return result.stdout
+
+
+def deployed(folder: Path, *extras: str) -> dict[str, str]:
+    """Return variables of an environment that holds what is deployed, and no training library."""
+    place = environment(requirements(folder, *extras))
+    seek = [str(place / "bin" / "python"), "-c", "import torch"]
+    assert b"No module named 'torch'" in subprocess.run(seek, capture_output=True).stderr
+    return variables(folder, place) | {"PYTHON": str(place / "bin" / "python")}
+
+
+@contextmanager
+def started(folder: Path, name: str, env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a long-lived command of the render, and end it with SIGTERM, as a supervisor would."""
+    process = subprocess.Popen([env["PYTHON"], "-m", "scratch_detector", name], cwd=folder, env=env)
+    try:
+        yield process
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) in (0, -signal.SIGTERM)
+    finally:
+        process.kill()
+
+
+def served(folder: Path) -> None:
+    """One prediction from a server process without PyTorch."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    env = deployed(folder, "serve") | {"SCRATCH_DETECTOR_PORT": str(port)}
+    (payload,) = folder.glob("data/example.*")
+    kind = {".png": "image/png", ".wav": "audio/wav", ".json": "application/json"}[payload.suffix]
+    with started(folder, "serve", env):
+        for _ in range(300):
+            time.sleep(0.1)
+            try:
+                connection = http.client.HTTPConnection("127.0.0.1", port)
+                connection.request("POST", "/predict", payload.read_bytes(), {"content-type": kind})
+                break
+            except ConnectionRefusedError:
+                continue
+        answer = json.loads(connection.getresponse().read())
+    assert answer["label"] in json.loads((folder / "reports/evaluate.json").read_text())["labels"]
+
+
+def decided(folder: Path) -> None:
+    """One decision from the device loop, without PyTorch and, as root, without a network."""
+    env = deployed(folder)
+    (payload,) = folder.glob("data/example.*")
+    (folder / "data" / "inbox").mkdir(exist_ok=True)
+    shutil.copy(payload, folder / "data" / "inbox" / payload.name)
+    outbox = folder / "data" / "outbox.jsonl"
+    python = folder / "offline-python"
+    python.write_text(f'#!/bin/sh\nexec unshare -n {env["PYTHON"]} "$@"\n')
+    python.chmod(0o755)
+    offline = env | {"PYTHON": str(python)} if os.geteuid() == 0 else env
+    with started(folder, "edge", offline):
+        for _ in range(300):
+            time.sleep(0.1)
+            if outbox.exists() and outbox.read_text():
+                break
+    python.unlink()
+    decision = json.loads(outbox.read_text())
+    assert decision["file"] == payload.name and 0 < decision["confidence"] <= 1
+
+
+@pytest.mark.parametrize(("modality", "target"), COMBINATIONS)
+def test_untouched_it_is_green(modality: str, target: str, render: Render, tmp_path: Path) -> None:
+    folder = tmp_path / "repo"
+    shutil.copytree(render(modality=modality, target=target), folder)
+    env = variables(folder, environment(requirements(folder, "serve", "train", "dev")))
+    subprocess.run(["git", "init", "-q", "-b", "main"], cwd=folder, env=env, check=True)
+    printed = make(folder, "model", env)
+    gates = json.loads((folder / "reports" / "gates.json").read_text())
+    assert all(gate["passed"] for gate in gates) and printed.count("pass  ") == len(gates)
+    subprocess.run(["git", "add", "-A"], cwd=folder, env=env, check=True)
+    subprocess.run(["git", "commit", "-qm", "start"], cwd=folder, env=env, check=True)
+    make(folder, "test", env)
+    status = ["git", "status", "--porcelain"]
+    assert subprocess.run(status, cwd=folder, capture_output=True, text=True).stdout == ""
+    make(folder, "example", env)
+    if target != "edge":
+        served(folder)
+    if target != "cloud":
+        decided(folder)

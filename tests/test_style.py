@@ -1,0 +1,85 @@
+"""The template must read like what it renders: a budget for Jinja and for size, kept by tests."""
+
+import re
+import statistics
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from conftest import NINE, ROOT, Render
+
+TEMPLATE = ROOT / "template"
+FILES = [path for path in sorted(TEMPLATE.rglob("*")) if path.is_file() and "pyc" not in path.name]
+BLOCK = re.compile(r"^\s*# \? *(\w+)|\{%-? *(\w+)", re.MULTILINE)
+VALUE = re.compile(r"\{\{=(.*?)\}\}")
+PACKAGE_ONLY = {"package_name"}
+
+
+def name(path: Path) -> str:
+    return path.relative_to(TEMPLATE).as_posix()
+
+
+def blocks(path: Path) -> list[str]:
+    return ["".join(words) for words in BLOCK.findall(path.read_text())]
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_python_holds_no_jinja_but_the_package_name(path: Path) -> None:
+    if ".py" in path.suffixes:
+        assert blocks(path) == []
+        assert {value.strip() for value in VALUE.findall(path.read_text())} <= PACKAGE_ONLY
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_the_suffix_tells_the_truth(path: Path) -> None:
+    has_jinja = bool(VALUE.search(path.read_text()) or re.search(r"^# \?", path.read_text(), re.M))
+    assert (path.suffix == ".jinja") == has_jinja
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_conditions_are_few_and_flat(path: Path) -> None:
+    depth = deepest = 0
+    for word in blocks(path):
+        depth += (word in ("if", "for")) - (word in ("endif", "endfor"))
+        deepest = max(deepest, depth)
+    assert deepest <= 1, "nested condition: derive a boolean in copier.yml instead"
+    assert blocks(path).count("if") <= 6, "too many conditions: make it a second file"
+    assert "elif" not in blocks(path), "a choice is data: let the code read it from scope.yaml"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_names_and_bytes_work_on_every_system(path: Path) -> None:
+    assert not set('"|:<>?*\\') & set(name(path))
+    assert b"\0" not in path.read_bytes() and b"\r" not in path.read_bytes()
+
+
+def test_git_keeps_every_file_of_the_template() -> None:
+    listing = ["git", "ls-files", "-co", "--exclude-standard", "-z", "template"]
+    kept = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert {path.relative_to(ROOT).as_posix() for path in FILES} <= set(kept.split("\0"))
+
+
+def test_nothing_needs_trust() -> None:
+    settings = yaml.safe_load((ROOT / "copier.yml").read_text())
+    assert not {"_tasks", "_migrations", "_jinja_extensions"} & settings.keys()
+
+
+def python_files(render: Path) -> list[Path]:
+    return sorted((render / "src").rglob("*.py"))
+
+
+def lines(path: Path) -> int:
+    return sum(bool(line.strip()) for line in path.read_text().splitlines())
+
+
+@pytest.mark.parametrize(("modality", "target"), NINE)
+def test_a_render_is_read_in_an_hour(modality: str, target: str, render: Render) -> None:
+    sizes = [lines(path) for path in python_files(render(modality=modality, target=target))]
+    assert sum(sizes) <= 1500 and statistics.median(sizes) < 60 and max(sizes) < 150
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_nothing_is_left_to_do(path: Path) -> None:
+    assert not re.search(r"TODO|FIXME|XXX|NotImplementedError|placeholder", path.read_text())
