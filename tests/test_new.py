@@ -14,9 +14,10 @@ from typing import Any
 import copier
 import pytest
 import yaml
+from typer.testing import CliRunner
+
 from poc2prod.cli import app
 from poc2prod.questions import Questions
-from typer.testing import CliRunner
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yml"))

@@ -66,7 +66,7 @@ def test_python_is_formatted_linted_and_typed(each: Path) -> None:
         run(command, each, variables(each, folder))
 
 
-@pytest.mark.parametrize("project", ["abc", "a-name-of-exactly-thirty-chars"])
+@pytest.mark.parametrize("project", ["xyz", "a-name-of-exactly-thirty-chars"])
 @pytest.mark.parametrize(("modality", "target"), [NINE[2], NINE[5], NINE[8]])
 def test_the_format_does_not_depend_on_the_name(
     project: str, modality: str, target: str, render: Render

@@ -29,8 +29,6 @@ def read_report(name: str) -> dict[str, Any]:
     path = REPORTS / f"{name}.json"
     try:
         content: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise SystemExit(f"{path} is missing. Run the {name} stage first.") from None
-    except ValueError as error:
-        raise SystemExit(f"{path} is not JSON ({error}). Run the {name} stage again.") from None
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(f"{path} is missing or damaged ({error}). Run {name} first.") from None
     return content

@@ -43,14 +43,15 @@ def model_card() -> str:
         f"| {name} | {score['examples']} | {score['value']:.4g} | {score['lower_bound']:.4g} |\n"
         for name, score in quality["slices"].items()
     )
-    labels = "".join(f"- {label}: {count} examples\n" for label, count in data["labels"].items())
+    labels = ", ".join(f"{label} ({count})" for label, count in data["labels"].items())
     return f"""# Model card: {scope.project}
 
 Written by `make card` from `scope.yaml` and `reports/`; do not edit it by hand.
 
-- Answers with one of {len(quality["labels"])} labels for one {scope.modality} input.
-- Runs on: {scope.target}. Network of {training["parameters"]} parameters, shipped as int8 ONNX.
-- Trained {day} on {training["examples"]} examples from {data["source"]}.
+- Answers with one label for one {scope.modality} input; runs on: {scope.target}.
+- Network of {training["parameters"]} parameters, shipped as int8 ONNX, trained {day} on
+  {training["examples"]} examples.
+- Data: {data["source"]}, with the labels {labels}.
 
 ## Promised and measured
 
@@ -58,9 +59,6 @@ Written by `make card` from `scope.yaml` and `reports/`; do not edit it by hand.
 Quality is measured on {quality["int8"]["examples"]} held-out examples, with the int8 file that is
 shipped. A bound is what the metric is at least, {scope.confidence:.0%} sure.
 
-## Data
-
-{labels}
 ## Slices
 
 | slice | held-out examples | {scope.metric} | at least |

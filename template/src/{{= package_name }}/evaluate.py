@@ -35,7 +35,7 @@ def evaluate() -> None:
         "int8_agreement": float((int8 == fp32).mean()),
     }
     write_report("evaluate", report)
-    save_reference(shipped)
+    _save_reference(shipped)
 
 
 def _score(metric: Metric, truth: np.ndarray, answers: np.ndarray, n: int) -> dict[str, Any]:
@@ -51,8 +51,8 @@ def _baseline(x: np.ndarray) -> np.ndarray:
     return answers
 
 
-def save_reference(shipped: Predictor) -> None:
-    """Save what inputs and predictions usually look like.
+def _save_reference(shipped: Predictor) -> None:
+    """Save what inputs and predictions usually look like, for the drift monitor.
 
     Facts come from the training split; predictions from the other two, because a model is
     surer of what it has learned by heart.
@@ -60,14 +60,7 @@ def save_reference(shipped: Predictor) -> None:
     params = load_params()
     held_out = np.concatenate([load_split(split)[0] for split in ("validation", "test")])
     chances = shipped.probabilities(held_out)
-    signals = load_facts("train") | prediction_signals(chances)
-    reference = fit_reference(signals, params.drift_window, params.drift_false_alarm_rate)
+    predictions = {"confidence": chances.max(1), "label": chances.argmax(1).astype(np.float64)}
+    signals, rate = load_facts("train") | predictions, params.drift_false_alarm_rate
+    reference = fit_reference(signals, params.drift_window, rate)
     REFERENCE.write_text(reference.model_dump_json() + "\n")
-
-
-def prediction_signals(chances: np.ndarray) -> dict[str, np.ndarray]:
-    """Return what the drift monitor follows of probabilities (n, labels), each float64 (n,)."""
-    return {
-        "confidence": chances.max(1).astype(np.float64),
-        "label": chances.argmax(1).astype(np.float64),
-    }

@@ -1,8 +1,7 @@
 """An example is what a client would send, plus the answer; shards keep them."""
 
 import shutil
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -45,21 +44,19 @@ def labelled_files(source: Path, suffixes: set[str]) -> Iterator[Example]:
             continue
         if not label or path.suffix.lower() not in suffixes:
             rule = f"every file is {' or '.join(sorted(suffixes))}, in the folder of its label"
-            example = f"{source}/a-label/1{min(suffixes)}"
-            raise Refusal("file", str(path), rule, example)
-        name = path.relative_to(source).as_posix()
-        yield Example(name, path.read_bytes(), label, "/".join(group) or "all")
+            raise Refusal("file", str(path), rule, f"{source}/a-label/1{min(suffixes)}")
+        id = path.relative_to(source).as_posix()
+        yield Example(id, path.read_bytes(), label, "/".join(group) or "all")
 
 
-def write_shards(examples: Iterable[Example], folder: Path) -> None:
+def write_shards(examples: list[Example], folder: Path) -> None:
     """Write the examples into a few Parquet files; replace the folder only when all are there."""
     draft = folder.with_name(folder.name + ".part")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    rows = iter(examples)
-    for i, shard in enumerate(iter(lambda: list(islice(rows, EXAMPLES_PER_SHARD)), [])):
-        columns = dict(zip(Example._fields, zip(*shard, strict=True), strict=True))
-        pq.write_table(pa.table(columns), draft / f"{i:04}.parquet")
+    for start in range(0, len(examples), EXAMPLES_PER_SHARD):
+        rows = [example._asdict() for example in examples[start : start + EXAMPLES_PER_SHARD]]
+        pq.write_table(pa.Table.from_pylist(rows), draft / f"{start:09}.parquet")
     shutil.rmtree(folder, ignore_errors=True)
     draft.rename(folder)
 

@@ -39,9 +39,9 @@ def _data_gates() -> list[Gate]:
     data = read_report("validate")
     conflicts, repeated = data["label_conflicts"], data["repeated_ids"]
     return [
-        _at_most("leakage", "inputs in two splits", data["leaks"], "max_leaks"),
-        _at_most("label_conflicts", "inputs with two labels", conflicts, "max_label_conflicts"),
-        _at_most("repeated_ids", "repeated ids", repeated, "max_repeated_ids"),
+        _gate("leakage", "inputs in two splits", data["leaks"], "max_leaks"),
+        _gate("label_conflicts", "inputs with two labels", conflicts, "max_label_conflicts"),
+        _gate("repeated_ids", "repeated ids", repeated, "max_repeated_ids"),
     ]
 
 
@@ -55,9 +55,9 @@ def _quality_gates() -> list[Gate]:
     worst = min(bounds, key=lambda name: bounds[name])
     floor, at = scope.min_metric - scope.max_slice_gap, f"{SCOPE}: min_metric, max_slice_gap"
     return [
-        _at_least("quality", f"{scope.metric} ({sure})", shipped, "min_metric"),
+        _gate("quality", f"{scope.metric} ({sure})", shipped, "min_metric"),
         Gate("worst_slice", f"worst slice: {worst[:16]} ({sure})", bounds[worst], ">=", floor, at),
-        _at_least("baseline_gain", f"gain over {scope.baseline}", gain, "min_gain_over_baseline"),
+        _gate("baseline_gain", f"gain over {scope.baseline}", gain, "min_gain_over_baseline"),
     ]
 
 
@@ -66,9 +66,9 @@ def _parity_gates() -> list[Gate]:
     difference, same = read_report("export")["max_difference"], quality["int8_agreement"]
     drop = quality["fp32"]["value"] - quality["int8"]["value"]
     return [
-        _at_most("onnx_parity", "PyTorch to ONNX, probability", difference, "max_onnx_difference"),
-        _at_least("int8_parity", "int8 answers like ONNX", same, "min_int8_agreement"),
-        _at_most("int8_drop", "metric lost by int8", drop, "max_int8_drop"),
+        _gate("onnx_parity", "PyTorch to ONNX, probability", difference, "max_onnx_difference"),
+        _gate("int8_parity", "int8 answers like ONNX", same, "min_int8_agreement"),
+        _gate("int8_drop", "metric lost by int8", drop, "max_int8_drop"),
     ]
 
 
@@ -79,20 +79,18 @@ def _budget_gates() -> list[Gate]:
     latencies_ms = {place: timing["latency_p95_ms"] for place, timing in speed.items()}
     return [
         *(
-            _at_most(f"latency_p95_{place}", f"latency p95 ms, {place}", ms, "max_latency_p95_ms")
+            _gate(f"latency_p95_{place}", f"latency p95 ms, {place}", ms, "max_latency_p95_ms")
             for place, ms in latencies_ms.items()
         ),
-        _at_most("model_size", "model size MB", size_mb, "max_model_mb"),
-        _at_most("cost", "USD a month (prices.yaml)", cost_usd, "max_cost_usd_month"),
+        _gate("model_size", "model size MB", size_mb, "max_model_mb"),
+        _gate("cost", "USD a month (prices.yaml)", cost_usd, "max_cost_usd_month"),
     ]
 
 
-def _at_least(id: str, name: str, observed: float, key: str) -> Gate:
-    return Gate(id, name, observed, ">=", getattr(load_scope(), key), f"{SCOPE}: {key}")
-
-
-def _at_most(id: str, name: str, observed: float, key: str) -> Gate:
-    return Gate(id, name, observed, "<=", getattr(load_scope(), key), f"{SCOPE}: {key}")
+def _gate(id: str, name: str, observed: float, key: str) -> Gate:
+    """A limit's own name says which way is good: it begins with min or max."""
+    comparison = ">=" if key.startswith("min_") else "<="
+    return Gate(id, name, observed, comparison, getattr(load_scope(), key), f"{SCOPE}: {key}")
 
 
 def check() -> None:

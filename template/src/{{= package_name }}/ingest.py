@@ -40,10 +40,8 @@ def ingest(source: str = "") -> None:
     write_shards(examples, RAW)
     if source:
         write_schema(schema)
-    found = {
-        "labels": _count(e.label for e in examples),
-        "slices": _count(e.slice for e in examples),
-    }
+    labels, slices = _count(e.label for e in examples), _count(e.slice for e in examples)
+    found = {"labels": labels, "slices": slices}
     write_report("ingest", {"source": schema.source} | found)
     print(f"{len(examples)} examples from {schema.source}")
     for name, counts in found.items():
@@ -63,12 +61,10 @@ def _admitted(examples: list[Example], schema: Schema) -> list[Example]:
         try:
             take_in(example.payload)
         except Refusal as error:
-            problems.append(f"  {example.id}: {error}")
+            problems.append(f"\n  {example.id}: {error}")
     if problems:
-        more = len(problems) - PROBLEMS_SHOWN
-        rest = [f"  and {more} more"] if more > 0 else []
-        lines = "\n".join(problems[:PROBLEMS_SHOWN] + rest)
-        raise SystemExit(f"Nothing was ingested. {len(problems)} examples are unusable:\n{lines}")
+        count, shown = f"{len(problems)} of {len(examples)}", "".join(problems[:PROBLEMS_SHOWN])
+        raise SystemExit(f"Nothing was ingested. {count} examples are unusable, like:{shown}")
     _refuse_labels(_count(e.label for e in examples), schema)
     return examples
 
@@ -80,9 +76,8 @@ def _refuse_labels(counts: dict[str, int], schema: Schema) -> None:
         rule = "only labels that schema.yaml names (new data: `ingest PATH`)"
         raise Refusal("labels", unknown, rule, schema.labels[0])
     for label in schema.labels:
-        if counts.get(label, 0) < MIN_EXAMPLES_PER_LABEL:
-            rule = f"at least {MIN_EXAMPLES_PER_LABEL} examples of each label"
-            raise Refusal(f"label {label}", counts.get(label, 0), rule, MIN_EXAMPLES_PER_LABEL)
+        if (n := counts.get(label, 0)) < MIN_EXAMPLES_PER_LABEL:
+            raise Refusal(f"label {label}", n, "enough examples", MIN_EXAMPLES_PER_LABEL)
 
 
 def _count(names: Iterable[str]) -> dict[str, int]:

@@ -42,11 +42,7 @@ def _mean_over_present(part: np.ndarray, whole: np.ndarray, matrix: np.ndarray) 
     return mean
 
 
-METRICS: dict[str, Metric] = {
-    "accuracy": accuracy,
-    "macro_f1": macro_f1,
-    "macro_recall": macro_recall,
-}
+METRICS = {"accuracy": accuracy, "macro_f1": macro_f1, "macro_recall": macro_recall}
 
 
 def lower_bound(metric: Metric, matrix: np.ndarray, confidence: float) -> float:

@@ -12,6 +12,8 @@ from .artifacts import ONNX_INT8
 from .intake import take_in
 from .task.features import FEATURES_VERSION, features
 
+MEND = "Run `make model`, or pull a release."
+
 
 class Prediction(NamedTuple):
     """The most likely label, how sure the model is of it, and the facts of the input."""
@@ -40,18 +42,12 @@ class Predictor:
             self.labels: list[str] = json.loads(metadata["labels"])
             self.trained_at: float = json.loads(metadata["trained_at"])
             version = json.loads(metadata["features_version"])
-        except FileNotFoundError:
-            raise SystemExit(f"{path} is missing. Run `make model`, or pull a release.") from None
         except Exception as error:  # onnxruntime's errors share no other base class
             found = str(error).splitlines()[0]
-            raise SystemExit(
-                f"{path} is not a model of this project ({found}). Run `make model`."
-            ) from None
+            raise SystemExit(f"{path} is no model of this project ({found}). {MEND}") from None
         if version != FEATURES_VERSION:
-            raise SystemExit(
-                f"{path} wants features version {version}, but the code computes version "
-                f"{FEATURES_VERSION}. Run `make model`."
-            )
+            versions = f"features version {version}, but the code computes {FEATURES_VERSION}"
+            raise SystemExit(f"{path} wants {versions}. {MEND}")
         self.sha256 = hashlib.sha256(model).hexdigest()
 
     def probabilities(self, x: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The evidence as one self-contained page for people: gates, confusion, training curve, slices."""
+"""The evidence as one self-contained page for people: gates, confusion, training curve."""
 
 import io
 from html import escape
@@ -22,11 +22,9 @@ svg {{ max-width: 100%; height: auto }}
 
 def report() -> None:
     """Write `reports/report.html`."""
-    rows = "".join(map(_row, verdicts()))
-    figures = "".join(map(_svg, (_confusion(), _curve(), _slices())))
     title = escape(f"{load_scope().project}: promised and measured")
-    page = PAGE.format(title=title, rows=rows, figures=figures)
-    (REPORTS / "report.html").write_text(page)
+    rows, figures = "".join(map(_row, verdicts())), _svg(_confusion()) + _svg(_curve())
+    (REPORTS / "report.html").write_text(PAGE.format(title=title, rows=rows, figures=figures))
 
 
 def _row(gate: Gate) -> str:
@@ -60,22 +58,6 @@ def _curve() -> Figure:
         axes.plot(range(1, len(losses) + 1), losses, marker="o", label=name.replace("_", " "))
     axes.set(xlabel="epoch", ylabel="cross-entropy", title="Training", yscale="log")
     axes.legend()
-    return figure
-
-
-def _slices() -> Figure:
-    """What each slice scores, down to what it is at least."""
-    scope, quality = load_scope(), read_report("evaluate")
-    names = [f"{name} ({score['examples']})" for name, score in quality["slices"].items()]
-    values = np.array([score["value"] for score in quality["slices"].values()])
-    bounds = np.array([score["lower_bound"] for score in quality["slices"].values()])
-    figure = Figure(figsize=(6, 1.5 + 0.4 * len(names)), layout="constrained")
-    axes = figure.subplots()
-    down = np.maximum(values - bounds, 0)
-    axes.errorbar(values, names, xerr=[down, np.zeros_like(down)], fmt="o", capsize=4)
-    axes.axvline(scope.min_metric - scope.max_slice_gap, color="#b3261e", linestyle="--")
-    axes.set(xlabel=f"{scope.metric}, with its lower bound", title="Slices and their limit")
-    axes.margins(y=0.3)
     return figure
 
 

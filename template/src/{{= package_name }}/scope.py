@@ -58,10 +58,8 @@ def read_yaml(path: Path, model: type[Model]) -> Model:
     """
     try:
         return model.model_validate(yaml.safe_load(path.read_text()))
-    except FileNotFoundError:
-        raise SystemExit(f"{path} is missing here; run this from the top of the repo.") from None
-    except yaml.YAMLError as error:
-        raise SystemExit(f"{path} is not YAML: {error}") from None
+    except (FileNotFoundError, yaml.YAMLError) as error:
+        raise SystemExit(f"{path} is missing here, or no YAML ({error}).") from None
     except ValidationError as error:
         wrong = (f"\n  {e['loc'][-1]}: got {e['input']!r}; {e['msg']}" for e in error.errors())
         raise SystemExit(f"{path} is not valid:" + "".join(wrong)) from None
@@ -69,11 +67,11 @@ def read_yaml(path: Path, model: type[Model]) -> Model:
 
 @cache
 def load_scope() -> Scope:
-    """Read the promises."""
+    """Read the promises, once."""
     return read_yaml(SCOPE, Scope)
 
 
 @cache
 def load_params() -> Params:
-    """Read the parameters."""
+    """Read the parameters, once."""
     return read_yaml(PARAMS, Params)

@@ -31,11 +31,8 @@ REFUSALS = Counter("refusals_total", "Payloads refused, by HTTP status", ["statu
 
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 BODY = {"requestBody": {"required": True, "content": {kind: BINARY for kind in CONTENT_TYPES}}}
-REFUSED: dict[int | str, dict[str, Any]] = {
-    413: {"description": "The payload is too large."},
-    415: {"description": "The payload is of a content type that this model cannot read."},
-    422: {"description": "The payload breaks the contract; the answer names the field."},
-}
+WHY = {413: "too large", 415: "not a content type we read", 422: "breaks the contract"}
+REFUSED: dict[int | str, dict[str, Any]] = {k: {"description": why} for k, why in WHY.items()}
 
 
 class Answer(BaseModel):

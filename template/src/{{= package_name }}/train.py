@@ -55,9 +55,8 @@ def fit(
     batches = -(-len(x) // params.batch_size)
     epochs = max(params.epochs, -(-least_steps // batches))
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=1e-2, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, params.learning_rate, total_steps=epochs * batches
-    )
+    steps, top = epochs * batches, params.learning_rate
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, top, total_steps=steps)
     curve: dict[str, list[float]] = {"training_loss": [], "validation_loss": []}
     best: dict[str, Any] = {}
     for _ in track(range(epochs), title):
@@ -72,8 +71,12 @@ def fit(
             losses.append(loss.item())
         curve["training_loss"].append(float(np.mean(losses)))
         curve["validation_loss"].append(_loss(model, *validation))
-        if min(curve["validation_loss"]) == curve["validation_loss"][-1]:
+        if curve["validation_loss"][-1] <= min(curve["validation_loss"]):  # never so for NaN
             best = copy.deepcopy(model.state_dict())
+    if not best:
+        raise SystemExit(
+            "Training diverged: lower learning_rate in params.yaml, for example 0.001."
+        )
     model.load_state_dict(best)
     return curve
 
@@ -108,11 +111,7 @@ def load_checkpoint() -> tuple[nn.Module, dict[str, Any]]:
         content = torch.load(CHECKPOINT, weights_only=True)
         model = build_model(tuple(content["input_shape"]), len(content["labels"]))
         model.load_state_dict(content["weights"])
-    except FileNotFoundError:
-        raise SystemExit(f"{CHECKPOINT} is missing. Run `make model`.") from None
-    except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        found = str(error).splitlines()[0]
-        raise SystemExit(
-            f"{CHECKPOINT} is not a checkpoint of this model ({found}). Run the train stage again."
-        ) from None
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        words = f"is no checkpoint of this model ({str(error).splitlines()[0]})"
+        raise SystemExit(f"{CHECKPOINT} {words}. Run the train stage.") from None
     return model.eval(), content

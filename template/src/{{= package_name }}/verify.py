@@ -19,17 +19,11 @@ def verify() -> None:
         raise SystemExit(f"{LOCK} is missing. Run `dvc repro` first.")
     stages = yaml.safe_load(LOCK.read_text())["stages"].values()
     recorded = {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
-    wrong = []
-    for name, expected in sorted(recorded.items()):
-        found = _md5(Path(name))
-        if found != expected:
-            wrong.append(f"  {name}: {found}, not {expected}")
+    found = {name: _md5(Path(name)) for name in sorted(recorded)}
+    wrong = [f"\n  {n}: {md5}, not {recorded[n]}" for n, md5 in found.items() if md5 != recorded[n]]
     if wrong:
-        rows = "\n".join(wrong)
-        raise SystemExit(
-            f"{len(wrong)} outputs are not what {LOCK} recorded:\n{rows}\n"
-            "Remove them and their copies in .dvc/cache, then run `dvc pull` or `dvc repro`."
-        )
+        rows, what = "".join(wrong), f"{len(wrong)} outputs are not what {LOCK} recorded:"
+        raise SystemExit(f"{what}{rows}\nWhat to do: docs/runbook.md#damaged-data")
     print(f"{len(recorded)} outputs match {LOCK}.")
 
 

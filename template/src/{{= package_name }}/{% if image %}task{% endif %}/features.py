@@ -3,7 +3,7 @@
 import io
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ..refusal import Refusal
 
@@ -27,12 +27,11 @@ def decode(payload: bytes) -> Raw:
         if max(image.size) > MAX_SIDE_PX:
             raise Refusal("size_px", image.size, f"at most {MAX_SIDE_PX} a side", (640, 480))
         return image.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, Refusal):
-            raise
-        start = payload[:8]
+    except Refusal:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         rule = f"a whole PNG or JPEG image ({type(error).__name__})"
-        raise Refusal("payload", start, rule, b"\x89PNG\r\n\x1a\n") from error
+        raise Refusal("payload", payload[:8], rule, b"\x89PNG\r\n\x1a\n") from error
 
 
 def features(image: Raw) -> np.ndarray:

@@ -18,7 +18,8 @@ import pyarrow.parquet
 
 from ..examples import Example, split_of
 from ..refusal import Refusal
-from ..schema import Column, Schema, load_schema
+from ..schema import Schema, load_schema
+from .columns import Column, columns_of
 
 MAX_VALUES = 50  # of a label, a slice or a category
 MIN_ROWS_PER_VALUE = 4  # on average: text with more values than this allows is an id
@@ -34,7 +35,7 @@ def load_examples(source: Path) -> Iterator[Example]:
     """
     schema, table = load_schema(), _read(source)
     labels, slices = _labels(table, schema), _slices(table, schema)
-    columns = [_values(table, name, column.kind) for name, column in schema.columns.items()]
+    columns = [_values(table, name, column.kind) for name, column in columns_of(schema).items()]
     for i, values in enumerate(zip(*columns, strict=True)):
         payload = json.dumps(dict(zip(schema.columns, values, strict=True)))
         yield Example(_id(i), payload.encode(), labels[i], slices[i])
@@ -54,7 +55,7 @@ def infer_schema(source: Path) -> Schema:
     names = [name for name in table.column_names if name != schema.label_column]
     if not names:
         raise Refusal("columns", table.column_names, "one or more besides the label", "amount_usd")
-    columns = {name: _infer(table, name) for name in names}
+    columns = {name: _infer(table, name).model_dump(exclude_defaults=True) for name in names}
     return Schema(
         source=str(source),
         labels=labels,

@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from ..refusal import SHOWN, Refusal
-from ..schema import Column, load_schema
+from ..schema import load_schema
+from .columns import Column, columns_of, row_of
 
 MAX_PAYLOAD_BYTES = 100_000
 CONTENT_TYPES = {"application/json": ".json"}
@@ -26,9 +27,9 @@ def decode(payload: bytes) -> Raw:
     """
     schema = load_schema()
     try:
-        row: Raw = schema.row.validate_json(payload)
+        row: Raw = row_of(schema).validate_json(payload)
     except ValidationError as error:
-        raise _refusal(error, schema.columns) from None
+        raise _refusal(error, columns_of(schema)) from None
     return row
 
 
@@ -52,7 +53,7 @@ def features(row: Raw) -> np.ndarray:
     The inverse hyperbolic sine is linear near the centre and a logarithm in the tails.
     """
     x: list[float] = []
-    for name, column in load_schema().columns.items():
+    for name, column in columns_of(load_schema()).items():
         if column.kind == "number":
             x.append(math.asinh((row[name] - column.centre) / column.spread))
         else:
@@ -62,7 +63,7 @@ def features(row: Raw) -> np.ndarray:
 
 def describe(row: Raw) -> dict[str, float]:
     """Return the facts that the drift monitor follows: a category is its place in the list."""
-    columns = load_schema().columns
+    columns = columns_of(load_schema())
     return {
         name: value if columns[name].kind == "number" else float(columns[name].values.index(value))
         for name, value in row.items()

@@ -1,0 +1,23 @@
+"""Walk the road for each of a few data seeds; print the verdicts on each as one line of JSON.
+
+Every stage runs as it is, except that the sample data is made with another seed. `report` and
+`check` are left out: the verdicts are what `check` would judge.
+"""
+
+import json
+import sys
+from functools import partial
+from importlib import import_module
+
+package, count = sys.argv[1], int(sys.argv[2])
+cli, ingest, gates, artifacts = (
+    import_module(f"{package}.{name}") for name in ("cli", "ingest", "gates", "artifacts")
+)
+sample_examples = ingest.sample_examples
+for seed in range(count):
+    ingest.sample_examples = partial(sample_examples, seed=seed)
+    for stage in cli.ROAD[: cli.ROAD.index("report")]:
+        cli.run(stage)
+    value = artifacts.read_report("evaluate")["int8"]["value"]
+    verdicts = [gate._asdict() for gate in gates.verdicts()]
+    print("\n" + json.dumps({"value": value, "gates": verdicts}), flush=True)
