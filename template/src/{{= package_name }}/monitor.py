@@ -1,5 +1,6 @@
 """What a running model shows to Prometheus about itself, and a check that reads it back."""
 
+import os
 from functools import partial
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -48,10 +49,13 @@ class Monitor:
 def monitor() -> None:
     """Print the drift score of every signal that a running model exports.
 
+    `<PACKAGE>_METRICS_URL` says where, or else `metrics_url` in `params.yaml`.
+
     Raises:
         SystemExit: nothing answers, or a signal is above its alarm line.
     """
-    url = load_params().metrics_url
+    variable = f"{str(__package__).upper()}_METRICS_URL"
+    url = os.environ.get(variable, load_params().metrics_url)
     try:
         with urlopen(url, timeout=10) as response:  # noqa: S310 (the owner's own setting)
             text = response.read().decode()
