@@ -75,8 +75,8 @@ def _run(program: str, *arguments: str, stdin: bytes = b"") -> bytes:
 
 
 def _in_a_room(rng: np.random.Generator, sound: np.ndarray) -> np.ndarray:
-    """Put the sound somewhere into 1 to 1.2 s of white noise, 0 to 15 dB below the voice."""
-    noise = rng.normal(0, 1, int(rng.uniform(1, 1.2) * RATE_HZ)) * 10 ** rng.uniform(-0.75, 0)
+    """Put the sound somewhere into 1 to 1.2 s of white noise, from 10 dB below the voice to 10 dB above it."""
+    noise = rng.normal(0, 1, int(rng.uniform(1, 1.2) * RATE_HZ)) * 10 ** rng.uniform(-0.5, 0.5)
     if len(sound):
         sound = np.trim_zeros(sound)[: len(noise)]
         onset = rng.integers(len(noise) - len(sound) + 1)

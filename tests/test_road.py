@@ -104,17 +104,29 @@ def test_untouched_it_is_green(modality: str, target: str, render: Render, tmp_p
     folder = tmp_path / "repo"
     shutil.copytree(render(modality=modality, target=target), folder)
     env = variables(folder, environment(requirements(folder, "serve", "train", "dev")))
-    subprocess.run(["git", "init", "-q", "-b", "main"], cwd=folder, env=env, check=True)
+    git(folder, "init", "-q", "-b", "main")
+    commit(folder, "start")
+    if modality == "tabular":  # as in CI, where a clone has evidence but neither data nor models
+        make(folder, "test", env)
     printed = make(folder, "model", env)
     gates = json.loads((folder / "reports" / "gates.json").read_text())
     assert all(gate["passed"] for gate in gates) and printed.count("pass  ") == len(gates)
-    subprocess.run(["git", "add", "-A"], cwd=folder, env=env, check=True)
-    subprocess.run(["git", "commit", "-qm", "start"], cwd=folder, env=env, check=True)
-    make(folder, "test", env)
-    status = ["git", "status", "--porcelain"]
-    assert subprocess.run(status, cwd=folder, capture_output=True, text=True).stdout == ""
+    commit(folder, "model")
+    if modality != "tabular":
+        make(folder, "test", env)
     make(folder, "example", env)
+    assert git(folder, "status", "--porcelain") == ""
     if target != "edge":
         served(folder)
     if target != "cloud":
         decided(folder)
+
+
+def git(folder: Path, *words: str) -> str:
+    command = ["git", "-C", str(folder), *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def commit(folder: Path, message: str) -> None:
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", message)

@@ -14,7 +14,7 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>{title}</title><style>
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto }}
 td, th {{ padding: 0.2rem 0.8rem; text-align: left }} .broken {{ color: #b3261e; font-weight: 700 }}
-svg {{ max-width: 100%; height: auto }}
+svg {{ width: 48%; min-width: 20rem; height: auto }}
 </style><h1>{title}</h1>
 <table><tr><th>Promise<th>Measured<th>Limit<th>Verdict<th>Where</tr>{rows}</table>{figures}</html>
 """
