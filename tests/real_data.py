@@ -26,7 +26,8 @@ SILENT_CLIPS = 240
 def write_digits(folder: Path) -> None:
     """Write 1,797 scanned digits, 8 x 8 pixels as they are: one folder per label."""
     digits = load_digits()
-    for i, (image, label) in enumerate(zip(digits.images, digits.target_names[digits.target])):
+    labels = digits.target_names[digits.target]
+    for i, (image, label) in enumerate(zip(digits.images, labels, strict=True)):
         path = folder / f"{label}" / f"{i:04}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray((image * 255 / 16).astype(np.uint8)).save(path)
@@ -62,20 +63,21 @@ def write_keywords(folder: Path) -> None:
 def speak(word: str, accent: str, speaker: str, words_per_minute: int, pitch: int) -> np.ndarray:
     """Let espeak-ng say a word and sox bring it to 16 kHz: float64 (samples,), -1 to 1."""
     settings = ["-v", f"{accent}+{speaker}", "-s", str(words_per_minute), "-p", str(pitch)]
-    said = _run("espeak-ng", *settings, "--stdout", word)
+    said = run("espeak-ng", *settings, "--stdout", word)
     raw = ["-t", "raw", "-e", "signed", "-b", "16", "-c", "1", "-r", str(RATE_HZ), "-"]
-    samples = _run("sox", "-V1", "--ignore-length", "-t", "wav", "-", *raw, stdin=said)
+    samples = run("sox", "-V1", "--ignore-length", "-t", "wav", "-", *raw, stdin=said)
     return np.frombuffer(samples, "<i2") / 32768
 
 
-def _run(program: str, *arguments: str, stdin: bytes = b"") -> bytes:
+def run(program: str, *arguments: str, stdin: bytes = b"") -> bytes:
+    """Return what a program of Debian prints; say how to get it where it is missing."""
     path = shutil.which(program)
     assert path, f"{program} is missing, which speaks or resamples words: apt install {program}"
     return subprocess.run([path, *arguments], input=stdin, check=True, capture_output=True).stdout
 
 
 def _in_a_room(rng: np.random.Generator, sound: np.ndarray) -> np.ndarray:
-    """Put the sound somewhere into 1 to 1.2 s of white noise, from 10 dB below the voice to 10 dB above it."""
+    """Put the sound into 1 to 1.2 s of white noise, from 10 dB below the voice to 10 dB above."""
     noise = rng.normal(0, 1, int(rng.uniform(1, 1.2) * RATE_HZ)) * 10 ** rng.uniform(-0.5, 0.5)
     if len(sound):
         sound = np.trim_zeros(sound)[: len(noise)]

@@ -30,7 +30,7 @@ def ingest(source: str = "") -> None:
         SystemExit: the source breaks a rule; nothing was written.
     """
     try:
-        schema = _new_schema(source) if source else load_schema()
+        schema = infer_schema(Path(source)) if source else load_schema()
         use_schema(schema)
         is_sample = schema.source == SAMPLE
         rows = sample_examples() if is_sample else load_examples(Path(schema.source))
@@ -46,12 +46,6 @@ def ingest(source: str = "") -> None:
     print(f"{len(examples)} examples from {schema.source}")
     for name, counts in found.items():
         print(f"  {name}: " + ", ".join(f"{key} {n}" for key, n in counts.items()))
-
-
-def _new_schema(source: str) -> Schema:
-    if source == SAMPLE:
-        raise Refusal("source", source, "a folder or file of yours", "path/to/my-data")
-    return infer_schema(Path(source))
 
 
 def _admitted(examples: list[Example], schema: Schema) -> list[Example]:

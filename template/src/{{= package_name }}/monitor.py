@@ -47,15 +47,12 @@ class Monitor:
 
 
 def monitor() -> None:
-    """Print the drift score of every signal that a running model exports.
-
-    `<PACKAGE>_METRICS_URL` says where, or else `metrics_url` in `params.yaml`.
+    """Print the drift scores of the model at `<PACKAGE>_METRICS_URL`, or `metrics_url`.
 
     Raises:
         SystemExit: nothing answers, or a signal is above its alarm line.
     """
-    variable = f"{str(__package__).upper()}_METRICS_URL"
-    url = os.environ.get(variable, load_params().metrics_url)
+    url = os.environ.get(f"{__package__}_METRICS_URL".upper(), load_params().metrics_url)
     try:
         with urlopen(url, timeout=10) as response:  # noqa: S310 (the owner's own setting)
             text = response.read().decode()

@@ -130,8 +130,7 @@ async def status(request: Request) -> str:
 
 def serve() -> None:
     """Listen until told to stop; `<PACKAGE>_HOST` and `<PACKAGE>_PORT` say where."""
-    prefix = str(__package__).upper()
-    host = os.environ.get(f"{prefix}_HOST", "127.0.0.1")
-    port = int(os.environ.get(f"{prefix}_PORT", "8000"))
+    host = os.environ.get(f"{__package__}_HOST".upper(), "127.0.0.1")
+    port = int(os.environ.get(f"{__package__}_PORT".upper(), "8000"))
     print(f"Answering on http://{host}:{port}", flush=True)
     uvicorn.run(app, host=host, port=port, log_level="warning")

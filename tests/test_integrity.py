@@ -1,0 +1,205 @@
+"""Bytes that changed behind DVC's back are caught; bytes that travelled are the same bytes.
+
+One table is taken in and turned into features, without training, and each test damages a copy.
+"""
+
+import filecmp
+import hashlib
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from conftest import Render
+from environment import environment, requirements, variables
+
+FEATURES = "data/features.npz"
+
+
+def run_in(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command with the environment of the render, wherever a copy of it is."""
+    env = variables(folder, environment(requirements(folder, "serve", "train", "dev")))
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+
+
+def done(result: subprocess.CompletedProcess[str]) -> str:
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def built(render: Render, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with data and features, in git, and without a commit."""
+    folder = tmp_path_factory.mktemp("built") / "repo"
+    shutil.copytree(render(modality="tabular", target="cloud"), folder)
+    done(run_in(folder, "git", "init", "-q", "-b", "main"))
+    done(run_in(folder, "uv", "run", "dvc", "repro", "featurize"))
+    return folder
+
+
+@pytest.fixture
+def project(built: Path, tmp_path: Path) -> Path:
+    shutil.copytree(built, tmp_path / "repo", symlinks=True)
+    return tmp_path / "repo"
+
+
+def recorded(folder: Path, name: str) -> str:
+    """Return the hash that DVC wrote down for an output."""
+    stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"].values()
+    return {out["path"]: out["md5"] for stage in stages for out in stage["outs"]}[name]
+
+
+def damage(path: Path) -> None:
+    """Flip one bit in the middle; size, mode and owner stay."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    mode = path.stat().st_mode
+    path.chmod(0o644)
+    path.write_bytes(content)
+    path.chmod(mode)
+
+
+def stored(store: Path, md5: str) -> Path:
+    return store / "files" / "md5" / md5[:2] / md5[2:]
+
+
+def test_the_road_is_walked_before_the_first_commit(built: Path) -> None:
+    assert run_in(built, "git", "rev-parse", "HEAD").returncode != 0
+    assert "outputs match dvc.lock" in done(run_in(built, "make", "verify"))
+
+
+def test_a_damaged_cache_is_caught_although_dvc_trusts_it(project: Path) -> None:
+    expected = recorded(project, FEATURES)
+    damage(stored(project / ".dvc" / "cache", expected))
+    (project / FEATURES).unlink()
+    done(run_in(project, "uv", "run", "dvc", "checkout", FEATURES))
+    assert hashlib.md5((project / FEATURES).read_bytes()).hexdigest() != expected
+    # This is why `verify` exists. Once DVC says something here, `verify` can go.
+    status = run_in(project, "uv", "run", "dvc", "status", "featurize")
+    assert status.returncode == 0 and FEATURES not in status.stdout
+    caught = run_in(project, "make", "verify")
+    assert caught.returncode != 0 and f"{FEATURES}: " in caught.stderr
+    assert f"not {expected}" in caught.stderr and "1 outputs are not" in caught.stderr
+
+
+@pytest.mark.parametrize("name", [FEATURES, "data/raw", "reports/validate.json"])
+def test_a_changed_byte_in_an_output_is_caught_by_name(name: str, project: Path) -> None:
+    path = project / name
+    damage(next(path.iterdir()) if path.is_dir() else path)
+    caught = run_in(project, "make", "verify")
+    assert caught.returncode != 0 and f"{name}: " in caught.stderr
+    assert f"not {recorded(project, name)}" in caught.stderr
+
+
+def test_a_missing_output_is_caught_by_name(project: Path) -> None:
+    (project / FEATURES).unlink()
+    shutil.rmtree(project / "data" / "raw")
+    caught = run_in(project, "make", "verify")
+    assert caught.returncode != 0
+    assert f"{FEATURES}: missing" in caught.stderr and "data/raw: missing" in caught.stderr
+
+
+def test_without_a_lock_there_is_nothing_to_trust(project: Path) -> None:
+    (project / "dvc.lock").unlink()
+    caught = run_in(project, "make", "verify")
+    assert caught.returncode != 0 and "dvc.lock is missing" in caught.stderr
+
+
+def cloned(project: Path) -> Path:
+    """Push data to the store beside the project, commit, and clone as a colleague would."""
+    done(run_in(project, "uv", "run", "dvc", "push"))
+    done(run_in(project, "git", "add", "-A"))
+    done(run_in(project, "git", "commit", "-qm", "start"))
+    done(run_in(project, "git", "clone", "-q", ".", "../clone"))
+    return project.parent / "clone"
+
+
+def pull(clone: Path) -> subprocess.CompletedProcess[str]:
+    """Fetch what the stages up to `featurize` made; the later ones never ran here."""
+    return run_in(clone, "uv", "run", "dvc", "pull", "--with-deps", "featurize")
+
+
+def test_a_colleague_pulls_the_same_bytes(project: Path) -> None:
+    clone = cloned(project)
+    assert (project.parent / "scratch-detector-store").is_dir()
+    assert not (clone / FEATURES).exists()
+    done(pull(clone))
+    assert filecmp.cmp(project / FEATURES, clone / FEATURES, shallow=False)
+    assert "outputs match dvc.lock" in done(run_in(clone, "make", "verify"))
+
+
+def test_a_damaged_store_does_not_pass_as_data(project: Path) -> None:
+    clone = cloned(project)
+    damage(stored(project.parent / "scratch-detector-store", recorded(project, FEATURES)))
+    refused = pull(clone)
+    assert refused.returncode != 0 and FEATURES in refused.stderr
+    assert pull(clone).returncode != 0, "what was refused once must not be taken the second time"
+    caught = run_in(clone, "make", "verify")
+    assert caught.returncode != 0 and f"{FEATURES}: " in caught.stderr
+
+
+def test_the_hash_of_a_folder_is_the_hash_of_dvc(project: Path) -> None:
+    folder = project / "data" / "sounds"
+    names = ("a/b.txt", "a-b/c.txt", "a.txt", "A.txt", "a b/ü.txt", "日本/ñandú/1.txt", "empty")
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("" if name == "empty" else name)
+    done(run_in(project, "uv", "run", "dvc", "add", "data/sounds"))
+    (out,) = yaml.safe_load((project / "data" / "sounds.dvc").read_text())["outs"]
+    lock = {"stages": {"sounds": {"outs": [{"path": "data/sounds", "md5": out["md5"]}]}}}
+    (project / "dvc.lock").write_text(yaml.safe_dump(lock))
+    assert out["nfiles"] == len(names)
+    assert "1 outputs match" in done(run_in(project, "make", "verify"))
+    damage(folder / names[-2])
+    assert run_in(project, "make", "verify").returncode != 0
+
+
+def test_new_data_under_the_old_name_is_what_the_next_model_learns_from(project: Path) -> None:
+    table = project.parent / "mine.csv"
+    for rows in (200, 300):
+        lines = [f"{row % 7},{'yes' if row % 7 > 2 else 'no'}" for row in range(rows)]
+        table.write_text("\n".join(["size,label", *lines]))
+        schema = project / "schema.yaml"
+        schema.write_text(schema.read_text().replace("slice_column: channel", 'slice_column: ""'))
+        command = ["uv", "run", "python", "-m", "scratch_detector", "ingest", str(table)]
+        assert f"{rows} examples" in done(run_in(project, *command))
+        brought = {shard.name: shard.read_bytes() for shard in project.glob("data/raw/*")}
+        done(run_in(project, "uv", "run", "dvc", "repro", "ingest"))
+        assert brought == {shard.name: shard.read_bytes() for shard in project.glob("data/raw/*")}
+
+
+MODEL = """
+import json
+import numpy as np
+from onnx import TensorProto, helper, save
+x, logits = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 2]) for n in ("x", "logits"))
+graph = helper.make_graph([helper.make_node("Identity", ["x"], ["logits"])], "g", [x], [logits])
+model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+facts = {"labels": ["no", "yes"], "trained_at": 0.0, "features_version": 1}
+helper.set_model_props(model, {name: json.dumps(fact) for name, fact in facts.items()})
+save(model, "models/tiny.onnx")
+"""
+PREDICT = """
+from pathlib import Path
+import numpy as np
+from scratch_detector.predictor import Predictor
+print(Predictor(Path("models/tiny.onnx")).probabilities(np.zeros((1, 2), np.float32)))
+"""
+
+
+@pytest.mark.parametrize("script", [PREDICT, "import onnxruntime"], ids=["ours", "theirs"])
+def test_a_predictor_leaves_no_record_of_its_use(script: str, project: Path) -> None:
+    """Without our package, the same library writes a database and an id of the machine."""
+    home = project.parent / "home"
+    home.mkdir()
+    (project / "models").mkdir(exist_ok=True)
+    env = variables(project, environment(requirements(project, "serve", "train", "dev")))
+    bare = {name: env[name] for name in ("PATH", "PYTHONPATH")}
+    bare |= {"HOME": str(home), "TMPDIR": str(home)}
+    for code in (MODEL, script):
+        ran = subprocess.run(["python", "-c", code], cwd=project, env=bare, capture_output=True)
+        assert ran.returncode == 0, ran.stderr.decode()
+    left = [path.name for path in home.rglob("*") if path.is_file()]
+    assert left == [] if script == PREDICT else "onnxruntime.db" in left
