@@ -71,7 +71,7 @@ def _refuse_labels(counts: dict[str, int], schema: Schema) -> None:
         raise Refusal("labels", unknown, rule, schema.labels[0])
     for label in schema.labels:
         if (n := counts.get(label, 0)) < MIN_EXAMPLES_PER_LABEL:
-            raise Refusal(f"label {label}", n, "enough examples", MIN_EXAMPLES_PER_LABEL)
+            raise Refusal(f"examples of {label}", n, "enough to split", MIN_EXAMPLES_PER_LABEL)
 
 
 def _count(names: Iterable[str]) -> dict[str, int]:

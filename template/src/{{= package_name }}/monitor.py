@@ -50,7 +50,7 @@ def monitor() -> None:
     """Print the drift scores of the model at `<PACKAGE>_METRICS_URL`, or `metrics_url`.
 
     Raises:
-        SystemExit: nothing answers, or a signal is above its alarm line.
+        SystemExit: no model answers, or a signal is above its alarm line.
     """
     url = os.environ.get(f"{__package__}_METRICS_URL".upper(), load_params().metrics_url)
     try:
@@ -64,6 +64,8 @@ def monitor() -> None:
         for sample in family.samples
         if sample.name == "drift_score"
     }
+    if not scores:
+        raise SystemExit(f"{url} shows no drift scores. Is it the address of this model?")
     for signal, score in sorted(scores.items(), key=lambda item: -item[1]):
         print(f"{'DRIFT' if score > 1 else 'ok   '}  {signal:<24} {score:8.2f} <= 1")
     if moved := [signal for signal, score in scores.items() if score > 1]:
