@@ -14,19 +14,7 @@ from typing import Any
 
 from rich.progress import Progress
 
-from measure import (
-    INSIDE,
-    MODALITIES,
-    PACKAGE,
-    console,
-    environment,
-    render,
-    report,
-    requirements,
-    template,
-    variables,
-    workplace,
-)
+import measure
 
 SEEDS = 5
 SHOWN = ("quality", "worst_slice", "baseline_gain", "int8_parity", "int8_drop", "onnx_parity")
@@ -34,10 +22,10 @@ SHOWN = ("quality", "worst_slice", "baseline_gain", "int8_parity", "int8_drop", 
 
 def walk(folder: Path, place: Path, progress: Progress) -> list[dict[str, Any]]:
     """Walk the road for every seed; return the metric and the verdicts of each."""
-    command = [place / "bin" / "python", INSIDE / "seeds.py", PACKAGE, str(SEEDS)]
+    command = [place / "bin" / "python", measure.INSIDE / "seeds.py", measure.PACKAGE, str(SEEDS)]
     task, found = progress.add_task(folder.name, total=SEEDS), []
     with subprocess.Popen(
-        command, cwd=folder, env=variables(folder, place), stdout=subprocess.PIPE, text=True
+        command, cwd=folder, env=measure.variables(folder, place), stdout=subprocess.PIPE, text=True
     ) as process:
         for line in process.stdout or []:
             if line.startswith("{"):
@@ -55,16 +43,16 @@ def margin(gate: dict[str, Any]) -> float:
 
 
 figures, rows, broken = {}, [], []
-with workplace() as work, Progress(console=console) as progress:
-    source = template(work / "template")
-    for modality in MODALITIES:
-        folder = render(source, work / modality, modality=modality)
-        place = environment(requirements(folder, "serve", "train", "dev"))
+with measure.workplace() as work, Progress(console=measure.console) as progress:
+    source = measure.template(work / "template")
+    for modality in measure.MODALITIES:
+        folder = measure.render(source, work / modality, modality=modality)
+        place = measure.training(folder)
         found = walk(folder, place, progress)
         values = [seed["value"] for seed in found]
         figures[modality] = {"metric": {"values": values, "median": median(values)}}
-        worst = f"{min(values):.4f}"
-        rows.append([modality, "metric, no bound", f"{median(values):.4f}", worst, "", ""])
+        worst = f"{min(values):.4g}"
+        rows.append([modality, "metric, no bound", f"{median(values):.4g}", worst, "", ""])
         for gates in zip(*(seed["gates"] for seed in found), strict=True):
             smallest = min(gates, key=margin)
             if margin(smallest) < 0:
@@ -78,10 +66,10 @@ with workplace() as work, Progress(console=console) as progress:
                 "median": median(seen),
                 "smallest_margin": margin(smallest),
             }
-            numbers = [f"{median(seen):.4f}", f"{smallest['observed']:.4f}"]
+            numbers = [f"{median(seen):.4g}", f"{smallest['observed']:.4g}"]
             limit_text = f"{smallest['comparison']} {smallest['limit']:g}"
-            rows.append(["", smallest["id"], *numbers, limit_text, f"{margin(smallest):+.4f}"])
+            rows.append(["", smallest["id"], *numbers, limit_text, f"{margin(smallest):+.4g}"])
 
 title = f"Gates over {SEEDS} data seeds; broken: {', '.join(broken) or 'none'}"
-columns = ["modality", "gate", "median", "worst", "limit", "smallest margin"]
-report(title, columns, rows, figures | {"broken": broken}, SEEDS, place)
+headings = ["modality", "gate", "median", "worst", "limit", "smallest margin"]
+measure.report(title, [headings, *rows], figures | {"broken": broken}, SEEDS, place)

@@ -1,4 +1,4 @@
-"""What the benchmarks share: renders, environments, what a piece of work costs, and the report."""
+"""What the benchmarks share: renders, their environments, what work costs, and the report."""
 
 import http.client
 import json
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import distributions, version
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any, NamedTuple
 
 import copier
@@ -24,9 +24,9 @@ from rich.table import Table
 
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "tests"))
-from environment import environment, requirements, variables  # noqa: E402
+from environment import environment, requirements  # noqa: E402
+from environment import variables as variables  # noqa: E402
 
-__all__ = ["environment", "requirements", "variables"]
 INSIDE = Path(__file__).parent / "inside"  # scripts that run in the environment of a render
 PACKAGE = "scratch_detector"  # what the default answers call it
 MODALITIES = ("image", "audio", "tabular")
@@ -69,21 +69,27 @@ def workplace() -> Iterator[Path]:
         folder = Path(name)
         (folder / "copier.yml").write_text("{}\n")
         (folder / "git").write_text("[user]\n\tname = Bench\n\temail = bench@example.com\n")
-        os.environ["COPIER_SETTINGS_PATH"] = str(folder / "copier.yml")
-        os.environ["GIT_CONFIG_GLOBAL"] = str(folder / "git")
-        os.environ["GIT_CONFIG_NOSYSTEM"] = "1"
-        os.environ["DVC_SITE_CACHE_DIR"] = str(folder / "dvc")
+        os.environ |= {
+            "COPIER_SETTINGS_PATH": str(folder / "copier.yml"),
+            "GIT_CONFIG_GLOBAL": str(folder / "git"),
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "DVC_SITE_CACHE_DIR": str(folder / "dvc"),
+            "ORT_DISABLE_TELEMETRY": "1",
+        }
         yield folder
 
 
-def template(folder: Path) -> Path:
-    """Copy the template as a release would hold it: tracked and new files, without `.git`."""
+def template(folder: Path, as_git: bool = False) -> Path:
+    """Copy the template as a release would hold it: tracked and new files; on demand in git."""
     listing = ["git", "ls-files", "-co", "--exclude-standard", "-z", "copier.yml", "template"]
     names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for name in filter(None, names.split("\0")):
         if (ROOT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
+    if as_git:
+        for step in (["init", "-q"], ["add", "--all"], ["commit", "-q", "-m", "Release"]):
+            subprocess.run(["git", *step], cwd=folder, check=True)
     return folder
 
 
@@ -93,17 +99,23 @@ def render(source: Path, folder: Path, **answers: Any) -> Path:
     return folder
 
 
-def git(folder: Path, *arguments: str) -> None:
-    """Run one git command in a folder."""
-    subprocess.run(["git", "-C", str(folder), *arguments], check=True, stdout=subprocess.DEVNULL)
+def copy_command(source: Path, folder: Path) -> Path:
+    """Render the defaults with the `copier` command, as a user without our own one would."""
+    options = ["copy", "--defaults", "--quiet", "--vcs-ref", "HEAD"]
+    subprocess.run([sys.executable, "-m", "copier", *options, source, folder], check=True)
+    return folder
 
 
-def run(command: Sequence[str | Path], folder: Path, env: dict[str, str]) -> str:
-    """Run a command of a render to its end and return what it printed."""
+def training(folder: Path) -> Path:
+    """Return the environment in which a render is developed."""
+    return environment(requirements(folder, "serve", "train", "dev"))
+
+
+def run(command: Sequence[str | Path], folder: Path, env: dict[str, str]) -> None:
+    """Run a command of a render to its end; it must succeed."""
     result = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
     if result.returncode:
         raise SystemExit(f"{command} failed:\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}")
-    return result.stdout
 
 
 @contextmanager
@@ -113,19 +125,22 @@ def server(command: Sequence[str | Path], folder: Path, env: dict[str, str]) -> 
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     env = env | {f"{PACKAGE.upper()}_PORT": str(port)}
-    start = time.monotonic()
-    process = subprocess.Popen(
-        command, cwd=folder, env=env, stdout=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        while not _is_ready(port):
-            if process.poll() is not None or time.monotonic() - start > READY_WITHIN_S:
-                raise SystemExit(f"{command} did not become ready")
-            time.sleep(0.02)
-        yield Running(process.pid, port, time.monotonic() - start)
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=30)
+    with TemporaryFile() as log:
+        start = time.monotonic()
+        process = subprocess.Popen(
+            command, cwd=folder, env=env, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            while not _is_ready(port):
+                if process.poll() is not None or time.monotonic() - start > READY_WITHIN_S:
+                    log.seek(0)
+                    raise SystemExit(f"{command} is not ready:\n{log.read().decode()}")
+                time.sleep(0.02)
+            yield Running(process.pid, port, time.monotonic() - start)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+            process.wait(timeout=30)
 
 
 def _is_ready(port: int) -> bool:
@@ -142,36 +157,38 @@ def _is_ready(port: int) -> bool:
 def predict(port: int, payload: Path, times: int = 1) -> None:
     """Ask for predictions over one connection; each must be answered 200."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    body, headers = payload.read_bytes(), {"content-type": KINDS[payload.suffix]}
     for _ in range(times):
-        headers = {"content-type": KINDS[payload.suffix]}
-        connection.request("POST", "/predict", payload.read_bytes(), headers)
+        connection.request("POST", "/predict", body, headers)
         response = connection.getresponse()
+        answer = response.read()
         if response.status != http.HTTPStatus.OK:
-            raise SystemExit(f"The server answered {response.status}: {response.read()!r}")
-        response.read()
+            raise SystemExit(f"The server answered {response.status}: {answer!r}")
     connection.close()
 
 
 def report(
     title: str,
-    columns: Sequence[str],
-    rows: Sequence[Sequence[str]],
+    table: Sequence[Sequence[str]],
     figures: dict[str, Any],
     runs: int,
     place: Path | None = None,
 ) -> None:
-    """Print the table for people, then one line of JSON for machines."""
-    table = Table(title=title, title_justify="left")
-    for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right")
-    for row in rows:
-        table.add_row(*row)
-    Console(width=max(console.width, 110)).print(table)
+    """Print the table (headings first) for people, then one line of JSON for machines.
+
+    With the environment of a render as `place`, the JSON has the versions in it.
+    """
+    drawn = Table(title=title, title_justify="left")
+    for i, heading in enumerate(table[0]):
+        drawn.add_column(heading, justify="right" if i else "left")
+    for row in table[1:]:
+        drawn.add_row(*row)
+    Console(width=110).print(drawn)
     versions = {"python": platform.python_version(), "copier": version("copier")}
-    if place:  # the environment of a render
+    if place:
         found = distributions(path=[str(path) for path in place.glob("lib/python*/site-packages")])
         of_interest = {"torch", "onnxruntime", "dvc", "fastapi"}
         versions |= {d.name: d.version for d in found if d.name in of_interest}
-    rounded = json.loads(json.dumps(figures), parse_float=lambda text: round(float(text), 4))
+    rounded = json.loads(json.dumps(figures), parse_float=lambda text: float(f"{float(text):.4g}"))
     result = {"benchmark": Path(sys.argv[0]).stem, "figures": rounded, "runs": runs}
     print(json.dumps(result | {"versions": versions, "cores": os.cpu_count()}))

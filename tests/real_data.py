@@ -65,7 +65,7 @@ def speak(word: str, accent: str, speaker: str, words_per_minute: int, pitch: in
     settings = ["-v", f"{accent}+{speaker}", "-s", str(words_per_minute), "-p", str(pitch)]
     said = run("espeak-ng", *settings, "--stdout", word)
     raw = ["-t", "raw", "-e", "signed", "-b", "16", "-c", "1", "-r", str(RATE_HZ), "-"]
-    samples = run("sox", "-V1", "--ignore-length", "-t", "wav", "-", *raw, stdin=said)
+    samples = run("sox", "-D", "-V1", "--ignore-length", "-t", "wav", "-", *raw, stdin=said)
     return np.frombuffer(samples, "<i2") / 32768
 
 
@@ -77,8 +77,8 @@ def run(program: str, *arguments: str, stdin: bytes = b"") -> bytes:
 
 
 def _in_a_room(rng: np.random.Generator, sound: np.ndarray) -> np.ndarray:
-    """Put the sound into 1 to 1.2 s of white noise, from 10 dB below the voice to 10 dB above."""
-    noise = rng.normal(0, 1, int(rng.uniform(1, 1.2) * RATE_HZ)) * 10 ** rng.uniform(-0.5, 0.5)
+    """Put the sound into 1 to 1.2 s of white noise, from 12 dB below the voice to 6 dB above."""
+    noise = rng.normal(0, 1, int(rng.uniform(1, 1.2) * RATE_HZ)) * 10 ** rng.uniform(-0.6, 0.3)
     if len(sound):
         sound = np.trim_zeros(sound)[: len(noise)]
         onset = rng.integers(len(noise) - len(sound) + 1)

@@ -156,18 +156,34 @@ def test_the_hash_of_a_folder_is_the_hash_of_dvc(project: Path) -> None:
     assert run_in(project, "make", "verify").returncode != 0
 
 
+def ingest_table(project: Path, rows: int) -> None:
+    """Bring a table in, as a user would: twice under the same name, if called twice."""
+    table, schema = project.parent / "mine.csv", project / "schema.yaml"
+    lines = [f"{row % 7},{row % 3},{'yes' if row % 7 > 2 else 'no'}" for row in range(rows)]
+    table.write_text("\n".join(["size,weight,label", *lines]))
+    schema.write_text(schema.read_text().replace("slice_column: channel", 'slice_column: ""'))
+    command = ["uv", "run", "python", "-m", "scratch_detector", "ingest", str(table)]
+    assert f"{rows} examples" in done(run_in(project, *command))
+
+
 def test_new_data_under_the_old_name_is_what_the_next_model_learns_from(project: Path) -> None:
-    table = project.parent / "mine.csv"
     for rows in (200, 300):
-        lines = [f"{row % 7},{'yes' if row % 7 > 2 else 'no'}" for row in range(rows)]
-        table.write_text("\n".join(["size,label", *lines]))
-        schema = project / "schema.yaml"
-        schema.write_text(schema.read_text().replace("slice_column: channel", 'slice_column: ""'))
-        command = ["uv", "run", "python", "-m", "scratch_detector", "ingest", str(table)]
-        assert f"{rows} examples" in done(run_in(project, *command))
+        ingest_table(project, rows)
         brought = {shard.name: shard.read_bytes() for shard in project.glob("data/raw/*")}
         done(run_in(project, "uv", "run", "dvc", "repro", "ingest"))
         assert brought == {shard.name: shard.read_bytes() for shard in project.glob("data/raw/*")}
+
+
+def test_a_column_deleted_from_the_schema_is_no_longer_read(project: Path) -> None:
+    ingest_table(project, 200)
+    done(run_in(project, "uv", "run", "dvc", "repro", "ingest"))
+    schema = yaml.safe_load((project / "schema.yaml").read_text())
+    del schema["columns"]["weight"]
+    (project / "schema.yaml").write_text(yaml.safe_dump(schema))
+    show = "from scratch_detector.examples import *; print(next(read_shards(Path('data/raw'))))"
+    done(run_in(project, "uv", "run", "dvc", "repro", "ingest"))
+    first = done(run_in(project, "python", "-c", show))
+    assert '"size"' in first and "weight" not in first
 
 
 MODEL = """

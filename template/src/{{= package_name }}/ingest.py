@@ -1,5 +1,6 @@
 """Your files in, shards of labelled payloads out; without files, the bundled sample data."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -39,7 +40,8 @@ def ingest(source: str = "") -> None:
         raise SystemExit(f"Nothing was ingested. {error}") from None
     write_shards(examples, RAW)
     if source:
-        write_schema(schema)
+        found_sha256 = hashlib.sha256(repr(examples).encode()).hexdigest()
+        write_schema(schema.model_copy(update={"sha256": found_sha256}))
     labels, slices = _count(e.label for e in examples), _count(e.slice for e in examples)
     found = {"labels": labels, "slices": slices}
     write_report("ingest", {"source": schema.source} | found)

@@ -52,7 +52,8 @@ def lower_bound(metric: Metric, matrix: np.ndarray, confidence: float) -> float:
     answers out of 30 are not mistaken for certainty (Goutte and Gaussier 2005, "A probabilistic
     interpretation of precision, recall and F-score").
     """
-    counts = matrix.ravel() + 1 / matrix.size
+    present = np.broadcast_to(matrix.sum(1, keepdims=True) > 0, matrix.shape)
+    counts = (matrix + present / present.sum()).ravel()  # a label nobody has stays absent
     draws = np.random.default_rng(0).dirichlet(counts, DRAWS) * matrix.sum()
     scores = metric(draws.reshape(-1, *matrix.shape))
     return float(np.quantile(scores, 1 - confidence))

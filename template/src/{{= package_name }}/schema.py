@@ -16,6 +16,7 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
     """Where the data came from, its labels and, for tables, its columns."""
 
     source: str
+    sha256: str = ""  # of what `ingest PATH` found there: new data under an old name is new data
     labels: list[str] = Field(min_length=2)
     label_column: str = ""
     slice_column: str = ""

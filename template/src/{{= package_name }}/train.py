@@ -17,7 +17,7 @@ from .scope import load_params, load_scope
 from .task.features import FEATURES_VERSION
 from .task.model import build_model
 
-BASELINE_STEPS = 500  # on little data a few epochs would leave it untrained, and easy to beat
+BASELINE_STEPS = 2000  # on little data a few epochs would leave it untrained, and easy to beat
 
 
 def train() -> None:

@@ -1,0 +1,76 @@
+"""The real `make setup`, as on a user's machine: nothing shared with other tests but uv's cache."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from conftest import Render
+from environment import search_path
+
+OURS = ("UV_", "VIRTUAL_ENV", "PYTHONPATH", "PRE_COMMIT")
+
+
+def run(folder: Path, env: dict[str, str], *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=folder, env=env, capture_output=True, text=True, timeout=1200
+    )
+
+
+@pytest.fixture
+def project(render: Render, tmp_path: Path) -> Path:
+    shutil.copytree(render(modality="image", target="cloud"), tmp_path / "repo")
+    return tmp_path / "repo"
+
+
+@pytest.mark.long
+def test_setup_makes_everything_and_makes_it_once(project: Path) -> None:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    env = kept | {"PATH": search_path()}
+    made = run(project, env, "make", "setup")
+    assert made.returncode == 0, made.stdout + made.stderr
+    assert (project / ".venv" / "bin" / "python").exists()
+    lock = (project / "uv.lock").read_bytes()
+    assert b'name = "onnxruntime"' in lock
+    branch = run(project, env, "git", "symbolic-ref", "--short", "HEAD")
+    assert branch.stdout == "main\n"
+    hook = project / ".git" / "hooks" / "pre-commit"
+    assert os.access(hook, os.X_OK) and "pre-commit" in hook.read_text()
+
+    imported = "import sys, scratch_detector, torch, onnxruntime; print(sys.prefix)"
+    loaded = run(project, env, "uv", "run", "python", "-c", imported)
+    assert loaded.stdout == f"{project / '.venv'}\n", loaded.stderr
+    # The environment is nobody's work: git must not offer it, or what setup left in it.
+    untracked = run(project, env, "git", "status", "--porcelain", "--untracked-files=all").stdout
+    assert "uv.lock" in untracked and ".venv" not in untracked
+
+    before = hook.read_bytes(), run(project, env, "git", "config", "--local", "--list").stdout
+    again = run(project, env, "make", "setup")
+    assert again.returncode == 0, again.stdout + again.stderr
+    after = hook.read_bytes(), run(project, env, "git", "config", "--local", "--list").stdout
+    assert after == before and (project / "uv.lock").read_bytes() == lock
+    assert "Installed" not in again.stderr, "the second time there is nothing left to install"
+
+
+def test_setup_inside_a_repository_makes_no_second_one(project: Path, tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "uv").write_text("#!/bin/sh\n")
+    (tools / "uv").chmod(0o755)
+    made = run(project, os.environ | {"PATH": f"{tools}:{os.environ['PATH']}"}, "make", "setup")
+    assert made.returncode == 0, made.stderr
+    assert not (project / ".git").exists()
+
+
+def test_without_uv_it_says_what_to_install(project: Path, tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("make", "git"):
+        (tools / name).symlink_to(shutil.which(name) or name)
+    refused = run(project, {"PATH": str(tools)}, "make", "setup")
+    assert refused.returncode != 0
+    assert "uv is needed" in refused.stderr and "pip install uv" in refused.stderr
+    assert not (project / ".git").exists() and not (project / ".venv").exists()
