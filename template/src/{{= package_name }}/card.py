@@ -10,8 +10,7 @@ from .scope import load_scope
 
 README = Path("README.md")
 CARD = Path("docs/card.md")
-MARKS = "<!-- measured -->", "<!-- /measured -->"
-TABLE = re.compile(f"(?<={MARKS[0]}\n).*?(?={MARKS[1]})", re.DOTALL)
+TABLE = re.compile(r"(?<=<!-- measured -->\n).*?(?=<!-- /measured -->)", re.DOTALL)
 NOT_YET = "Nothing is measured yet: `make model` fills this table.\n"
 
 

@@ -18,7 +18,6 @@ from .task.sample_data import sample_examples
 
 MIN_EXAMPLES_PER_LABEL = 20  # fewer cannot fill a training, a validation and a test split
 PROBLEMS_SHOWN = 10
-SAMPLE = "sample"
 
 
 def ingest(source: str = "") -> None:
@@ -33,7 +32,7 @@ def ingest(source: str = "") -> None:
     try:
         schema = infer_schema(Path(source)) if source else load_schema()
         use_schema(schema)
-        is_sample = schema.source == SAMPLE
+        is_sample = schema.source == "sample"
         rows = sample_examples() if is_sample else load_examples(Path(schema.source))
         examples = _admitted(list(track(rows, "Reading", show_speed=False)), schema)
     except Refusal as error:
