@@ -41,7 +41,7 @@ test-all: lint ## Everything: all nine renders executed, real data, a real `make
 real-data: setup ## Train on data nobody here made; print the table of docs/real-data.md
 	$(BIN)/python -m pytest -q -s -m long tests/test_real_data.py
 
-bench: $(patsubst benchmarks/%.py,bench-%,$(wildcard benchmarks/*.py)) ## All benchmarks
+bench: $(patsubst benchmarks/%.py,bench-%,$(filter-out %/measure.py,$(wildcard benchmarks/*.py))) ## All benchmarks
 
 bench-%: setup ## One benchmark of benchmarks/: its table, then one JSON line
 	$(BIN)/python benchmarks/$*.py

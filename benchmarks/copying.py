@@ -17,7 +17,7 @@ RUNS = 10
 GOAL_CPU_S = 1.0
 PLAIN = "in process, plain folder"
 
-with measure.workplace() as work:
+with measure.workspace() as work:
     plain = measure.template(work / "plain")
     repository = measure.template(work / "repository", as_git=True)
     ways = {

@@ -35,7 +35,7 @@ def walk(repository: Path, folder: Path, place: Path) -> dict[str, float]:
     return {part: marks[i + 1] - marks[i] for i, part in enumerate(PARTS)}
 
 
-with measure.workplace() as work:
+with measure.workspace() as work:
     repository = measure.template(work / "template", as_git=True)
     with measure.console.status("Setting up the environment"):
         place = measure.training(measure.render(repository, work / "render"))

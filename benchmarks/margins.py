@@ -43,7 +43,7 @@ def margin(gate: dict[str, Any]) -> float:
 
 
 figures, rows, broken = {}, [], []
-with measure.workplace() as work, Progress(console=measure.console) as progress:
+with measure.workspace() as work, Progress(console=measure.console) as progress:
     source = measure.template(work / "template")
     for modality in measure.MODALITIES:
         folder = measure.render(source, work / modality, modality=modality)

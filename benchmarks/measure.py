@@ -5,7 +5,6 @@ import json
 import os
 import platform
 import resource
-import shutil
 import signal
 import socket
 import subprocess
@@ -24,7 +23,7 @@ from rich.table import Table
 
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "tests"))
-from environment import environment, requirements  # noqa: E402
+from environment import environment, release, requirements  # noqa: E402
 from environment import variables as variables  # noqa: E402
 
 INSIDE = Path(__file__).parent / "inside"  # scripts that run in the environment of a render
@@ -63,7 +62,7 @@ def _cpu_s() -> float:
 
 
 @contextmanager
-def workplace() -> Iterator[Path]:
+def workspace() -> Iterator[Path]:
     """Give a temporary folder, and keep the settings of whoever runs this out of it."""
     with TemporaryDirectory(prefix="poc2prod-bench-") as name:
         folder = Path(name)
@@ -80,13 +79,8 @@ def workplace() -> Iterator[Path]:
 
 
 def template(folder: Path, as_git: bool = False) -> Path:
-    """Copy the template as a release would hold it: tracked and new files; on demand in git."""
-    listing = ["git", "ls-files", "-co", "--exclude-standard", "-z", "copier.yml", "template"]
-    names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    for name in filter(None, names.split("\0")):
-        if (ROOT / name).exists():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
+    """Copy the template as a release would hold it; on demand in git."""
+    release(folder)
     if as_git:
         for step in (["init", "-q"], ["add", "--all"], ["commit", "-q", "-m", "Release"]):
             subprocess.run(["git", *step], cwd=folder, check=True)

@@ -18,7 +18,7 @@ import measure
 PAIRS = 3
 GOAL_RATIO = 1.5
 
-with measure.workplace() as work:
+with measure.workspace() as work:
     rendered = measure.render(measure.template(work / "template"), work / "render")
     place = measure.training(rendered)
     sides = {

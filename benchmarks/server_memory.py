@@ -54,7 +54,7 @@ def served(folder: Path, place: Path) -> dict[str, float]:
 figures = {"goal_mb": GOAL_MB}
 table = [["MB", "RSS ready", "PSS ready", "RSS after", "PSS after", "s to ready", "disk: server"]]
 table[0].append("device")
-with measure.workplace() as work:
+with measure.workspace() as work:
     source = measure.template(work / "template")
     for modality in track(measure.MODALITIES, "Training and serving", console=measure.console):
         folder = measure.render(source, work / modality, modality=modality)

@@ -1,13 +1,13 @@
 """Renders: hermetic, in process, and once per set of answers."""
 
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import copier
 import pytest
+
+from environment import release
 
 ROOT = Path(__file__).parent.parent
 MODALITIES = ("image", "audio", "tabular")
@@ -33,14 +33,7 @@ def hermetic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The template as a release would hold it: tracked and new files, without `.git`."""
-    folder = tmp_path_factory.mktemp("source")
-    listing = ["git", "ls-files", "-co", "--exclude-standard", "-z", "copier.yml", "template"]
-    names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    for name in filter(None, names.split("\0")):
-        if (ROOT / name).exists():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
-    return folder
+    return release(tmp_path_factory.mktemp("source"))
 
 
 @pytest.fixture(scope="session")

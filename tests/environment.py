@@ -35,17 +35,26 @@ def environment(wanted: list[str]) -> Path:
     done = folder / ".done"
     if not done.exists():
         shutil.rmtree(folder, ignore_errors=True)
-        links = subprocess.run(
-            [sys.executable, "-m", "pip", "config", "get", "global.find-links"],
-            capture_output=True,
-            text=True,
-        ).stdout.strip()
+        ask = [sys.executable, "-m", "pip", "config", "get", "global.find-links"]
+        found = subprocess.run(ask, capture_output=True, text=True).stdout.strip()
+        links = found or os.environ.get("PIP_FIND_LINKS", "")
         more = {"UV_FIND_LINKS": links} if links else {}
         uv = [shutil.which("uv", path=search_path()) or "uv"]
         subprocess.run([*uv, "venv", "-q", "-p", sys.executable, str(folder)], check=True)
         install = [*uv, *INSTALL, "-p", str(folder / "bin" / "python"), *wanted]
         subprocess.run(install, check=True, env=os.environ | more)
         done.touch()
+    return folder
+
+
+def release(folder: Path) -> Path:
+    """Copy the template as a release would hold it: tracked and new files, without `.git`."""
+    listing = ["git", "ls-files", "-co", "--exclude-standard", "-z", "copier.yml", "template"]
+    names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for name in filter(None, names.split("\0")):
+        if (ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
     return folder
 
 
