@@ -17,8 +17,7 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, n: int) -> np.ndarray:
 
 def accuracy(matrix: np.ndarray) -> np.ndarray:
     """Share of examples that are right, for matrices (..., n, n)."""
-    right: np.ndarray = _hits(matrix).sum(-1) / matrix.sum(axis=(-2, -1))
-    return right
+    return np.asarray(_hits(matrix).sum(-1) / matrix.sum(axis=(-2, -1)))
 
 
 def macro_recall(matrix: np.ndarray) -> np.ndarray:
@@ -36,10 +35,9 @@ def _hits(matrix: np.ndarray) -> np.ndarray:
 
 
 def _mean_over_present(part: np.ndarray, whole: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    present = matrix.sum(-1) > 0.5  # less than half an example is only the prior of a draw
+    present = matrix.sum(-1) > 0
     share = np.where(present, part / np.maximum(whole, 1e-12), 0)
-    mean: np.ndarray = share.sum(-1) / np.maximum(present.sum(-1), 1)
-    return mean
+    return np.asarray(share.sum(-1) / np.maximum(present.sum(-1), 1))
 
 
 METRICS = {"accuracy": accuracy, "macro_f1": macro_f1, "macro_recall": macro_recall}

@@ -69,5 +69,4 @@ class Predictor:
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Turn logits (n, labels) into probabilities; kept out of the graph, where int8 hurts it."""
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    chances: np.ndarray = odds / odds.sum(axis=1, keepdims=True)
-    return chances
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True))

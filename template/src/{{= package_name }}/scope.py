@@ -61,7 +61,10 @@ def read_yaml(path: Path, model: type[Model]) -> Model:
     except (FileNotFoundError, yaml.YAMLError) as error:
         raise SystemExit(f"{path} is missing here, or no YAML ({error}).") from None
     except ValidationError as error:
-        wrong = (f"\n  {e['loc'][-1]}: got {e['input']!r}; {e['msg']}" for e in error.errors())
+        wrong = (
+            f"\n  {'.'.join(map(str, e['loc'])) or 'file'}: got {e['input']!r}; {e['msg']}"
+            for e in error.errors()
+        )
         raise SystemExit(f"{path} is not valid:" + "".join(wrong)) from None
 
 
