@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 DEMO ?= ../poc2prod-demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint real-data bench
+.PHONY: help setup demo test test-all lint mutate real-data bench
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+%?):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -37,6 +37,9 @@ test: lint ## The everyday suite: all nine renders read by linters, three of the
 
 test-all: lint ## Everything: all nine renders executed, real data, a real `make setup`
 	$(BIN)/python -m pytest -m ""
+
+mutate: setup ## Change every answer and see what notices; fails when an answer is dead
+	$(BIN)/python tests/mutation.py
 
 real-data: setup ## Train on data nobody here made; print the table of docs/real-data.md
 	$(BIN)/python -m pytest -q -s -m long tests/test_real_data.py

@@ -6,13 +6,22 @@ from typing import Any
 
 import copier
 import pytest
+from allpairspy import AllPairs
 
 from environment import release
+from poc2prod.questions import Questions
 
 ROOT = Path(__file__).parent.parent
 MODALITIES = ("image", "audio", "tabular")
 TARGETS = ("cloud", "edge", "hybrid")
+QUESTIONS = Questions.read(ROOT)
 NINE = [(modality, target) for modality in MODALITIES for target in TARGETS]
+OPTIONS: dict[str, list[Any]] = {  # every choice of the interview, and text that switches files
+    name: [value for _, value in QUESTIONS.choices(name, QUESTIONS.settle({}, until=name)[0])]
+    for name in QUESTIONS.specs
+    if QUESTIONS.specs[name].get("choices")
+} | {"decider": ["", "@team/leads"], "data_owner": ["", "ana@example.com"]}
+PAIRWISE = [dict(zip(OPTIONS, row, strict=True)) for row in AllPairs(OPTIONS.values())]
 Render = Callable[..., Path]
 
 
@@ -51,8 +60,7 @@ def render(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Render:
     return once
 
 
-@pytest.fixture(params=NINE, ids="-".join)
+@pytest.fixture(params=PAIRWISE, ids=lambda row: "-".join(map(str, row.values())))
 def each(request: pytest.FixtureRequest, render: Render) -> Path:
-    """Every modality on every target."""
-    modality, target = request.param
-    return render(modality=modality, target=target)
+    """Every pair of choices somewhere, among them every modality on every target."""
+    return render(**request.param)

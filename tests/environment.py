@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent
 ENVIRONMENTS = ROOT / ".cache" / "environments"
 # Compiled, as after anybody's first run: where Python may not write bytecode, imports take twice
 # as long each time.
+PARTS = ("copier.yml", "template", "includes", "docs")
 INSTALL = ["pip", "install", "--quiet", "--compile-bytecode"]
 
 
@@ -49,7 +50,7 @@ def environment(wanted: list[str]) -> Path:
 
 def release(folder: Path) -> Path:
     """Copy the template as a release would hold it: tracked and new files, without `.git`."""
-    listing = ["git", "ls-files", "-co", "--exclude-standard", "-z", "copier.yml", "template"]
+    listing = ["git", "ls-files", "-co", "--exclude-standard", "-z", *PARTS]
     names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for name in filter(None, names.split("\0")):
         if (ROOT / name).exists():

@@ -34,8 +34,8 @@ def test_python_holds_no_jinja_but_the_package_name(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_the_suffix_tells_the_truth(path: Path) -> None:
-    has_jinja = bool(VALUE.search(path.read_text()) or re.search(r"^# \?", path.read_text(), re.M))
-    assert (path.suffix == ".jinja") == has_jinja
+    has_jinja = VALUE.search(path.read_text()) or BLOCK.search(path.read_text())
+    assert (path.suffix == ".jinja") == bool(has_jinja)
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)

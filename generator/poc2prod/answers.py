@@ -26,7 +26,7 @@ def read_answers(path: Path) -> tuple[dict[Any, Any], list[str]]:
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise Refusal(f"{path}{line}: not YAML, {error.problem}; {RULE}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError, LookupError, AttributeError) as error:
         reason = str(error).splitlines()[0]
         raise Refusal(f"{path}: not YAML, {reason}; {RULE}") from None
     if not (isinstance(node, yaml.MappingNode) and isinstance(given, dict)):

@@ -1,16 +1,25 @@
 """The command line. Exit codes: 0 done, 1 refused, 2 wrong usage, 130 stopped by Ctrl-C."""
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markdown import Markdown
+from rich.prompt import Confirm
 
-from . import __version__, demo, project
+from . import __version__, demo, making, project
+from .estimate import Estimator
+from .explain import explanation
+from .questions import Questions
 from .refusal import Refusal
+from .template import Template, default_source, opened
+
+SETUP = "Set it up now: environment, git, hooks and a first commit?"
 
 app = typer.Typer(
     add_completion=False,
@@ -44,29 +53,78 @@ def main(
             signal.signal(number, signal.default_int_handler)
 
 
-@app.command(epilog="Example: poc2prod new --answers examples/payment-fraud.yml ../payment-fraud")
+AnswersFile = Annotated[
+    Path | None,
+    typer.Option("--answers", help="A YAML file of answers; what it leaves out takes its default."),
+]
+TemplateSource = Annotated[
+    str | None,
+    typer.Option("--template", help="A folder or git address; or set POC2PROD_TEMPLATE."),
+]
+
+
+@app.command(epilog="Example: poc2prod new ../payment-fraud")
 def new(
     destination: Annotated[
         Path, typer.Argument(metavar="DEST", help="A folder that is missing or empty.")
     ],
-    answers: Annotated[
-        Path | None,
-        typer.Option(help="A YAML file of answers; what it leaves out takes its default."),
-    ] = None,
+    answers: AnswersFile = None,
     defaults: Annotated[bool, typer.Option("--defaults", help="Take every default.")] = False,
-    template: Annotated[
-        str | None,
-        typer.Option(help="A folder or git address; or set POC2PROD_TEMPLATE."),
+    full: Annotated[
+        bool, typer.Option("--full/--quick", help="Ask everything, or only what matters most.")
+    ] = False,
+    setup: Annotated[
+        bool | None,
+        typer.Option(help="Afterwards: environment, git, hooks, first commit. Asked if left out."),
     ] = None,
+    template: TemplateSource = None,
 ) -> None:
-    """Create a project from a file of answers: all of it, or nothing."""
-    if not (answers or defaults):
-        raise typer.BadParameter("give --answers FILE, or --defaults to take every default")
+    """Hold the scoping interview, or read a file of answers, and create the project: all of it,
+    or nothing."""
+    if answers and defaults:
+        raise typer.BadParameter("give --answers FILE or --defaults, not both")
     with _plainly():
-        created = project.create(destination, answers, template)
+        saved = Path(f"{os.path.realpath(destination)}.answers.yml")
+        held = not (answers or defaults)
+
+        def meet(source: Template, questions: Questions) -> dict[str, Any]:
+            from . import interview  # the terminal library takes a while, and only here is needed
+
+            def explain(name: str) -> str:
+                return explanation(source.root, questions, name)
+
+            return interview.hold(questions, saved, explain, console)
+
+        ask = meet if held else project.answered_in(answers) if answers else project.defaults
+        created = project.create(destination, ask, template, full)
+        if held:
+            saved.unlink(missing_ok=True)
         for warning in created.warnings:
             typer.echo(f"warning: {warning}", err=True)
+        if setup or (setup is None and held and _agreed(SETUP)):
+            making.start(created.folder)
         console.print(created.next_steps.rstrip(), soft_wrap=True)
+
+
+@app.command(epilog="Example: poc2prod estimate --answers examples/payment-fraud.yml")
+def estimate(answers: AnswersFile = None, template: TemplateSource = None) -> None:
+    """Say what a scope would take, and whether it is possible, without rendering."""
+    with _plainly(), opened(template or default_source()) as source:
+        questions = Questions.read(source.root)
+        ask = project.answered_in(answers) if answers else project.defaults
+        estimator = Estimator(questions, ask(source, questions))
+        console.print(estimator.table())
+        console.print(estimator.basis)
+
+
+@app.command(epilog="Example: poc2prod explain max_latency_p95_ms")
+def explain(
+    question: Annotated[str, typer.Argument(metavar="KEY", help="A question of the interview.")],
+    template: TemplateSource = None,
+) -> None:
+    """Say what a question is, what it changes in the repo and what teams usually choose."""
+    with _plainly(), opened(template or default_source()) as source:
+        console.print(Markdown(explanation(source.root, Questions.read(source.root), question)))
 
 
 @app.command("demo", epilog="Example: poc2prod demo ../poc2prod-demo")
@@ -78,6 +136,13 @@ def run_demo(
     """Render the default answers and run them, from data to a served prediction."""
     with _plainly():
         demo.run(destination, console)
+
+
+def _agreed(question: str) -> bool:
+    try:
+        return Confirm.ask(question, default=True, console=console)
+    except EOFError:
+        return False
 
 
 @contextmanager

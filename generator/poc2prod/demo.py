@@ -2,12 +2,9 @@
 
 import http.client
 import json
-import os
 import shutil
-import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,44 +15,36 @@ from typing import IO, Any
 from rich.console import Console
 from rich.table import Table
 
-from .project import create
+from .making import inherited, make, started
+from .project import create, defaults
 from .refusal import Refusal
 
 LOCALHOST = "127.0.0.1"
 READY_WITHIN_S = 60
-STOPPED_WITHIN_S = 10
 
 
 def run(destination: Path, console: Console) -> None:
     """Render, set up, train, serve and predict. Raises Refusal that names the step that failed."""
     if not shutil.which("make"):
         raise Refusal("make is needed to run a project: apt install make")
-    project = create(destination, None, None)
+    project = create(destination, defaults, None)
     folder, port = project.folder, _free_port()
-    environment = _environment() | {f"{project.answers['package_name'].upper()}_PORT": str(port)}
+    environment = inherited() | {f"{project.answers['package_name'].upper()}_PORT": str(port)}
     console.print(f"Rendered into {folder}", soft_wrap=True)
     for target in ("setup", "model"):
         with _step(f"make {target}", console):
-            _make(target, folder, environment)
-    with TemporaryFile() as log, _started("serve", folder, environment, log) as server:
+            make(target, folder, environment)
+    with TemporaryFile() as log, started("serve", folder, environment, log) as server:
         with _step("make serve", console):
             _wait_until_ready(server, port, log)
         with _step("make example", console):
-            _make("example", folder, environment)
+            make("example", folder, environment)
         with _step("predict", console):
             console.print_json(_predict(port, folder / "data/example.png"))
     with _step("read the gates", console):
         gates = json.loads((folder / "reports/gates.json").read_text("utf-8"))
         console.print(_promised_and_measured(gates))
     console.print(f"Report: {folder / 'reports/report.html'}", soft_wrap=True)
-
-
-def _environment() -> dict[str, str]:
-    """Return what a project's commands inherit: our `uv` is found, our venv and make are not."""
-    ours = {"VIRTUAL_ENV", "MAKEFLAGS", "MFLAGS", "MAKELEVEL"}
-    inherited = {name: value for name, value in os.environ.items() if name not in ours}
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    return inherited | {"PATH": path}
 
 
 @contextmanager
@@ -65,38 +54,6 @@ def _step(name: str, console: Console) -> Iterator[None]:
         yield
     except (OSError, ValueError, LookupError, TypeError, http.client.HTTPException) as error:
         raise Refusal(f"The demo failed at `{name}`: {error}") from error
-
-
-def _make(target: str, folder: Path, environment: dict[str, str]) -> None:
-    with _started(target, folder, environment, log=None) as process:
-        if status := process.wait():
-            raise ValueError(f"exit status {status}, see above")
-
-
-@contextmanager
-def _started(
-    target: str, folder: Path, environment: dict[str, str], log: IO[bytes] | None
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `make target` in a process group of its own, which is gone afterwards."""
-    process = subprocess.Popen(
-        ["make", target],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(STOPPED_WITHIN_S)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
 
 
 def _wait_until_ready(server: subprocess.Popen[bytes], port: int, log: IO[bytes]) -> None:

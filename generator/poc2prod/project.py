@@ -5,7 +5,7 @@ import shlex
 import shutil
 import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -14,10 +14,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from .answers import read_answers
+from .estimate import way_out
 from .questions import Questions
 from .refusal import Refusal
 from .template import Template, default_source, opened
 
+Ask = Callable[[Template, Questions], dict[str, Any]]
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -31,27 +33,47 @@ class Project:
     warnings: list[str]
 
 
-def create(destination: Path, answers_file: Path | None, source: str | None) -> Project:
-    """Render the template into `destination`, with defaults for what no file answers.
+def create(destination: Path, ask: Ask, source: str | None, full: bool = False) -> Project:
+    """Render the template into `destination`, with defaults for what `ask` leaves unanswered.
 
     Raises Refusal, with every reason there is, before anything is written.
     """
     if not shutil.which("git"):
         raise Refusal("git is needed so that `copier update` can work later: apt install git")
-    folder = _free(destination)
-    given, problems = read_answers(answers_file) if answers_file else ({}, [])
+    folder = free(destination)
     with opened(source or default_source()) as template:
-        questions = Questions.read(template.root)
+        questions = Questions.read(template.root, full)
+        given = ask(template, questions)
         answers, wrong = questions.settle(given)
-        if problems + wrong:
-            raise Refusal(*problems, *wrong)
+        if wrong:
+            raise Refusal(*wrong)
         where = {"dst_path": shlex.quote(str(folder))}
         message = questions.settings.get("_message_after_copy", f"{folder} is ready.")
         next_steps = questions.text(message, {**answers, "_copier_conf": where})
         return Project(folder, answers, next_steps, _write(template, given, folder))
 
 
-def _free(destination: Path) -> Path:
+def defaults(template: Template, questions: Questions) -> dict[str, Any]:
+    """Answer nothing, which takes every default."""
+    return {}
+
+
+def answered_in(path: Path) -> Ask:
+    """Answer from a file. Raises Refusal, when used, with every problem of the file at once."""
+
+    def read(template: Template, questions: Questions) -> dict[str, Any]:
+        given, twice = read_answers(path)
+        answers, wrong = questions.settle(given)
+        if twice + wrong:
+            raise Refusal(
+                *twice, *(problem + way_out(questions, given, problem) for problem in wrong)
+            )
+        return {str(name): answers[str(name)] for name in given}
+
+    return read
+
+
+def free(destination: Path) -> Path:
     """Return the absolute path of a destination that is missing or an empty folder."""
     folder = Path(os.path.realpath(destination))  # unlike resolve(), no error for link loops
     is_file = folder.exists() and not folder.is_dir()

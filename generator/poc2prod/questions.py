@@ -1,6 +1,7 @@
 """The questions of a template, read from its copier.yml: there is no second list of them."""
 
 import difflib
+import re
 import reprlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -21,12 +22,14 @@ WANTED = {
     "float": "a finite number",
     "bool": "true or false",
 }
+YES = ("true", "yes", "on", "y", "t", "1")
 CASTS: Mapping[str, Callable[[Any], Any]] = {
     "str": str,
     "int": int,
     "float": float,
-    "bool": lambda value: yaml.safe_load(str(value)),
+    "bool": lambda value: str(value).strip().lower() in YES,
 }
+SECRET = re.compile(r"://[^/@]*:[^/@]*@")  # a refusal ends up in logs
 # Copier's own default filters; copier.yml may use any of them.
 FILTERS = "jinja2_ansible_filters.AnsibleCoreFiltersExtension"
 
@@ -40,8 +43,11 @@ class Questions:
     environment: jinja2.Environment
 
     @classmethod
-    def read(cls, root: Path) -> "Questions":
-        """Read the copier.yml of a template. Raises Refusal when it cannot be understood."""
+    def read(cls, root: Path, full: bool = False) -> "Questions":
+        """Read the copier.yml of a template; `full` also asks what only a long meeting gets to.
+
+        Raises Refusal when it cannot be understood.
+        """
         path = root / "copier.yml"
         try:
             config = dict(yaml.safe_load(path.read_text("utf-8")))
@@ -52,6 +58,8 @@ class Questions:
             if not (isinstance(spec, dict) and spec.get("type") in WANTED and "default" in spec):
                 wanted = ", ".join(WANTED)
                 raise Refusal(f"{path}: {name} needs a default and one of the types {wanted}")
+        if full and "depth" in specs:
+            specs["depth"] = specs["depth"] | {"default": "full"}
         settings = {name: value for name, value in config.items() if name not in specs}
         options = {"keep_trailing_newline": True, **settings.get("_envops", {})}
         strict = "Strict" in str(options.pop("undefined", ""))
@@ -66,13 +74,20 @@ class Questions:
             raise Refusal(f"{path}: _envops is wrong; {error}") from None
         return cls(specs, settings, environment)
 
-    def settle(self, given: Mapping[Any, Any]) -> tuple[dict[str, Any], list[str]]:
-        """Answer every question, from `given` or by default, and list all that is wrong."""
+    def settle(
+        self, given: Mapping[Any, Any], until: str | None = None
+    ) -> tuple[dict[str, Any], list[str]]:
+        """Answer every question, from `given` or by default, and list all that is wrong.
+
+        With `until`, only what comes before that question is answered.
+        """
         problems = [self._unknown(name, given[name]) for name in given if name not in self.specs]
         answers: dict[str, Any] = {}
         for name, spec in self.specs.items():
+            if name == until:
+                break
             # A wrong answer gives way to the default, so that what follows can be judged too.
-            answers[name] = self._default(name, answers)
+            answers[name] = self.default(name, answers)
             if name not in given:
                 continue
             if problem := self.problem(name, given[name], answers):
@@ -84,22 +99,51 @@ class Questions:
     def problem(self, name: str, value: Any, answers: Mapping[str, Any]) -> str:
         """Say which rule an answer breaks and what a right one looks like; "" if it is right.
 
-        `answers` holds those to earlier questions and this one's default.
+        `answers` holds those to earlier questions; with this one's default, a right one is shown.
         """
-        spec, choices = self.specs[name], self.choices(name)
-        if spec.get("when") is False or spec.get("ask") is False:
+        spec, choices = self.specs[name], [value for _, value in self.choices(name, answers)]
+        if not self.is_open(name):
             return "worked out from the other answers, so leave it out"
         if choices and not any(value == choice and fits(value, spec["type"]) for choice in choices):
             return f"one of {', '.join(map(str, choices))}{did_you_mean(value, choices)}"
         if not fits(value, spec["type"]):
-            return f"{WANTED[spec['type']]}, like {shown(answers[name]).strip(chr(39))}"
+            right = shown(self.default(name, answers)).strip(chr(39))
+            return f"{WANTED[spec['type']]}, like {right}"
         value = CASTS[spec["type"]](value)
         return self.text(spec.get("validator", ""), {**answers, name: value}).strip()
 
-    def choices(self, name: str) -> list[Any]:
-        """List the values one may choose from; empty when the question is open."""
+    def is_open(self, name: str) -> bool:
+        """Tell whether anybody may answer it, or it is worked out from other answers."""
+        return (
+            self.specs[name].get("when") is not False and self.specs[name].get("ask") is not False
+        )
+
+    def is_asked(self, name: str, answers: Mapping[str, Any]) -> bool:
+        """Tell whether a meeting of this depth gets to it, after these answers."""
+        return self.is_open(name) and CASTS["bool"](
+            self.text(self.specs[name].get("ask", True), answers)
+        )
+
+    def help(self, name: str, answers: Mapping[str, Any]) -> str:
+        """Return the words with which it is asked."""
+        return self.text(self.specs[name].get("help", name), answers).strip()
+
+    def choices(self, name: str, answers: Mapping[str, Any]) -> list[tuple[str, Any]]:
+        """List what one may choose from, as labels and values; empty when the question is open."""
         choices = self.specs[name].get("choices", [])
-        return list(choices.values()) if isinstance(choices, dict) else list(choices)
+        pairs = choices.items() if isinstance(choices, dict) else choices
+        both = (pair if isinstance(pair, (list, tuple)) else (pair, pair) for pair in pairs)
+        return [(self.text(label, answers).strip(), value) for label, value in both]
+
+    def parsed(self, name: str, typed: str) -> Any:
+        """Turn what was typed into a value of the question's type, or leave it as it is."""
+        if (kind := self.specs[name]["type"]) == "str":
+            return typed
+        try:
+            value = yaml.safe_load(typed)
+            return CASTS[kind](value) if fits(value, kind) else float(typed)
+        except Exception:  # PyYAML raises KeyError, RecursionError and more: `!!bool x`, `[[[[`
+            return typed
 
     def text(self, template: Any, context: Mapping[str, Any]) -> str:
         """Render a piece of copier.yml. Raises Refusal when it is broken."""
@@ -108,7 +152,8 @@ class Questions:
         except (jinja2.TemplateError, TypeError, ValueError) as error:
             raise Refusal(f"copier.yml cannot be used: {error}, in {template!r}") from error
 
-    def _default(self, name: str, answers: Mapping[str, Any]) -> Any:
+    def default(self, name: str, answers: Mapping[str, Any]) -> Any:
+        """Work out the default of a question from the answers to earlier ones."""
         spec = self.specs[name]
         default = self.text(spec["default"], answers)
         try:
@@ -118,11 +163,7 @@ class Questions:
             raise Refusal(f"copier.yml: the default of {name} is {default!r}; {wanted}") from None
 
     def _unknown(self, name: Any, value: Any) -> str:
-        open_to_answer = [
-            key
-            for key, spec in self.specs.items()
-            if spec.get("when") is not False and spec.get("ask") is not False
-        ]
+        open_to_answer = list(filter(self.is_open, self.specs))
         hint = did_you_mean(name, open_to_answer) or f"; they are {', '.join(open_to_answer)}"
         key = name if isinstance(name, str) and name.isprintable() else shown(name)
         return f"{key}: got {shown(value)}; no such question{hint}"
@@ -144,7 +185,7 @@ def shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     try:
-        return reprlib.repr(value)
+        return SECRET.sub("://***@", reprlib.repr(value))
     except ValueError:  # Python refuses to print integers of thousands of digits
         return "a number of thousands of digits"
 

@@ -48,6 +48,9 @@ def model_card() -> str:
 Written by `make card` from `scope.yaml` and `reports/`; do not edit it by hand.
 
 - Answers with one label for one {scope.modality} input; runs on: {scope.target}.
+- Not for {scope.not_for}.
+- Decides whether it succeeds: {scope.decider or "nobody is named"}; answers for the data:
+  {scope.data_owner or "nobody is named"}.
 - Network of {training["parameters"]} parameters, shipped as int8 ONNX, trained {day} on
   {training["examples"]} examples.
 - Data: {data["source"]}, with the labels {labels}.

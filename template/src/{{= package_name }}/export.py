@@ -31,11 +31,11 @@ def export() -> None:
     assert program is not None  # noqa: S101 (only the legacy exporter returns None)
     for key in ("labels", "features_version", "trained_at"):
         program.model.metadata_props[key] = json.dumps(checkpoint[key])
+    for node in program.model.graph:  # stack traces, with the paths of this machine
+        node.metadata_props.clear()
     program.save(ONNX)
     with torch.no_grad():
         expected = softmax(model(inputs).numpy())
     found = Predictor(ONNX).probabilities(x)
-    agreement = float((found.argmax(1) == expected.argmax(1)).mean())
     difference = float(abs(found - expected).max())
-    evidence = {"examples": len(x), "max_difference": difference, "agreement": agreement}
-    write_report("export", evidence)
+    write_report("export", {"examples": len(x), "max_difference": difference})

@@ -14,20 +14,16 @@ def featurize() -> None:
     """Write what the model sees, and the bookkeeping of every example, to one file."""
     examples = list(read_shards(RAW))
     labels = load_schema().labels
-    inputs, facts = [], []
-    for example in track(examples, "Computing features"):
-        intake = take_in(example.payload)
-        inputs.append(features(intake.raw))
-        facts.append(intake.facts)
+    taken = [take_in(example.payload) for example in track(examples, "Computing features")]
     FEATURES.parent.mkdir(parents=True, exist_ok=True)
     np.savez(
         FEATURES,
-        x=np.stack(inputs).astype(np.float32),
+        x=np.stack([features(intake.raw) for intake in taken]).astype(np.float32),
         y=np.array([labels.index(example.label) for example in examples]),
         slice=np.array([example.slice for example in examples]),
         split=np.array([split_of(example.id) for example in examples]),
-        facts=np.array([list(row.values()) for row in facts], dtype=np.float64),
-        fact_names=np.array(list(facts[0])),
+        facts=np.array([list(intake.facts.values()) for intake in taken], dtype=np.float64),
+        fact_names=np.array(list(taken[0].facts)),
     )
 
 

@@ -25,16 +25,12 @@ class _CalibrationSet(CalibrationDataReader):
 def quantize() -> None:
     """Calibrate on training data only: the test split must stay unseen."""
     x, _, _ = load_split("train")
+    calibration_set = _CalibrationSet(x[: load_params().calibration_examples])
     prepared = ONNX_INT8.with_suffix(".prepared")
     try:
         quant_pre_process(ONNX, prepared, skip_symbolic_shape=True)
-        quantize_static(
-            prepared,
-            ONNX_INT8,
-            _CalibrationSet(x[: load_params().calibration_examples]),
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-        )
+        options = {"weight_type": QuantType.QInt8, "per_channel": True}
+        quantize_static(prepared, ONNX_INT8, calibration_set, **options)
     finally:
         prepared.unlink(missing_ok=True)
     sizes = {"fp32_mb": ONNX.stat().st_size / 1e6, "int8_mb": ONNX_INT8.stat().st_size / 1e6}

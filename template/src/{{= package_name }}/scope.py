@@ -18,6 +18,9 @@ class Scope(BaseModel, frozen=True, extra="forbid"):
     project: str
     modality: Literal["image", "audio", "tabular"]
     target: Literal["cloud", "edge", "hybrid"]
+    not_for: str
+    decider: str
+    data_owner: str
     max_leaks: int = Field(ge=0)
     max_label_conflicts: int = Field(ge=0)
     max_repeated_ids: int = Field(ge=0)
@@ -34,6 +37,7 @@ class Scope(BaseModel, frozen=True, extra="forbid"):
     max_model_mb: float = Field(gt=0)
     peak_requests_per_s: float = Field(gt=0)
     max_cost_usd_month: float = Field(gt=0)
+    buy_usd_month: float = Field(gt=0)
 
 
 class Params(BaseModel, frozen=True, extra="forbid"):

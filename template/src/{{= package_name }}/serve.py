@@ -51,7 +51,8 @@ async def _load_model(app: FastAPI) -> AsyncIterator[None]:
     yield
 
 
-app = FastAPI(title=load_scope().project, lifespan=_load_model)
+NOT_FOR = f"Not for {load_scope().not_for}."
+app = FastAPI(title=load_scope().project, description=NOT_FOR, lifespan=_load_model)
 
 
 @app.post("/predict", openapi_extra=BODY, responses=REFUSED)

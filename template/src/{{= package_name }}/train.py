@@ -34,8 +34,7 @@ def train() -> None:
     torch.save(facts | weights, CHECKPOINT)
     _train_baseline(x, y, len(labels))
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    evidence = {"examples": len(x), "parameters": parameters, "curve": curve}
-    write_report("train", facts | evidence)
+    write_report("train", facts | {"examples": len(x), "parameters": parameters, "curve": curve})
 
 
 def fit(
@@ -74,9 +73,7 @@ def fit(
         if curve["validation_loss"][-1] <= min(curve["validation_loss"]):  # never so for NaN
             best = copy.deepcopy(model.state_dict())
     if not best:
-        raise SystemExit(
-            "Training diverged: lower learning_rate in params.yaml, for example 0.001."
-        )
+        raise SystemExit("Training diverged: lower learning_rate in params.yaml, like 0.001.")
     model.load_state_dict(best)
     return curve
 

@@ -1,0 +1,71 @@
+"""Running the make targets of a project that has just been written."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from .refusal import Refusal
+
+STOPPED_WITHIN_S = 10
+
+
+def inherited() -> dict[str, str]:
+    """Return what a project's commands inherit: our `uv` is found, our venv and make are not."""
+    ours = {"VIRTUAL_ENV", "MAKEFLAGS", "MFLAGS", "MAKELEVEL"}
+    kept = {name: value for name, value in os.environ.items() if name not in ours}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return kept | {"PATH": path}
+
+
+def make(target: str, folder: Path, environment: dict[str, str]) -> None:
+    """Run `make target` to its end. Raises ValueError when it fails."""
+    with started(target, folder, environment, log=None) as process:
+        if status := process.wait():
+            raise ValueError(f"exit status {status}, see above")
+
+
+@contextmanager
+def started(
+    target: str, folder: Path, environment: dict[str, str], log: IO[bytes] | None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `make target` in a process group of its own, which is gone afterwards."""
+    process = subprocess.Popen(
+        ["make", target],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(STOPPED_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def start(folder: Path) -> None:
+    """Set up what `make setup` does (environment, git, hooks), then commit everything once.
+
+    Raises Refusal that names the step; what was written stays, and the step can be repeated.
+    """
+    environment = inherited()
+    commit = ["git", "commit", "--quiet", "--message=Start from poc2prod"]
+    try:
+        make("setup", folder, environment)
+        for command in (["git", "add", "--", "."], [*commit, "--", "."]):
+            subprocess.run(command, cwd=folder, env=environment, check=True)
+    except (OSError, ValueError, subprocess.CalledProcessError) as error:
+        reason = f"`{' '.join(error.cmd)}` failed" if hasattr(error, "cmd") else error
+        raise Refusal(f"{folder} is written, but not set up: {reason}; repeat it there") from None
