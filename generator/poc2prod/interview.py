@@ -1,9 +1,10 @@
 """The scoping meeting: every question in its turn, on a terminal or line by line from a pipe."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -55,15 +56,14 @@ class Back(Exception):
 class Asked:
     """One question as it stands at this point of the meeting."""
 
-    def __init__(
-        self, questions: Questions, given: Mapping[str, Any], name: str, position: str = ""
-    ) -> None:
-        self.questions, self.given, self.name, self.position = questions, given, name, position
-        self.before, _ = questions.settle(given, until=name)
+    def __init__(self, meeting: "Meeting", name: str, position: str) -> None:
+        self.name, self.position, self.given = name, position, meeting.given
+        self.questions = questions = meeting.questions
+        self.before = before(meeting.answers, name)
         self.help = questions.help(name, self.before)
         self.choices = questions.choices(name, self.before)
         self.default = questions.default(name, self.before)
-        self.offered = given.get(name, self.default)
+        self.offered = self.given.get(name, self.default)
 
     def read(self, typed: str) -> tuple[Any, str]:
         """Return the answer that was typed, and the rule that it breaks, if any."""
@@ -94,10 +94,7 @@ class Front:
 
     def show_explanation(self, name: str) -> None:
         """Show all there is to know about a question."""
-        try:
-            self.console.print(Markdown(self.explain(name)))
-        except Refusal as refusal:
-            self.say(str(refusal))
+        self.console.print(Markdown(self.explain(name)))
 
 
 class Screen(Front):
@@ -199,7 +196,7 @@ class Lines(Front):
         self.say(f"{asked.position} {asked.help}")
         values = [as_typed(value) for _, value in asked.choices]
         meant = {str(number): value for number, value in enumerate(values, 1)}
-        meant |= {value: value for value in values}  # a choice of numbers is no choice of lines
+        meant |= {value: value for value in values}  # which win, where they are numbers
         for number, (label, _) in enumerate(asked.choices, 1):
             self.say(f"  {number} {label}")
         while True:
@@ -244,7 +241,9 @@ class Meeting:
         if self.saved.exists():
             given, answered_twice = read_answers(self.saved)
             self.front.say(f"Going on from {self.saved}.")
-            self._keep(given, answered_twice)
+            for problem in answered_twice:
+                given.pop(self._not_kept(problem), None)
+            self._keep(given)
         asked = self._asked()
         at = next((at for at, name in enumerate(asked) if name not in self.given), len(asked))
         while at <= len(asked):
@@ -252,8 +251,7 @@ class Meeting:
             try:
                 if asked[at:]:
                     position = f"({at + 1}/{len(asked)})"
-                    turn = Asked(self.questions, self.given, asked[at], position)
-                    self._take(turn.name, self.front.ask(turn))
+                    self._take(asked[at], self.front.ask(Asked(self, asked[at], position)))
                 else:
                     self._show_promises()
                     self.front.confirm()
@@ -282,25 +280,28 @@ class Meeting:
         return [name for name in self.answers if self.questions.is_asked(name, self.answers)]
 
     def _take(self, name: str, value: Any) -> None:
-        given, names = {**self.given, name: value}, list(self.questions.specs)
+        given, names = {**self.given, name: value}, list(self.answers)
         for later in filter(self.given.__contains__, names[names.index(name) + 1 :]):
-            was = self.given[later]
-            if was == self._default(later, self.given) != (now := self._default(later, given)):
-                del given[later]  # nobody chose it, so it moves along
+            if given[later] != (was := self._default(later, self.answers)):
+                continue  # somebody chose it; what nobody chose moves along
+            if was != (now := self._default(later, self.questions.settle(given)[0])):
+                del given[later]
                 self.front.say(f"{later} was {as_typed(was)} by default, now {as_typed(now)}")
         self._keep(given)
 
-    def _default(self, name: str, given: Mapping[str, Any]) -> Any:
-        return self.questions.default(name, self.questions.settle(given, until=name)[0])
+    def _default(self, name: str, answers: Mapping[str, Any]) -> Any:
+        return self.questions.default(name, before(answers, name))
 
-    def _keep(self, given: Mapping[Any, Any], problems: Sequence[str] = ()) -> None:
+    def _keep(self, given: Mapping[Any, Any]) -> None:
         """Keep what is right, in the order of the questions, and say why the rest is not."""
-        self.answers, wrong = self.questions.settle(given)
-        dropped = {problem.partition(":")[0] for problem in (*problems, *wrong)}
+        self.answers, problems = self.questions.settle(given)
+        dropped = [self._not_kept(problem) for problem in problems]
         names = [name for name in self.answers if name in given and name not in dropped]
         self.given = {name: self.answers[name] for name in names}
-        for problem in (*problems, *wrong):
-            self.front.say(f"Not kept: {problem}")
+
+    def _not_kept(self, problem: str) -> str:
+        self.front.say(f"Not kept: {problem}")
+        return problem.partition(":")[0]
 
     def _show_promises(self) -> None:
         """Show what every number decides, and what keeping them all would take."""
@@ -319,6 +320,11 @@ class Meeting:
             self.front.console.print(estimator.basis)
         except Refusal as refusal:  # a template need not estimate anything
             self.front.say(str(refusal))
+
+
+def before(answers: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return the answers to the questions before this one."""
+    return dict(takewhile(lambda answer: answer[0] != name, answers.items()))
 
 
 def as_typed(answer: Any) -> str:

@@ -6,6 +6,7 @@ import reprlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,8 @@ class Questions:
             )
         except TypeError as error:
             raise Refusal(f"{path}: _envops is wrong; {error}") from None
+        # The prompts ask for the same tables dozens of times.
+        environment.filters["from_yaml"] = cache(environment.filters["from_yaml"])
         return cls(specs, settings, environment)
 
     def settle(
@@ -137,18 +140,16 @@ class Questions:
 
     def parsed(self, name: str, typed: str) -> Any:
         """Turn what was typed into a value of the question's type, or leave it as it is."""
-        if (kind := self.specs[name]["type"]) == "str":
-            return typed
+        kind = self.specs[name]["type"]
         try:
-            value = yaml.safe_load(typed)
-            return CASTS[kind](value) if fits(value, kind) else float(typed)
-        except Exception:  # PyYAML raises KeyError, RecursionError and more: `!!bool x`, `[[[[`
+            return {"true": True, "false": False}[typed] if kind == "bool" else CASTS[kind](typed)
+        except (ValueError, KeyError):
             return typed
 
     def text(self, template: Any, context: Mapping[str, Any]) -> str:
         """Render a piece of copier.yml. Raises Refusal when it is broken."""
         try:
-            return self.environment.from_string(str(template)).render(context)
+            return _compiled(self.environment, str(template)).render(context)
         except (jinja2.TemplateError, TypeError, ValueError) as error:
             raise Refusal(f"copier.yml cannot be used: {error}, in {template!r}") from error
 
@@ -167,6 +168,11 @@ class Questions:
         hint = did_you_mean(name, open_to_answer) or f"; they are {', '.join(open_to_answer)}"
         key = name if isinstance(name, str) and name.isprintable() else shown(name)
         return f"{key}: got {shown(value)}; no such question{hint}"
+
+
+@cache
+def _compiled(environment: jinja2.Environment, text: str) -> jinja2.Template:
+    return environment.from_string(text)
 
 
 def fits(value: Any, type_name: str) -> bool:

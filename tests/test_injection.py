@@ -1,0 +1,193 @@
+"""Text that means something to a shell, to Jinja or to YAML is text, or it is refused with words.
+
+Every question that takes any text is tried, and what it takes is read back from where it belongs.
+"""
+
+import ast
+import configparser
+import json
+import subprocess
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from conftest import QUESTIONS, Render
+from environment import environment, requirements, variables
+from poc2prod.cli import app
+
+FREE = [
+    name
+    for name, spec in QUESTIONS.specs.items()
+    if QUESTIONS.is_open(name) and spec["type"] == "str" and not spec.get("choices")
+]
+BEFORE = {name: QUESTIONS.settle({}, until=name)[0] for name in FREE}
+NASTY = [
+    "it's '''not''' so",
+    'say "no" """now"""',
+    "C:\\new\\table\\",
+    "key: value: more",
+    "#1 # no comment",
+    "😀🚀 größer",
+    "שלום עולם",
+    "{{ x }} }} {{",
+    "{{= project_name }}",
+    "{{= 7 * 7 }} {% raw %}",
+    "{%# note #%}",
+    "# ? if true",
+    "$(touch pwned)",
+    "`touch pwned`",
+    "; touch pwned #",
+    "<script>alert(1)</script>",
+    "%(x)s %s %",
+    "${HOME} $HOME $$",
+    "-rf",
+    "--help",
+    "null",
+    "yes",
+    "off",
+    "true",
+    "1e3",
+    "0x1f",
+    "2026-11-21",
+    "1:30:00",
+    "- a",
+    "? a",
+    "&a *b",
+    "!!python/object/apply:os.system [touch pwned]",
+    "---",
+    "[a, {b: c}]",
+    "| >-",
+    "@--",
+    "null@example.com",
+    "-a+b@example.com",
+    "s3://-oProxyCommand=touch/%40..",
+]
+REFUSED = [  # by every question
+    "new\nline",
+    "carriage\rreturn",
+    "tab\tulator",
+    "nul\0byte",
+    "next\x85line",
+    "line\u2028separator",
+    "\ufeffmark",
+    "right\u202eleft",
+    "half \ud83d",
+    "  blanks  ",
+    "xyz\n",
+    "ana@example.com\n",
+    "s3://bucket/dvc\n",
+]
+
+
+def scope(key: str) -> Callable[[Path], str]:
+    return lambda folder: str_of(yaml.safe_load((folder / "scope.yaml").read_text())[key])
+
+
+def str_of(value: Any) -> str:
+    assert isinstance(value, str), f"{value!r} is no text"
+    return value
+
+
+def owner(file: str) -> Callable[[Path], str]:
+    def read(folder: Path) -> str:
+        lines = (folder / ".github/CODEOWNERS").read_text().splitlines()
+        return dict(line.split(" ") for line in lines if not line.startswith("#"))[file]
+
+    return read
+
+
+def project(folder: Path) -> str:
+    return str_of(tomllib.loads((folder / "pyproject.toml").read_text())["project"]["name"])
+
+
+def source(folder: Path) -> str:
+    return str_of(yaml.safe_load((folder / "schema.yaml").read_text())["source"])
+
+
+def remote(folder: Path) -> str:
+    config = configparser.ConfigParser(interpolation=None)
+    config.read(folder / ".dvc/config")
+    return config["'remote \"store\"'"]["url"]
+
+
+READ_BACK: dict[str, list[Callable[[Path], str]]] = {
+    "project_name": [project, scope("project")],
+    "decider": [scope("decider"), owner("/scope.yaml")],
+    "not_for": [scope("not_for")],
+    "data_source": [source],
+    "data_owner": [scope("data_owner"), owner("/schema.yaml")],
+    "dvc_remote": [remote],
+}
+PARSERS: dict[str, Callable[[str], object]] = {
+    ".toml": tomllib.loads,
+    ".yaml": yaml.safe_load,
+    ".yml": yaml.safe_load,
+    ".json": json.loads,
+    ".py": ast.parse,
+    ".sh": lambda text: subprocess.run(["sh", "-n"], input=text, text=True, check=True),
+}
+
+
+def takers(text: str) -> list[str]:
+    """Return the questions that take this text."""
+    return [name for name in FREE if not QUESTIONS.problem(name, text, BEFORE[name])]
+
+
+def test_every_free_text_is_read_back() -> None:
+    assert READ_BACK.keys() == set(FREE), "say in READ_BACK where the text of a question belongs"
+
+
+def test_every_question_takes_something_nasty() -> None:
+    assert {name for text in NASTY for name in takers(text)} == set(FREE)
+
+
+@pytest.mark.parametrize("text", NASTY, ids=ascii)
+def test_what_is_taken_arrives_as_it_is(text: str, render: Render) -> None:
+    names = takers(text)
+    assert "not_for" in names and "data_source" in names
+    folder = render(**dict.fromkeys(names, text))
+    for path in folder.rglob("*"):
+        if path.suffix in PARSERS:
+            PARSERS[path.suffix](path.read_text())
+    recorded = yaml.safe_load((folder / ".copier-answers.yml").read_text())
+    arrived = {name: [recorded[name], *(r(folder) for r in READ_BACK[name])] for name in names}
+    assert {name: {text} for name in names} == {name: set(arrived[name]) for name in names}
+    assert not list(folder.rglob("*pwned*")) and not Path("pwned").exists()
+
+
+@pytest.mark.parametrize("text", NASTY + REFUSED, ids=ascii)
+def test_what_is_refused_is_refused_with_words(text: str, source: Path, tmp_path: Path) -> None:
+    refused = [name for name in FREE if name not in takers(text)]
+    assert text in NASTY or refused == FREE
+    answers = tmp_path / "answers.yml"
+    answers.write_text(yaml.safe_dump(dict.fromkeys(refused, text)))
+    command = ["new", "--answers", answers, "--template", source, tmp_path / "mine"]
+    result = CliRunner().invoke(app, list(map(str, command)))
+    assert result.exit_code == 1 and isinstance(result.exception, SystemExit)
+    assert [line.partition(": got ")[0] for line in result.stderr.splitlines()] == refused
+    rules = [line.rpartition("; ")[2] for line in result.stderr.splitlines()]
+    assert all(rules) and result.stderr.replace("\n", "").isprintable()
+    assert list(tmp_path.iterdir()) == [answers]
+
+
+DESCRIBE = """
+import json
+from {package} import serve
+print(json.dumps(serve.app.openapi()["info"]["description"]))
+"""
+
+
+def test_the_api_says_it_word_for_word(render: Render) -> None:
+    text = '"it\'s" \\n {{ x }} {{= y }} <b> %(x)s `$(touch pwned)` #1: &a *b - 😀 שלום'
+    folder = render(not_for=text)
+    place = environment(requirements(folder, "serve"))
+    command = [str(place / "bin" / "python"), "-c", DESCRIBE.format(package="scratch_detector")]
+    env = variables(folder, place)
+    said = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=True)
+    assert json.loads(said.stdout) == f"Not for {text}."
+    assert not list(folder.rglob("*pwned*"))
