@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 DEMO ?= ../poc2prod-demo
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' generator/poc2prod/__init__.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint mutate real-data bench
+.PHONY: help setup demo test test-all lint mutate real-data archive bench
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+%?):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -43,6 +44,10 @@ mutate: setup ## Change every answer and see what notices; fails when an answer 
 
 real-data: setup ## Train on data nobody here made; print the table of docs/real-data.md
 	$(BIN)/python -m pytest -q -s -m long tests/test_real_data.py
+
+archive: setup ## Keep the template of this version for the upgrade tests: tests/releases/
+	git archive --format=tar.gz --output=tests/releases/$(VERSION).tar.gz HEAD \
+	  copier.yml template includes docs/scope.md CHANGELOG.md
 
 bench: $(patsubst benchmarks/%.py,bench-%,$(filter-out %/measure.py,$(wildcard benchmarks/*.py))) ## All benchmarks
 
