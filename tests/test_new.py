@@ -502,7 +502,9 @@ def test_the_version() -> None:
     assert re.fullmatch(r"poc2prod \d+\.\d+\.\d+\n", poc2prod("--version").stdout)
 
 
-@pytest.mark.parametrize("command", [[], ["new"], ["estimate"], ["explain"], ["demo"]])
+@pytest.mark.parametrize(
+    "command", [[], ["new"], ["estimate"], ["explain"], ["update"], ["doctor"], ["adopt"], ["demo"]]
+)
 def test_help_shows_an_example(command: list[str]) -> None:
     result = CliRunner().invoke(app, [*command, "--help"])
     assert result.exit_code == 0

@@ -9,6 +9,7 @@ import yaml
 from .questions import shown
 from .refusal import Refusal
 
+ANSWERS = ".copier-answers.yml"  # where Copier records them in a project
 RULE = "write one `question: answer` a line, like `target: edge`"
 
 

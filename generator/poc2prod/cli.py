@@ -127,6 +127,67 @@ def explain(
         console.print(Markdown(explanation(source.root, Questions.read(source.root), question)))
 
 
+Folder = Annotated[Path, typer.Argument(metavar="PATH", help="The project.")]
+
+
+@app.command(epilog="Example: poc2prod update --answer target=hybrid")
+def update(
+    folder: Folder = Path(),
+    to: Annotated[
+        str | None, typer.Option(help="A version; `current` to answer anew, and nothing else.")
+    ] = None,
+    answer: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Answer a question anew.")
+    ] = None,
+    template: TemplateSource = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    test: Annotated[
+        bool, typer.Option(help="Run the project's own `make test` on the result.")
+    ] = True,
+    merge: Annotated[
+        bool | None, typer.Option(help="Take the result at once. Asked on a terminal if left out.")
+    ] = None,
+) -> None:
+    """Bring a project to a newer version of its template, on a branch of its own."""
+    from .update import update
+
+    with _plainly():
+        status = update(
+            folder,
+            console,
+            to=to,
+            answers=answer or [],
+            template=template,
+            dry_run=dry_run,
+            test=test,
+            merge=merge,
+        )
+        raise typer.Exit(status)
+
+
+@app.command(epilog="Example: poc2prod doctor ../scratch-detector")
+def doctor(folder: Folder = Path(), template: TemplateSource = None) -> None:
+    """Say what is wrong with a project, and the command that mends it."""
+    from .doctor import doctor
+
+    with _plainly():
+        raise typer.Exit(doctor(folder, template, console))
+
+
+@app.command(epilog="Example: poc2prod adopt --answers answers.yml ../our-old-repo")
+def adopt(
+    folder: Annotated[Path, typer.Argument(metavar="PATH", help="A git repository.")],
+    answers: AnswersFile = None,
+    template: TemplateSource = None,
+) -> None:
+    """Put a repository that is already there under the template, on a branch of its own."""
+    from .adopt import adopt
+
+    with _plainly():
+        ask = project.answered_in(answers) if answers else project.defaults
+        raise typer.Exit(adopt(folder, ask, template, console))
+
+
 @app.command("demo", epilog="Example: poc2prod demo ../poc2prod-demo")
 def run_demo(
     destination: Annotated[

@@ -1,0 +1,265 @@
+"""What is wrong with a project, and what is merely different: one line a check, nothing written."""
+
+import ast
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import symtable
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from rich.console import Console
+
+from .answers import ANSWERS, read_answers
+from .git import Repository, plain, unpointed
+from .making import inherited
+from .questions import Questions, shown
+from .refusal import Refusal
+from .update import SHORTCUTS
+
+OK, NOTE, FAIL = "ok", "note", "FAIL"
+LISTED = 5
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found, and the command that mends it, if there is one."""
+
+    check: str
+    mark: str
+    found: str
+    command: str = ""
+
+
+def doctor(folder: Path, template: str | None, console: Console) -> int:
+    """Print what each check found; 1 if something is wrong. Raises Refusal if it is no project."""
+    findings = examine(folder, template)
+    for finding in findings:
+        lines = [f"{finding.mark:<6}{finding.check:<13}{finding.found}"]
+        lines += [f"{'':<19}{finding.command}"] * bool(finding.command)
+        for line in lines:
+            console.print(plain(line), soft_wrap=True, markup=False, highlight=False)
+    return int(any(finding.mark == FAIL for finding in findings))
+
+
+def examine(folder: Path, template: str | None) -> list[Finding]:
+    """Look at what keeps a project from running, or from being updated, and change nothing.
+
+    Raises Refusal when it is no render, in no git repository, or its answers are damaged.
+    """
+    folder = Path(os.path.realpath(folder))
+    if template and Path(template).expanduser().exists():
+        template = str(Path(template).expanduser().resolve())
+    if not (folder / ANSWERS).is_file():
+        raise Refusal(f"{folder} is no project of a template: it has no {ANSWERS}")
+    if not shutil.which("git"):
+        raise Refusal("git is needed to look at a project: apt install git")
+    try:
+        Repository(folder)("rev-parse", "--show-toplevel")
+    except Refusal:
+        raise Refusal(f"{folder} is in no git repository; make one: git init") from None
+    try:
+        answers, twice = read_answers(folder / ANSWERS)
+        if twice:
+            raise Refusal(f"{ANSWERS}: {twice[0]}")
+    except Refusal as damage:
+        raise Refusal(f"{damage}; or restore it: git checkout HEAD -- {ANSWERS}") from None
+    with unpointed(), TemporaryDirectory(prefix="poc2prod-") as temporary:
+        work = Path(temporary)
+        there, render = work / "template", work / "render"
+        package = Path("src", str(answers.get("package_name")))
+        return [
+            _version(folder, answers, template or answers.get("_src_path"), there),
+            _drift(folder, answers, there, render),
+            _left_over(Repository(folder)),
+            _promises(folder, answers),
+            _interface(folder / package, render / package),
+            _tools(),
+            _environment(folder, temporary),
+        ]
+
+
+def _version(folder: Path, answers: dict[Any, Any], source: object, template: Path) -> Finding:
+    """Compare the recorded version with the newest one, and check it out to `template`."""
+    check, at = "template", str(answers.get("_commit", ""))
+    if not (at and isinstance(source, str)):
+        return Finding(check, FAIL, f"{ANSWERS} records no version, so no update can start from it")
+    address = os.path.expanduser(source)  # noqa: PTH111, because it may be no path
+    for prefix, stands_for in SHORTCUTS.items():
+        address = address.replace(prefix, stands_for, 1) if address.startswith(prefix) else address
+    try:
+        # From within the project, as Copier does: a recorded source may be relative to it.
+        clone = ("clone", "--quiet", "--no-checkout", "--template=", "--", address, str(template))
+        Repository(folder)(*clone)
+    except Refusal as unknown:
+        return Finding(check, NOTE, f"{at}; how far behind is unknown: {unknown}")
+    git = Repository(template)
+    if not (commit := git.commit_of(at)):
+        return Finding(check, FAIL, f"{at} is not in {source}, so no update can start from it")
+    base = _order(re.sub(r"-\d+-g[0-9a-f]+$", "", at))  # `git describe` counts on from a release
+    later = [tag for tag in git("tag", "--no-merged", commit).split() if _order(tag) > base]
+    behind = (
+        f"{len(later)} release{'s' * (len(later) > 1)} behind {max(later, key=_order, default='')}"
+    )
+    if not any(map(_order, git("tag").split())):
+        later = git("rev-list", f"{commit}..HEAD").split()
+        behind = f"{len(later)} commit{'s' * (len(later) > 1)} behind the newest"
+    git("checkout", "--quiet", "--detach", commit)
+    if later:
+        return Finding(check, NOTE, f"{at}, {behind} of {source}", "poc2prod update")
+    return Finding(check, OK, f"{at}; {source} has nothing newer")
+
+
+def _order(tag: str) -> list[int]:
+    """Return what releases are sorted by; nothing for a tag that is no release."""
+    return [*map(int, tag.lstrip("v").split("."))] if re.fullmatch(r"v?\d+(\.\d+)*", tag) else []
+
+
+def _drift(folder: Path, answers: dict[Any, Any], template: Path, render: Path) -> Finding:
+    """Render the recorded answers once more; list what differs from that and is not the user's."""
+    if not (template / "copier.yml").is_file():
+        return Finding("drift", NOTE, "unknown without that version of the template")
+    import copier  # here, because it takes most of a second that a refusal need not wait for
+    from pathspec import PathSpec
+
+    try:
+        (template / ".git").rename(template.with_suffix(".git"))  # a folder renders faster
+        questions = Questions.read(template)
+        given = {name: value for name, value in answers.items() if name in questions.specs}
+        copier.run_copy(str(template), render, given, defaults=True, quiet=True, skip_tasks=True)
+        owned = [questions.text(p, given) for p in questions.settings.get("_skip_if_exists", [])]
+    except Exception as error:  # templates fail in more ways than can be listed
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1].lstrip(" |")
+        return Finding("drift", FAIL, f"the recorded answers cannot be rendered: {reason}")
+    is_owned = PathSpec.from_lines("gitignore", [*owned, f"/{ANSWERS}"]).match_file
+    names = [path.relative_to(render).as_posix() for path in render.rglob("*") if path.is_file()]
+    edited = [
+        name if (folder / name).is_file() else f"{name} (deleted)"
+        for name in sorted(names)
+        if not is_owned(name) and _content(folder / name) != _content(render / name)
+    ]
+    if not edited:
+        return Finding("drift", OK, "the template's files are as they were rendered")
+    return Finding("drift", NOTE, f"edited, and merged by updates: {_listed(edited)}")
+
+
+def _left_over(git: Repository) -> Finding:
+    names = set(git("grep", "-IlzE", "^(<{7}|>{7}) ", ok=(0, 1)).split("\0")) | {*git.unmerged()}
+    names |= {n for n in git.rows("ls-files", "-coz", "--exclude-standard") if n.endswith(".rej")}
+    if left := sorted(filter(None, names)):
+        found = f"conflict markers or rejected hunks: {_listed(left)}"
+        mend = f"git mergetool, or edit them and: git add -- {shlex.join(left[:LISTED])}"
+        return Finding("left over", FAIL, found, mend)
+    return Finding("left over", OK, "no conflict markers and no rejected hunks")
+
+
+def _promises(folder: Path, answers: dict[Any, Any]) -> Finding:
+    try:
+        scope, _ = read_answers(folder / "scope.yaml")
+    except Refusal as damage:
+        return Finding("promises", FAIL, str(damage), "git checkout HEAD -- scope.yaml")
+    changed = {name: scope[name] for name in scope if scope[name] != answers.get(name, scope[name])}
+    if not changed:
+        return Finding("promises", OK, "scope.yaml promises what the answers recorded")
+    both = [f"{n}: recorded {shown(answers[n])}, promised {shown(v)}" for n, v in changed.items()]
+    found = f"{_listed(both)}; the next re-answer starts from what is recorded"
+    given = [word for name, value in changed.items() for word in ("--answer", f"{name}={value}")]
+    return Finding("promises", NOTE, found, f"poc2prod update --to current {shlex.join(given)}")
+
+
+def _interface(package: Path, rendered: Path) -> Finding:
+    """Compare what `task/` has with what the wiring beside it asks for."""
+    if not package.is_dir():
+        return Finding("task", NOTE, f"unknown, because there is no {package}")
+    lacking: dict[str, set[str]] = {}
+    try:
+        for wiring in sorted(package.glob("*.py")):
+            for module, name in _imports(wiring, package.name):
+                if not {name, "*"} & _exports(package.joinpath(*module)):
+                    lacking.setdefault("/".join(module), set()).add(name)
+    except (SyntaxError, ValueError) as error:
+        return Finding("task", FAIL, f"not Python: {error}", "uv run ruff check")
+    problems = [f"{module}.py has no {_listed(sorted(lacking[module]))}" for module in lacking]
+    ours, theirs = (_number(where / "task" / "__init__.py") for where in (package, rendered))
+    if theirs and ours != theirs:
+        problems += [f"task/ has interface {ours or 'none'}, and the template asks for {theirs}"]
+    if problems:
+        return Finding("task", FAIL, "; ".join(problems), "uv run mypy")
+    return Finding("task", OK, f"interface {ours or 'without a number'}, and no name is missing")
+
+
+def _imports(wiring: Path, package: str) -> Iterator[tuple[list[str], str]]:
+    """List what a module takes from `task/`, as the parts of a path and a name."""
+    for node in ast.walk(ast.parse(wiring.read_bytes(), wiring.name)):
+        if isinstance(node, ast.ImportFrom) and node.level < 2:
+            parts = [package] * node.level + (node.module or "").split(".")
+            if parts[:2] == [package, "task"]:
+                yield from ((parts[1:], alias.name) for alias in node.names)
+
+
+def _exports(module: Path) -> set[str]:
+    """List the names a module has, and "*" if there may be others; none when it is not there."""
+    file = module.with_suffix(".py")
+    file = file if file.is_file() else module / "__init__.py"
+    text = file.read_text("utf-8", "replace") if file.is_file() else ""
+    symbols = symtable.symtable(text, file.name, "exec").get_symbols()
+    names = {
+        symbol.get_name() for symbol in symbols if symbol.is_assigned() or symbol.is_imported()
+    }
+    return names | {path.stem for path in module.glob("*")} | {*re.findall(r"import (\*)", text)}
+
+
+def _number(file: Path) -> str:
+    text = file.read_text("utf-8", "replace") if file.is_file() else ""
+    found = re.search(r"^INTERFACE\b[^=\n]*=\s*(\d+)", text, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def _tools() -> Finding:
+    install = {"make": "apt install make", "uv": "pip install uv"}
+    missing = [tool for tool in install if not shutil.which(tool)]
+    if missing:
+        how = " && ".join(install[tool] for tool in missing)
+        return Finding("tools", FAIL, f"missing: {', '.join(missing)}", how)
+    return Finding("tools", OK, "git, make and uv, which brings dvc")
+
+
+def _environment(folder: Path, temporary: str) -> Finding:
+    check, uv = "environment", shutil.which("uv")
+    environment = folder / os.environ.get("UV_PROJECT_ENVIRONMENT", ".venv")
+    if not uv:
+        return Finding(check, NOTE, "unknown without uv", "pip install uv && make setup")
+    for path in (folder / "uv.lock", environment):
+        if not path.exists():
+            return Finding(check, FAIL, f"there is no {path.name}", "make setup")
+
+    def asked(*arguments: str) -> tuple[int, str]:
+        # Offline, because whether there is something newer is not asked, and takes its time.
+        command = [uv, *arguments, "--offline", "--no-python-downloads", "--color=never"]
+        aside = inherited() | {"TMPDIR": temporary}  # where uv leaves its lock files
+        process = subprocess.run(command, cwd=folder, env=aside, capture_output=True, text=True)
+        return process.returncode, process.stderr
+
+    if asked("lock", "--check")[0]:
+        return Finding(check, FAIL, "uv.lock does not fit pyproject.toml", "make setup")
+    status, said = asked("sync", "--check", "--frozen", "--all-extras")
+    # Only the project itself, after an edit of pyproject.toml: the next `uv run` sees to that.
+    changes = set(re.findall(r"^ [-+~] ([\w.-]+)(?!.*file://)", said, re.MULTILINE))
+    if status and (changes or "file://" not in said):
+        found = f"not what uv.lock says: {_listed(sorted(changes)) or said.strip()[-80:]}"
+        return Finding(check, FAIL, found, "make setup")
+    return Finding(check, OK, f"{environment.name} is what uv.lock says")
+
+
+def _content(file: Path) -> bytes | None:
+    return file.read_bytes().replace(b"\r\n", b"\n") if file.is_file() else None
+
+
+def _listed(names: list[str]) -> str:
+    more = [f"and {len(names) - LISTED} more"] if len(names) > LISTED else []
+    return ", ".join([*names[:LISTED], *more])

@@ -1,0 +1,268 @@
+"""Git that works where it is told to, and by nobody's configuration where results must not vary."""
+
+import os
+import shlex
+import shutil
+import subprocess
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+
+from .questions import SECRET
+from .refusal import Refusal
+
+# What points git at another repository: set where a hook or an alias of git runs us.
+POINTERS = (
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_INDEX_FILE",
+    "GIT_NAMESPACE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+)
+# English, because it is read; no index refreshed by the way; no question that nobody can see.
+QUIET = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
+QUIET |= {"GIT_LITERAL_PATHSPECS": "1"}
+# What git writes into the lock of a worktree that `git worktree add --lock` is making.
+UNFINISHED = ("initializing", "added with --lock")
+LOG = ("log", "--no-show-signature")
+NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
+US = "poc2prod@localhost"
+IDENTITY = {
+    f"GIT_{role}_{what}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "poc2prod"), ("EMAIL", US))
+}
+
+Files = dict[str, str]
+"""The files of a tree: by name, the mode and the id of the content, as `git ls-tree` has them."""
+
+
+def plain(text: str) -> str:
+    """Return text in which no name of a file can steer the terminal, and no password is left."""
+    return "".join(c if c.isprintable() else "?" for c in SECRET.sub("://***@", text))
+
+
+@contextmanager
+def unpointed() -> Iterator[None]:
+    """Hide from everything started here what would lead git to the caller's own repository."""
+    hidden = {name: os.environ.pop(name) for name in POINTERS if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository, to be called with the arguments of a git command."""
+
+    folder: Path
+    environment: Mapping[str, str] = field(default_factory=lambda: {**os.environ, **QUIET})
+    options: tuple[str, ...] = NO_HOOKS
+
+    @classmethod
+    def scratch(cls, folder: Path, beside: "Repository", keep: bool) -> "Repository":
+        """Make a repository that knows every object of another, and nothing of any configuration.
+
+        With `keep`, objects that are made here are written to the other one.
+        """
+        objects = str((beside.folder / beside.line("rev-parse", "--git-path", "objects")).resolve())
+        inherited = {name: os.environ[name] for name in os.environ if not name.startswith("GIT_")}
+        own = {"HOME": os.devnull, "XDG_CONFIG_HOME": os.devnull}
+        own |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1"}
+        if (names := beside.line("rev-parse", "--show-object-format")) != "sha1":
+            own["GIT_DEFAULT_HASH"] = names
+        # Except who else may write to the store, because objects may be written there.
+        shared = beside.line("config", "--default=umask", "core.sharedRepository")
+        options = ("-c", f"core.sharedRepository={shared}")
+        scratch = cls(folder, {**inherited, **QUIET, **IDENTITY, **own}, options)
+        folder.mkdir()
+        scratch("init", "--quiet", "--template=")
+        # Beside the variable, because what runs in the folder later is not started from here.
+        info = folder / ".git" / "objects" / "info"
+        info.mkdir(exist_ok=True)
+        (info / "alternates").write_bytes(os.fsencode(f"{objects}\n"))
+        return scratch.using(GIT_OBJECT_DIRECTORY=objects) if keep else scratch
+
+    def __call__(self, *arguments: str, given: str = "", ok: tuple[int, ...] = (0,)) -> str:
+        """Return what a git command prints. Raises Refusal with the reason it gives."""
+        process = subprocess.run(
+            ["git", *self.options, *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            input=os.fsencode(given),
+            capture_output=True,
+            check=False,
+        )
+        if process.returncode not in ok:
+            said = os.fsdecode(process.stderr).strip().splitlines() or [f"git {arguments[0]} fails"]
+            reasons = [line for line in said if line.startswith(("fatal:", "error:"))]
+            raise Refusal(plain((reasons or said)[0]))
+        return os.fsdecode(process.stdout)
+
+    def line(self, *arguments: str, given: str = "", ok: tuple[int, ...] = (0,)) -> str:
+        """Return the one line that a git command prints, or nothing."""
+        return self(*arguments, given=given, ok=ok).removesuffix("\n")
+
+    def rows(self, *arguments: str, given: str = "") -> list[str]:
+        """Return what a git command prints with -z."""
+        return self(*arguments, given=given).split("\0")[:-1]
+
+    def using(self, **variables: str) -> "Repository":
+        """Return the same repository with variables of the environment set."""
+        return replace(self, environment={**self.environment, **variables})
+
+    def commit_of(self, version: str) -> str:
+        """Return the id of the commit that a tag, a branch or an id names; nothing if none."""
+        for name in (version, f"origin/{version}"):
+            # By standard input, because a version may look like an option.
+            asked = f"{name.partition(chr(10))[0]}^{{commit}}\n"
+            found = self.line("cat-file", "--batch-check=%(objectname)", given=asked)
+            if found.isalnum():
+                return found
+        return ""
+
+    def files(self, tree: str) -> Files:
+        """List what is in a tree, or in the tree of a commit."""
+        rows = self.rows("ls-tree", "-r", "-z", "--full-tree", tree)
+        parts = ((about.split(), name) for about, _, name in (row.partition("\t") for row in rows))
+        return {name: f"{mode} {blob}" for (mode, _, blob), name in parts}
+
+    def stored(self, folder: Path) -> Files:
+        """Store the content of every file of a folder, by the folder's own .gitattributes."""
+        inside = replace(self._indexed(GIT_WORK_TREE=str(folder)), folder=folder)
+        inside("add", "--all", "--force", ".")
+        rows = (row.partition("\t") for row in inside.rows("ls-files", "--stage", "-z"))
+        return {name: about.rpartition(" ")[0] for about, _, name in rows}
+
+    def tree(self, files: Files) -> str:
+        """Store a tree of these files."""
+        inside = self._indexed()
+        rows = "".join(f"{about}\t{name}\0" for name, about in files.items())
+        inside("update-index", "-z", "--index-info", given=rows)
+        return inside.line("write-tree")
+
+    def _indexed(self, **variables: str) -> "Repository":
+        """Return the same repository with an empty index beside its own."""
+        index = self.folder / ".git" / "index-of-tree"
+        index.unlink(missing_ok=True)
+        own = {"GIT_DIR": str(self.folder / ".git"), "GIT_INDEX_FILE": str(index)}
+        return self.using(**own, **variables)
+
+    def commit(self, tree: str, *parents: str, words: str) -> str:
+        """Store a commit, on no branch."""
+        of = (part for parent in parents for part in ("-p", parent))
+        return self.line("commit-tree", tree, *of, "-m", words)
+
+    def merge(self, ours: str, theirs: str, name: str) -> set[str]:
+        """Merge `theirs`, called `name`, into `ours`, by what changed since their common parent.
+
+        What is in conflict stays unmerged, except for files that `ours` has dropped: they stay
+        dropped, and are returned. Raises Refusal when it is no conflict that stops git.
+        """
+        self("reset", "--quiet", "--hard", ours)
+        self("update-ref", f"refs/heads/{name}", theirs)
+        renaming = ("-c", "merge.renames=true", "-c", "merge.directoryRenames=true")
+        self(*renaming, "merge", "--no-commit", "--no-ff", name, ok=(0, 1))
+        self("rev-parse", "--verify", "MERGE_HEAD")
+        dropped = {name for name, sides in self.unmerged().items() if sides == "13"}
+        if dropped:
+            self("rm", "--quiet", "--force", "--", *dropped)
+        return dropped
+
+    def unmerged(self) -> dict[str, str]:
+        """Say of each file in conflict which sides have it: 1 the base, 2 ours, 3 theirs."""
+        sides: dict[str, str] = defaultdict(str)
+        for about, _, name in (row.partition("\t") for row in self.rows("ls-files", "-u", "-z")):
+            sides[name] += about[-1]
+        return dict(sides)
+
+    def renames(self, before: str, after: str, prefix: str) -> dict[str, str]:
+        """Return the old name by the new one of what moved inside `prefix` between two trees."""
+        moved = ("diff-tree", "-r", "-z", "-M", "--diff-filter=R", "--name-status")
+        inside = [f"--relative={prefix}"] * bool(prefix)
+        rows = iter(self.rows(*moved, *inside, before, after))
+        return {new: old for _, old, new in zip(rows, rows, rows, strict=True)}
+
+    def clear(self, branch: str, place: Path) -> str:
+        """Clear away what a killed run has left; return what the branch points to, if it exists.
+
+        Raises Refusal when the branch, or a worktree of it, may hold work of the user.
+        """
+        reference = f"refs/heads/{branch}"
+        for entry in self("worktree", "list", "--porcelain").split("\n\n"):
+            about = dict(line.partition(" ")[::2] for line in entry.splitlines())
+            worktree = Path(about.get("worktree", os.devnull))
+            is_ours, is_locked = about.get("branch") == reference, "locked" in about
+            is_gone = is_ours and not is_locked and not worktree.exists()
+            if is_gone or (worktree == place and about.get("locked") in UNFINISHED):
+                self.discard(worktree)
+            elif is_ours and worktree != place:
+                raise Refusal(f"{branch} is checked out in {worktree}; git switch to another there")
+            elif is_ours:
+                away = f"git worktree remove --force {shlex.quote(str(place))}"
+                raise Refusal(
+                    f"{place} waits for you, with the conflicts of an update; finish that, "
+                    f"or throw it away: {away} && git branch -D {branch}"
+                )
+        was = self.line("rev-parse", "--verify", "--quiet", reference, ok=(0, 1))
+        committers = self(*LOG, "--format=%ce", was, "--not", "HEAD").split() if was else []
+        if set(committers) - {US}:
+            hint = f"git merge {branch}, or throw it away: git branch -D {branch}"
+            raise Refusal(f"the branch {branch} has commits of yours that are not merged; {hint}")
+        return was
+
+    def leave(self, merge: "Repository", head: str, branch: str, place: Path, was: str) -> None:
+        """Leave a merge with its conflicts in a worktree, on a new branch at `head`."""
+        if os.path.lexists(place):
+            raise Refusal(f"{place} is in the way of the worktree for the conflicts; move it away")
+        there = replace(self, folder=place)
+        try:
+            # Locked, which tells a later run that this one came to no end.
+            self("worktree", "add", "--lock", "--no-checkout", "--detach", str(place), head)
+            there("update-index", "-z", "--index-info", given=merge("ls-files", "--stage", "-z"))
+            there("checkout-index", "--all", "--force", "--index")
+            for name in merge.unmerged():
+                if os.path.lexists(merge.folder / name):
+                    (place / name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy2(merge.folder / name, place / name, follow_symlinks=False)
+            self("update-ref", "-m", "Update the template", f"refs/heads/{branch}", head, was)
+            there("symbolic-ref", "HEAD", f"refs/heads/{branch}")
+            self("worktree", "unlock", str(place))
+        except BaseException:
+            self.discard(place)
+            raise
+
+    def discard(self, worktree: Path) -> None:
+        """Remove a worktree, whatever state it is in; nothing that is no worktree."""
+        remove = ("worktree", "remove", "--force", "--force", str(worktree))
+        try:
+            self(*remove)
+        except Refusal:  # stopped so early that git does not know it again, and nothing is in it
+            with suppress(OSError):
+                (worktree / ".git").unlink(missing_ok=True)
+                worktree.rmdir()
+            self(*remove, ok=(0, 128))
+
+
+def in_the_way(top: Path, names: set[str], tracked: set[str]) -> list[str]:
+    """List what is in a folder, and not tracked there, where files of these names would go."""
+    found: set[str] = set()
+    for name in names:
+        for part in (name, *map(str, list(PurePosixPath(name).parents)[:-1])):
+            path = top / part
+            if path.is_dir() and not path.is_symlink():
+                inside = path.rglob("*") if part == name else ()
+                files = (file for file in inside if file.is_symlink() or not file.is_dir())
+                found.update(str(file.relative_to(top)) for file in files)
+            elif os.path.lexists(path):
+                found.add(part)
+    return sorted(found - tracked)
