@@ -19,6 +19,7 @@ from environment import release
 from poc2prod import project
 from poc2prod.adopt import ANSWERS, BRANCH, adopt, plain
 from poc2prod.refusal import Refusal
+from repository import committed, git
 
 TEMPLATE = {
     "copier.yml": """
@@ -39,26 +40,6 @@ _templates_suffix: .jinja
     "template/src/{{= package_name }}/train.py": "RATE = 1\n",
 }
 RENDERED = 8  # files, with the answers
-
-
-def git(folder: Path, *arguments: str) -> str:
-    command = ["git", *arguments]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
-
-
-def committed(folder: Path, files: dict[str, str], tag: str = "") -> Path:
-    """Write files into a repository, made if there is none, and commit them."""
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    if not (folder / ".git").exists():
-        git(folder, "init", "--quiet", "--initial-branch=main")
-    git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "--allow-empty", "--message=work")
-    if tag:
-        git(folder, "tag", tag)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from rich.console import Console
 from environment import release, search_path
 from poc2prod.doctor import FAIL, NOTE, OK, Finding, doctor, examine
 from poc2prod.refusal import Refusal
+from repository import committed, git, written
 
 ANSWERS = ".copier-answers.yml"
 CHECKS = ["template", "drift", "left over", "promises", "task", "tools", "environment"]
@@ -54,30 +55,6 @@ _templates_suffix: .jinja
         "features = abs\n"
     ),
 }
-
-
-def git(folder: Path, *arguments: str) -> str:
-    command = ["git", *arguments]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
-
-
-def written(folder: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-    return folder
-
-
-def committed(folder: Path, files: dict[str, str], tag: str = "") -> Path:
-    """Write files into a repository, made if there is none, and commit them."""
-    written(folder, files)
-    if not (folder / ".git").exists():
-        git(folder, "init", "--quiet", "--initial-branch=main")
-    git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "--allow-empty", "--message=work")
-    if tag:
-        git(folder, "tag", tag)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from poc2prod.cli import app
 from poc2prod.questions import Questions
+from repository import committed, git, written
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yml"))
@@ -53,31 +54,19 @@ def template(tmp_path: Path) -> Path:
     """The real questions, released as v1.0.0, with a template of four files."""
     names = ["copier.yml", "template/prices.yaml", "docs/scope.md"]
     names += [f"includes/{name}" for name in ("estimate.jinja", "reference.yaml")]
-    return committed(tmp_path / "template", {name: (ROOT / name).read_text() for name in names})
+    return released(tmp_path / "template", {name: (ROOT / name).read_text() for name in names})
 
 
-def committed(folder: Path, files: dict[str, str], tag: str = "v1.0.0") -> Path:
+def released(folder: Path, files: dict[str, str], tag: str = "v1.0.0") -> Path:
     tiny = {
         f"template/{ANSWERS_FILE}": "{{= _copier_answers | to_nice_yaml }}",
         "template/README.md.jinja": "# {{= project_name }}\n",
         "template/src/{{= package_name }}/__init__.py": "",
         "template/run.sh": "#!/bin/sh\n",
     }
-    for name, text in (tiny | files).items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+    written(folder, tiny | files)
     (folder / "template/run.sh").chmod(0o755)
-    git(folder, "init", "--quiet")
-    git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "--message=release")
-    git(folder, "tag", tag)
-    return folder
-
-
-def git(folder: Path, *arguments: str) -> str:
-    command = ["git", *arguments]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+    return committed(folder, tag=tag)
 
 
 def poc2prod(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -122,7 +111,7 @@ def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
     }
 
 
-def written(folder: Path, text: str | bytes) -> Path:
+def answered(folder: Path, text: str | bytes) -> Path:
     path = folder.parent / "answers.yml"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return path
@@ -146,7 +135,7 @@ def test_defaults_give_a_project_that_can_be_updated(template: Path, place: Path
 
 
 def test_without_a_template_it_is_this_checkout(place: Path) -> None:
-    answers = written(place, "traget: edge")
+    answers = answered(place, "traget: edge")
     assert "did you mean 'target'?" in refused(new("--answers", answers, place / "mine"), place)
 
 
@@ -270,7 +259,7 @@ WRONG_ANSWERS = [
 
 @pytest.mark.parametrize(("text", "words"), WRONG_ANSWERS, ids=lambda text: text[:24])
 def test_a_wrong_answer_is_refused(text: str, words: str, place: Path) -> None:
-    answers = written(place, text)
+    answers = answered(place, text)
     process = new_in_process("--answers", answers, "--template", ROOT, place / "mine")
     assert refused(process, place).startswith(words)
     assert process.stderr.count("\n") == 1
@@ -278,7 +267,7 @@ def test_a_wrong_answer_is_refused(text: str, words: str, place: Path) -> None:
 
 def test_all_problems_are_told_at_once(template: Path, place: Path) -> None:
     text = "target: clowd\ntraget: edge\nmin_metric: 2\nci: none\nci: none\nserver: false\n"
-    process = new("--answers", written(place, text), "--template", template, place / "mine")
+    process = new("--answers", answered(place, text), "--template", template, place / "mine")
     fields = [line.partition(":")[0] for line in refused(process, place).splitlines()]
     assert fields == ["ci", "traget", "min_metric", "target", "server"]
 
@@ -301,7 +290,7 @@ UNREADABLE = [
 
 @pytest.mark.parametrize(("text", "words"), UNREADABLE, ids=lambda text: repr(text)[:24])
 def test_a_file_that_is_no_mapping_is_refused(text: bytes, words: str, place: Path) -> None:
-    answers = written(place, text)
+    answers = answered(place, text)
     process = new_in_process("--answers", answers, "--template", ROOT, place / "mine")
     assert words in refused(process, place)
     assert process.stderr.count("\n") == 1

@@ -19,6 +19,7 @@ import pytest
 
 from conftest import NINE, Render
 from environment import environment, requirements, variables
+from repository import committed, git
 
 EVERY_DAY = [("image", "cloud"), ("audio", "hybrid"), ("tabular", "edge")]
 COMBINATIONS = [
@@ -105,13 +106,13 @@ def test_untouched_it_is_green(modality: str, target: str, render: Render, tmp_p
     shutil.copytree(render(modality=modality, target=target), folder)
     env = variables(folder, environment(requirements(folder, "serve", "train", "dev")))
     git(folder, "init", "-q", "-b", "main")
-    commit(folder, "start")
+    committed(folder)
     if modality == "tabular":  # as in CI, where a clone has evidence but neither data nor models
         make(folder, "test", env)
     printed = make(folder, "model", env)
     gates = json.loads((folder / "reports" / "gates.json").read_text())
     assert all(gate["passed"] for gate in gates) and printed.count("pass  ") == len(gates)
-    commit(folder, "model")
+    committed(folder)
     if modality != "tabular":
         make(folder, "test", env)
     make(folder, "example", env)
@@ -120,13 +121,3 @@ def test_untouched_it_is_green(modality: str, target: str, render: Render, tmp_p
         served(folder)
     if target != "cloud":
         decided(folder)
-
-
-def git(folder: Path, *words: str) -> str:
-    command = ["git", "-C", str(folder), *words]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
-def commit(folder: Path, message: str) -> None:
-    git(folder, "add", "-A")
-    git(folder, "commit", "-q", "-m", message)

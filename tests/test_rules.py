@@ -1,7 +1,10 @@
 """Rules that keep plain `copier update` safe: each is a way in which it has eaten work."""
 
 import re
+import tarfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -13,6 +16,28 @@ CONFIG = yaml.safe_load((ROOT / "copier.yml").read_text())
 QUESTIONS = Questions.read(ROOT)
 TEMPLATE = ROOT / "template"
 PATHS = [path.relative_to(TEMPLATE).as_posix() for path in TEMPLATE.rglob("*")]
+RELEASES = sorted((ROOT / "tests/releases").glob("*.tar.gz"))
+NUMBERS = [
+    0,
+    0.005,
+    0.01,
+    0.02,
+    0.05,
+    0.1,
+    0.5,
+    0.7,
+    0.8,
+    0.9,
+    0.95,
+    0.99,
+    1,
+    2,
+    5,
+    10,
+    50,
+    1e3,
+    1e5,
+]
 TASK_VARIANTS = {"image", "audio", "tabular"}
 
 
@@ -56,6 +81,60 @@ def test_hooks_refuse_what_an_upgrade_may_leave_behind(render: Render) -> None:
 
 def test_every_question_has_a_default_so_that_an_upgrade_never_stops_to_ask() -> None:
     assert [name for name, spec in QUESTIONS.specs.items() if "default" not in spec] == []
+
+
+def given_up(old: Questions, new: Questions) -> list[str]:
+    """Name the answers of a project of the old version that the new one would not keep."""
+    recorded, _ = old.settle({})
+    texts = [recorded[name] for name in old.specs if isinstance(recorded[name], str)]
+    lost = []
+    for name in filter(old.is_open, old.specs):
+        kept = [
+            spec for spec in new.specs.values() if re.search(rf"\b{name}\b", str(spec["default"]))
+        ]
+        if name not in new.specs:
+            lost += [name] * (not kept)
+            continue
+        for value in [value for _, value in old.choices(name, recorded)] or [*NUMBERS, *texts]:
+            if not old.problem(name, value, recorded):
+                rule = new.problem(name, value, recorded)
+                lost += [f"{name}={value}: {rule}"] * bool(rule)
+    return lost
+
+
+@pytest.mark.parametrize("archive", RELEASES, ids=lambda path: path.stem.removesuffix(".tar"))
+def test_what_a_release_took_for_an_answer_is_still_one(archive: Path, tmp_path: Path) -> None:
+    """Where Copier finds an old answer wrong, it takes the default without a word."""
+    with tarfile.open(archive) as content:
+        content.extractall(tmp_path, filter="data")
+    assert given_up(Questions.read(tmp_path), QUESTIONS) == []
+
+
+STRICTER = "{% if max_model_mb > 9 %}9 or less{% endif %}"
+UNSAFE: dict[str, dict[str, Any]] = {
+    "not_for": {},
+    "target=hybrid: one of cloud, edge": {"choices": ["cloud", "edge"]},
+    "max_model_mb=10: 9 or less": {"validator": STRICTER},
+}
+
+
+@pytest.mark.parametrize("said", UNSAFE)
+def test_an_answer_that_would_be_lost_is_noticed(said: str) -> None:
+    name, specs = re.split("[=:]", said)[0], dict(QUESTIONS.specs)
+    specs[name] = specs[name] | UNSAFE[said]
+    if not UNSAFE[said]:
+        del specs[name]
+    lost = given_up(QUESTIONS, replace(QUESTIONS, specs=specs))
+    assert [line for line in lost if line.startswith(said)]
+    assert all(re.split("[=:]", line)[0] == name for line in lost)
+
+
+def test_a_question_may_have_another_name_if_it_takes_over_the_answer() -> None:
+    specs = {
+        ("not_to_do" if name == "not_for" else name): spec for name, spec in QUESTIONS.specs.items()
+    }
+    specs["not_to_do"] = specs["not_to_do"] | {"default": "{{= not_for | default('') }}"}
+    assert given_up(QUESTIONS, replace(QUESTIONS, specs=specs)) == []
 
 
 def test_an_attribute_file_keeps_line_ends(render: Render) -> None:

@@ -26,6 +26,7 @@ from rich.console import Console
 from environment import release
 from poc2prod.refusal import Refusal
 from poc2prod.update import update
+from repository import committed, git, written
 
 pytestmark = pytest.mark.long
 ANSWERS = ".copier-answers.yml"
@@ -56,56 +57,25 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def git(folder: Path, *arguments: str) -> str:
-    command = ["git", *arguments]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
-
-
-def put(folder: Path, files: Files) -> None:
-    """Write files, and remove those that are None."""
-    for name, text in files.items():
-        path = folder / name
-        if text is None:
-            path.unlink()
-            with contextlib.suppress(OSError):
-                path.parent.rmdir()
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(text.encode() if isinstance(text, str) else text)
-
-
 def released(folder: Path, files: Files, tag: str | None, **others: str) -> Path:
     """Write files of a template and commit them as a release."""
     if not (folder / ".git").exists():
         git(folder.parent, "init", "--quiet", "--template=", folder.name)
-        put(folder, {"copier.yml": COPIER_YML})
+        written(folder, {"copier.yml": COPIER_YML})
         name = "template/{{ _copier_conf.answers_file }}.jinja"
-        put(folder, {name: "{{ _copier_answers | to_nice_yaml }}"})
-    put(folder, {f"template/{name}": text for name, text in files.items()})
-    put(
+        written(folder, {name: "{{ _copier_answers | to_nice_yaml }}"})
+    written(folder, {f"template/{name}": text for name, text in files.items()})
+    written(
         folder,
         {name.replace("_yml", ".yml").replace("_md", ".md"): others[name] for name in others},
     )
-    git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "--allow-empty", f"--message=release {tag}")
-    if tag:
-        git(folder, "tag", tag)
-    return folder
+    return committed(folder, tag=tag or "")
 
 
 def rendered(template: str | Path, folder: Path, **answers: Any) -> Path:
     """Render the newest release as somebody's project, and commit it."""
     copier.run_copy(str(template), folder, answers, defaults=True, quiet=True)
-    if not any((parent / ".git").exists() for parent in (folder, *folder.parents)):
-        git(folder.parent, "init", "--quiet", "--template=", folder.name)
     return committed(folder)
-
-
-def committed(project: Path, files: Files | None = None) -> Path:
-    put(project, files or {})
-    git(project, "add", "--all")
-    git(project, "commit", "--quiet", "--allow-empty", "--message=work of the user")
-    return project
 
 
 @pytest.fixture(scope="session")
@@ -528,7 +498,7 @@ def test_nothing_the_user_wrote_is_lost(
     project = tmp_path / "mine"
     released(tmp_path / "source", case.second, "v2.0.0")
     original = {line for text in contents(project).values() for line in text.splitlines()}
-    put(project, case.user)
+    written(project, case.user)
     if not case.settings:
         committed(project)
     before, kept = state(project), contents(project)
@@ -753,11 +723,11 @@ def test_a_folder_of_a_larger_repository(template: Path, tmp_path: Path) -> None
     git(tmp_path, "init", "--quiet", "all")
     top = committed(tmp_path / "all", {"else/code.py": CODE, "else/x": "x\n"})
     project = rendered(template, top / "deep" / "mine")
-    put(project, {"code.py": None})
+    written(project, {"code.py": None})
     committed(project)
-    put(top, {"else/x": "dirty\n", "else/new": "new\n"})
+    written(top, {"else/x": "dirty\n", "else/new": "new\n"})
     git(top, "add", "else/x")
-    put(top, {"else/x": "dirtier\n"})
+    written(top, {"else/x": "dirtier\n"})
     released(template, {"code.py": by_template(5), "new.py": "new\n"}, "v2")
     before = state(top)
     status, words = run(project)
@@ -770,7 +740,7 @@ def test_a_folder_of_a_larger_repository(template: Path, tmp_path: Path) -> None
     assert (project / "new.py").is_file()
     assert (top / "else/x").read_text() == "dirtier\n"
     released(template, {"new.py": "newer\n"}, "v3")
-    put(project, {"new.py": "mine\n"})
+    written(project, {"new.py": "mine\n"})
     git(project, "commit", "--quiet", "--message=mine", ".")
     status, words = run(project)
     assert (status, "\n  new.py: both changed it\n" in words) == (1, True)
@@ -874,12 +844,12 @@ SPOILED: list[tuple[str, Callable[[Path], object], str]] = [
     ),
     (
         "dirty",
-        lambda p: put(p, {"code.py": "mine"}),
+        lambda p: written(p, {"code.py": "mine"}),
         "mine has changes that are not committed; commit them, or git stash",
     ),
     (
         "staged",
-        lambda p: (put(p, {"x": ""}), git(p, "add", "x")),
+        lambda p: (written(p, {"x": ""}), git(p, "add", "x")),
         "mine has changes that are not committed; commit them, or git stash",
     ),
     (
@@ -1004,7 +974,7 @@ def test_a_conflict_is_thrown_away_with_the_command_it_tells(project: Path) -> N
 def test_a_folder_in_the_way_of_the_worktree_is_refused(project: Path) -> None:
     committed(project, {"code.py": by_user(3)})
     place = project.with_name("mine-template-v1.1.0")
-    put(place, {"mine": "mine\n"})
+    written(place, {"mine": "mine\n"})
     before = state(project), traces(project)
     with pytest.raises(Refusal, match=f"{place} is in the way of the worktree for the conflicts"):
         run(project)
@@ -1058,7 +1028,9 @@ MAKEFILE = "all:\nlint test: all\n\t@echo looked at $$(cat code.py | wc -l) line
 def test_the_checks_of_the_project_run_on_the_result(
     passes: bool, project: Path, template: Path
 ) -> None:
-    put(project, {"Makefile": MAKEFILE + "\t@git log --oneline | wc -l; exit 7\n" * (not passes)})
+    written(
+        project, {"Makefile": MAKEFILE + "\t@git log --oneline | wc -l; exit 7\n" * (not passes)}
+    )
     committed(project)
     before = state(project)
     status, words = run(project, test=True, merge=True)
@@ -1128,7 +1100,7 @@ def test_nothing_of_the_caller_or_of_the_users_git_matters(
         "init.templateDir": str(hook.parent.parent),
     }
     (tmp_path / "attributes").write_text("* merge=union\n")
-    put(project, {".git/info/attributes": "*.py merge=union\n"})
+    written(project, {".git/info/attributes": "*.py merge=union\n"})
     for name, value in settings.items():
         git(tmp_path, "config", "--file", ".gitconfig", name, value)
         git(project, "config", name, value)
@@ -1222,10 +1194,10 @@ def test_killed_at_any_moment_it_leaves_everything_as_it_was(
     number: int, project: Path, tmp_path: Path
 ) -> None:
     committed(project, {".gitignore": "data/\n", "code.py": by_user(number)})
-    put(project, {"data/labels.csv": "years of work\n"})
+    written(project, {"data/labels.csv": "years of work\n"})
     before, place = state(project), tmp_path / "mine-template-v1.1.0"
     counter, shim = tmp_path / "counter", tmp_path / "shim"
-    put(shim, {"git": SHIM.format(counter=counter, git=shutil.which("git"))})
+    written(shim, {"git": SHIM.format(counter=counter, git=shutil.which("git"))})
     (shim / "git").chmod(0o755)
     counter.write_text("1\n")
     assert not killed(project, shim, 0, False)
@@ -1287,7 +1259,7 @@ def test_the_real_template(tmp_path: Path) -> None:
     readme.write_text("New words.\n" + readme.read_text())
     changes = (source / "CHANGELOG.md").read_text()
     news = "\n## 0.2.0\n\n- One leak is allowed, because nobody is perfect.\n\n## "
-    put(source, {"CHANGELOG.md": changes.replace("\n## ", news, 1)})
+    written(source, {"CHANGELOG.md": changes.replace("\n## ", news, 1)})
     released(source, {}, "v0.2.0")
     before = state(project)
     status, words = run(project)

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markdown import Markdown
 from rich.prompt import Confirm
 
 from . import __version__, demo, making, project
@@ -124,6 +123,8 @@ def explain(
 ) -> None:
     """Say what a question is, what it changes in the repo and what teams usually choose."""
     with _plainly(), opened(template or default_source()) as source:
+        from rich.markdown import Markdown
+
         console.print(Markdown(explanation(source.root, Questions.read(source.root), question)))
 
 

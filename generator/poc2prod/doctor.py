@@ -20,7 +20,7 @@ from .git import Repository, plain, unpointed
 from .making import inherited
 from .questions import Questions, shown
 from .refusal import Refusal
-from .update import SHORTCUTS
+from .template import cloned, numbers, releases_of
 
 OK, NOTE, FAIL = "ok", "note", "FAIL"
 LISTED = 5
@@ -89,35 +89,21 @@ def _version(folder: Path, answers: dict[Any, Any], source: object, template: Pa
     check, at = "template", str(answers.get("_commit", ""))
     if not (at and isinstance(source, str)):
         return Finding(check, FAIL, f"{ANSWERS} records no version, so no update can start from it")
-    address = os.path.expanduser(source)  # noqa: PTH111, because it may be no path
-    for prefix, stands_for in SHORTCUTS.items():
-        address = address.replace(prefix, stands_for, 1) if address.startswith(prefix) else address
     try:
-        # From within the project, as Copier does: a recorded source may be relative to it.
-        clone = ("clone", "--quiet", "--no-checkout", "--template=", "--", address, str(template))
-        Repository(folder)(*clone)
+        git = cloned(source, folder, template)
     except Refusal as unknown:
         return Finding(check, NOTE, f"{at}; how far behind is unknown: {unknown}")
-    git = Repository(template)
     if not (commit := git.commit_of(at)):
         return Finding(check, FAIL, f"{at} is not in {source}, so no update can start from it")
-    base = _order(re.sub(r"-\d+-g[0-9a-f]+$", "", at))  # `git describe` counts on from a release
-    later = [tag for tag in git("tag", "--no-merged", commit).split() if _order(tag) > base]
-    behind = (
-        f"{len(later)} release{'s' * (len(later) > 1)} behind {max(later, key=_order, default='')}"
-    )
-    if not any(map(_order, git("tag").split())):
+    later = [t for t in releases_of(git, "--no-merged", commit) if numbers(t) > numbers(at)]
+    behind = f"{len(later)} release{'s' * (len(later) > 1)} behind {''.join(later[-1:])}"
+    if not releases_of(git):
         later = git("rev-list", f"{commit}..HEAD").split()
         behind = f"{len(later)} commit{'s' * (len(later) > 1)} behind the newest"
     git("checkout", "--quiet", "--detach", commit)
     if later:
         return Finding(check, NOTE, f"{at}, {behind} of {source}", "poc2prod update")
     return Finding(check, OK, f"{at}; {source} has nothing newer")
-
-
-def _order(tag: str) -> list[int]:
-    """Return what releases are sorted by; nothing for a tag that is no release."""
-    return [*map(int, tag.lstrip("v").split("."))] if re.fullmatch(r"v?\d+(\.\d+)*", tag) else []
 
 
 def _drift(folder: Path, answers: dict[Any, Any], template: Path, render: Path) -> Finding:

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from .git import Repository, plain
 from .refusal import Refusal
 
 HOME = "https://github.com/poc2prod/poc2prod.git"
+SHORTCUTS = {"gh:": "https://github.com/", "gl:": "https://gitlab.com/", "git+": ""}  # Copier's
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,36 @@ def opened(source: str) -> Iterator[Template]:
         )
 
 
+def cloned(source: str, project: Path, place: Path, may_ask: bool = False) -> Repository:
+    """Clone all of the template that a project records, without checking out anything.
+
+    With `may_ask`, git may ask for a password. Raises Refusal.
+    """
+    address = os.path.expanduser(source)  # noqa: PTH111, because it may be no path
+    for prefix, stands_for in SHORTCUTS.items():
+        address = address.replace(prefix, stands_for, 1) if address.startswith(prefix) else address
+    # From within the project, as Copier does: a recorded source may be relative to it.
+    inside = Repository(project).using(GIT_TERMINAL_PROMPT=str(int(may_ask)))
+    clone = ("clone", "--quiet", "--no-checkout", "--template=", "--origin=origin")
+    try:
+        inside(*clone, "--", address, str(place))
+    except Refusal as error:
+        raise Refusal(f"{plain(source)} cannot be read, {error}") from None
+    return Repository(place)
+
+
+def releases_of(template: Repository, *which: str) -> list[str]:
+    """Return the tags that are releases, oldest first; of `which`, as `git tag` understands it."""
+    return sorted(filter(numbers, template("tag", *which).split()), key=numbers)
+
+
+def numbers(version: str) -> list[int]:
+    """Return what versions are sorted by; nothing for a tag that is no release."""
+    release = re.sub(r"-\d+-g[0-9a-f]+$", "", version)  # `git describe` counts on from one
+    found = re.fullmatch(r"v?(\d+(?:\.\d+)*)", release)
+    return [*map(int, found[1].split("."))] if found else []
+
+
 def _cloned(source: str, root: Path) -> Template:
     ref = _latest_release(source)
     at_release = [] if ref == "HEAD" else ["--branch", ref]
@@ -59,8 +91,7 @@ def _cloned(source: str, root: Path) -> Template:
 
 def _latest_release(source: str) -> str:
     tags = re.findall(r"refs/tags/(\S+)", _git(source, "ls-remote", "--tags", "--", source))
-    releases = [tag for tag in tags if re.fullmatch(r"v?\d+(\.\d+)*", tag)]
-    return max(releases, key=lambda tag: [*map(int, re.findall(r"\d+", tag))], default="HEAD")
+    return max(filter(numbers, tags), key=numbers, default="HEAD")
 
 
 def _git(source: str, *arguments: str) -> str:
