@@ -17,8 +17,9 @@ from rich.console import Console
 
 from environment import release
 from poc2prod import project
-from poc2prod.adopt import ANSWERS, BRANCH, adopt, plain
+from poc2prod.adopt import ANSWERS, BRANCH, adopt
 from poc2prod.refusal import Refusal
+from poc2prod.terminal import plain
 from repository import committed, git
 
 TEMPLATE = {

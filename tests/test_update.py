@@ -575,13 +575,22 @@ def test_the_changelog_tells_what_is_newer(template: Path, tmp_path: Path) -> No
     status, words = run(project)
     assert status == 0
     assert words.startswith(f"ours: v1.0.0 -> v1.10.0, from {template}\n")
-    assert "Faster, because it was slow" in words and "nine" in words
+    assert "- Faster, *because* it was slow\n" in words and "nine" in words
     assert "first" not in words and "About" not in words
     assert "All of it is one commit on the branch template/v1.10.0.\n" in words
     assert words.endswith("To take it: git merge template/v1.10.0\n")
     assert git(project, "log", "--format=%an %s", "-1", "template/v1.10.0") == (
         "poc2prod Update the template from v1.0.0 to v1.10.0\n"
     )
+
+
+def test_on_a_terminal_the_changelog_is_drawn(project: Path, template: Path) -> None:
+    released(template, {"new.py": "x\n"}, "v1.2.0", CHANGELOG_md="## 1.2.0\n\n- *One* more\n")
+    console = Console(file=io.StringIO(), force_terminal=True, color_system=None)
+    told = {"to": None, "template": None, "dry_run": True, "test": False, "merge": None}
+    assert update(project, console, answers=[], **told) == 0
+    assert isinstance(console.file, io.StringIO)
+    assert " • One more" in console.file.getvalue()
 
 
 def test_without_a_changelog_the_commits_tell(project: Path) -> None:
@@ -1046,6 +1055,16 @@ def test_the_checks_of_the_project_run_on_the_result(
         git(project, "rev-parse", "--verify", "template/v1.1.0")
         assert run(project, test=False)[0] == 0
     assert list(Path(tempfile.gettempdir()).iterdir()) == []
+
+
+def test_the_checks_run_in_an_environment_of_their_own(project: Path) -> None:
+    rules = "setup:\n\ttouch ready\ntest:\n\ttest -f ready && echo serve.py:100: found; exit 3\n"
+    committed(project, {"Makefile": rules})
+    status, words = run(project, test=True)
+    assert status == 1 and not (project / "ready").exists()
+    assert "serve.py:100: found\n" in words and "make test fails there" in words
+    committed(project, {"Makefile": rules.replace("touch ready", "exit 4")})
+    assert "make setup fails there, with exit status 2.\n" in run(project, test=True)[1]
 
 
 def test_a_makefile_without_tests_is_no_failure(project: Path) -> None:

@@ -15,8 +15,9 @@ from rich.console import Console
 
 from . import project
 from .answers import ANSWERS, read_answers
-from .git import Repository, plain, unpointed
+from .git import Repository, unpointed
 from .refusal import Refusal
+from .terminal import plain, say
 
 BRANCH = "poc2prod/adopt"
 NEW, SAME = "new", "the same"
@@ -60,8 +61,7 @@ def adopt(folder: Path, ask: project.Ask, source: str | None, console: Console) 
         compare = ["git", "diff", "--no-index", "--", first, f"{beside}/{first}"]
         lines += ["To see what the template has there, after the merge:"]
         lines += [f"  {shlex.join(command)}" for command in (copy, compare)]
-    for line in lines:
-        console.print(plain(line), soft_wrap=True, markup=False, highlight=False)
+    say(console, *lines)
     return 0
 
 

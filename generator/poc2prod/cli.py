@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.prompt import Confirm
 
-from . import __version__, demo, making, project
+from . import __version__, making, project
 from .estimate import Estimator
 from .explain import explanation
 from .questions import Questions
@@ -26,8 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="Example: poc2prod new --defaults ../scratch-detector",
 )
-# No markup: a folder or a gate may be called anything, `latency p95 [ms]` for one.
-console = Console(highlight=False, markup=False)
+# No markup: a folder or a gate may be called anything, `latency p95 [ms]` or `:100:`.
+console = Console(highlight=False, markup=False, emoji=False)
 
 
 def _print_version(wanted: bool) -> None:
@@ -196,6 +196,8 @@ def run_demo(
     ] = Path("../poc2prod-demo"),
 ) -> None:
     """Render the default answers and run them, from data to a served prediction."""
+    from . import demo
+
     with _plainly():
         demo.run(destination, console)
 

@@ -16,11 +16,12 @@ from typing import Any
 from rich.console import Console
 
 from .answers import ANSWERS, read_answers
-from .git import Repository, plain, unpointed
+from .git import Repository, unpointed
 from .making import inherited
 from .questions import Questions, shown
 from .refusal import Refusal
 from .template import cloned, numbers, releases_of
+from .terminal import say
 
 OK, NOTE, FAIL = "ok", "note", "FAIL"
 LISTED = 5
@@ -42,8 +43,7 @@ def doctor(folder: Path, template: str | None, console: Console) -> int:
     for finding in findings:
         lines = [f"{finding.mark:<6}{finding.check:<13}{finding.found}"]
         lines += [f"{'':<19}{finding.command}"] * bool(finding.command)
-        for line in lines:
-            console.print(plain(line), soft_wrap=True, markup=False, highlight=False)
+        say(console, *lines)
     return int(any(finding.mark == FAIL for finding in findings))
 
 

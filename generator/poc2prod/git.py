@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from .questions import SECRET
 from .refusal import Refusal
+from .terminal import plain
 
 # What points git at another repository: set where a hook or an alias of git runs us.
 POINTERS = (
@@ -43,11 +43,6 @@ IDENTITY = {
 
 Files = dict[str, str]
 """The files of a tree: by name, the mode and the id of the content, as `git ls-tree` has them."""
-
-
-def plain(text: str) -> str:
-    """Return text in which no name of a file can steer the terminal, and no password is left."""
-    return "".join(c if c.isprintable() else "?" for c in SECRET.sub("://***@", text))
 
 
 @contextmanager

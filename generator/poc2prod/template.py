@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from .git import Repository, plain
+from .git import Repository
 from .refusal import Refusal
+from .terminal import plain
 
 HOME = "https://github.com/poc2prod/poc2prod.git"
 SHORTCUTS = {"gh:": "https://github.com/", "gl:": "https://gitlab.com/", "git+": ""}  # Copier's

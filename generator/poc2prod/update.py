@@ -20,14 +20,15 @@ from rich.console import Console
 from rich.prompt import Confirm
 
 from .answers import ANSWERS, read_answers
-from .git import LOG, Repository, plain, unpointed
+from .git import LOG, Repository, unpointed
 from .making import inherited, started
 from .merge import Checkout, merge_renders, opened
 from .questions import Questions, did_you_mean, shown
 from .refusal import Refusal
 from .template import cloned, numbers, releases_of
+from .terminal import plain, say
 
-TEST_TARGET = re.compile(r"^(?![\t#.])[^:=#]*\btest\b[^:=]*:(?!=)", re.MULTILINE)
+TARGET = r"^(?![\t#.])[^:=#]*\b{}\b[^:=]*:(?!=)"
 LOG_LINES = 20
 
 
@@ -80,14 +81,14 @@ def update(
         with console.status("Reading the template"):
             versions = _read(source, project, to, bool(answers or template), work / "template")
         if not versions.new:
-            _say(console, f"Up to date: {source} has nothing newer than {before}.")
+            say(console, f"Up to date: {source} has nothing newer than {before}.")
             return 0
         questions = Questions.read(versions.template.folder)
         answering = _answered(questions, project.recorded, answers)
         branch, top = f"template/{versions.name}", project.git.folder
         place = top.with_name(f"{top.name}-{branch.replace('/', '-')}")
         was = "" if dry_run else project.git.clear(branch, place)
-        _say(console, f"{project.folder.name}: {before} -> {versions.name}, from {source}")
+        say(console, f"{project.folder.name}: {before} -> {versions.name}, from {source}")
         _tell_news(console, versions, before)
         with console.status("Rendering both versions"):
             old, new = (work / which / project.folder.name for which in ("old", "new"))
@@ -103,7 +104,7 @@ def update(
             again += ["--to", to] if to else []
             again += ["--template", template] if template else []
             again += [part for text in [*answers, *reset] for part in ("--answer", text)]
-            _say(console, f"Stopped. To go on with these, or others: {shlex.join(again)}")
+            say(console, f"Stopped. To go on with these, or others: {shlex.join(again)}")
             return 1
         with console.status("Merging"):
             patterns = questions.settings.get("_skip_if_exists", [])
@@ -113,7 +114,7 @@ def update(
             scratch = Repository.scratch(work / "scratch" / top.name, project.git, not dry_run)
             notes = merge_renders(project, scratch, old, new, owned, branch)
         for heading, names in notes.items():
-            _say(console, *[heading] * bool(names), *(f"  {name}" for name in sorted(names)))
+            say(console, *[heading] * bool(names), *(f"  {name}" for name in sorted(names)))
         if scratch.unmerged():
             if not dry_run:
                 project.git.leave(scratch, project.head, branch, place, was)
@@ -121,15 +122,15 @@ def update(
             return 1
         tree = scratch.line("write-tree")
         changed = scratch.line("diff", "--shortstat", project.head, tree).strip()
-        _say(console, changed or "Nothing changes in the project.")
+        say(console, changed or "Nothing changes in the project.")
         if dry_run or not changed:
             return 0
         words = f"Update the template from {before} to {versions.name}"
         commit = scratch.commit(tree, project.head, words=words)
         project.git("update-ref", "-m", words, f"refs/heads/{branch}", commit, was)
-        _say(console, f"All of it is one commit on the branch {branch}.")
+        say(console, f"All of it is one commit on the branch {branch}.")
         if test and not _passes(console, scratch, commit, project.prefix):
-            _say(console, f"Nothing is merged. To mend it: git switch {branch}")
+            say(console, f"Nothing is merged. To mend it: git switch {branch}")
             return 1
         _take(console, top, branch, merge)
         return 0
@@ -230,7 +231,7 @@ def _render(source: str, version: str, given: dict[str, Any], folder: Path, proj
 def _tell_ways_on(console: Console, project: Checkout, branch: str, place: Path) -> None:
     words = shlex.quote(f"Update the template to {branch.partition('/')[2]}")
     worktree, back = shlex.quote(str(place)), shlex.quote(str(project.folder))
-    _say(
+    say(
         console,
         f"Nothing of yours has changed. Both sides are in {place}, on the branch {branch}.",
         "To finish, edit the files there until they are right, then:",
@@ -243,25 +244,29 @@ def _tell_ways_on(console: Console, project: Checkout, branch: str, place: Path)
 
 
 def _passes(console: Console, scratch: Repository, commit: str, prefix: str) -> bool:
-    """Run the project's own `make test`, if it has one, on a commit; say what came of it."""
+    """Run the project's own `make setup test`, if it has them, on a commit; tell the verdict."""
     scratch("reset", "--quiet", "--hard", commit)
     makefile = scratch.folder / prefix / "Makefile"
     rules = makefile.read_text("utf-8", "replace") if makefile.is_file() else ""
-    if not (TEST_TARGET.search(rules) and shutil.which("make")):
+    if not (re.search(TARGET.format("test"), rules, re.MULTILINE) and shutil.which("make")):
         return True
+    # In a new environment, because another template may need other packages.
+    targets = ["setup"] * bool(re.search(TARGET.format("setup"), rules, re.MULTILINE)) + ["test"]
     with TemporaryFile() as log:
-        with (
-            console.status("make test"),
-            started("test", makefile.parent, inherited(), log) as process,
-        ):
-            status = process.wait()
-        log.seek(0)
-        said = log.read().decode(errors="replace").splitlines()
-    if status:
-        _say(console, *said[-LOG_LINES:], f"make test fails there, with exit status {status}.")
-    else:
-        _say(console, "make test passes there.")
-    return not status
+        for target in targets:
+            with (
+                console.status(f"make {target}"),
+                started(target, makefile.parent, inherited(), log) as process,
+            ):
+                status = process.wait()
+            if status:
+                log.seek(0)
+                said = log.read().decode(errors="replace").splitlines()
+                say(console, *said[-LOG_LINES:])
+                say(console, f"make {target} fails there, with exit status {status}.")
+                return False
+    say(console, "make test passes there.")
+    return True
 
 
 def _tell_news(console: Console, versions: Versions, before: str) -> None:
@@ -277,9 +282,16 @@ def _tell_news(console: Console, versions: Versions, before: str) -> None:
             news.append(section)
     between = f"{versions.old}..{versions.new}"
     if said := "".join(news) or template(*LOG, "--format=- %s", "--max-count=10", between):
-        from rich.markdown import Markdown
+        _print_markdown(console, said)
 
-        console.print(Markdown(said))
+
+def _print_markdown(console: Console, text: str) -> None:
+    """Draw it on a terminal; in a log or a pull request it is best as it is."""
+    if not console.is_terminal:
+        return say(console, *text.rstrip().splitlines())
+    from rich.markdown import Markdown
+
+    console.print(Markdown(text))
 
 
 def _tell_answers(
@@ -293,17 +305,17 @@ def _tell_answers(
     old, new, reset = _public(recorded), _public(answered), []
     for name in [*new, *(name for name in old if name not in new)]:
         if name not in new:
-            _say(console, f"no longer asked: {name}, which was {shown(old[name])}")
+            say(console, f"no longer asked: {name}, which was {shown(old[name])}")
         elif name not in old:
             why = "as answered" if name in answering.given else "the default"
             what = questions.help(name, {**answering.context, **new})
-            _say(console, f"new question: {name} is {shown(new[name])}, {why}. {what}")
+            say(console, f"new question: {name} is {shown(new[name])}, {why}. {what}")
         elif old[name] != new[name] and name in answering.given:
-            _say(console, f"answered anew: {name} is {shown(new[name])}, was {shown(old[name])}")
+            say(console, f"answered anew: {name} is {shown(new[name])}, was {shown(old[name])}")
         elif old[name] != new[name]:
             rule = answering.rules.get(name) or "the template works it out anew"
             was, now = shown(old[name]), shown(new[name])
-            _say(console, f"refused by the new version: {name}, {was} would be {now}; {rule}")
+            say(console, f"refused by the new version: {name}, {was} would be {now}; {rule}")
             reset.append(f"{name}={new[name]}")
     return reset
 
@@ -314,16 +326,11 @@ def _take(console: Console, top: Path, branch: str, merge: bool | None) -> None:
         with suppress(EOFError):
             merge = Confirm.ask(f"Merge {branch} now?", default=True, console=console)
     if not merge:
-        return _say(console, f"To take it: git merge {branch}")
+        return say(console, f"To take it: git merge {branch}")
     try:
         # As the user would, with their hooks. What has come in between is not written over.
         git = Repository(top, dict(os.environ), ())
         git("merge", "--quiet", "--ff-only", "--no-overwrite-ignore", branch)
     except Refusal as error:
         raise Refusal(f"{branch} is not merged; {error}") from None
-    _say(console, f"{branch} is merged.")
-
-
-def _say(console: Console, *lines: str) -> None:
-    for line in lines:
-        console.print(plain(line), soft_wrap=True, markup=False, highlight=False)
+    say(console, f"{branch} is merged.")

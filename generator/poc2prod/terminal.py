@@ -1,0 +1,16 @@
+"""What is printed, as it is: names of files and words of others steer nothing."""
+
+from rich.console import Console
+
+from .questions import SECRET
+
+
+def plain(text: str) -> str:
+    """Return text in which no name of a file can steer the terminal, and no password is left."""
+    return "".join(c if c.isprintable() else "?" for c in SECRET.sub("://***@", text))
+
+
+def say(console: Console, *lines: str) -> None:
+    """Print lines without wrapping, markup, colours or emoji codes."""
+    for line in lines:
+        console.print(plain(line), soft_wrap=True, markup=False, highlight=False, emoji=False)
