@@ -23,6 +23,10 @@ class Prediction(NamedTuple):
     facts: dict[str, float]
 
 
+class NotFinite(ArithmeticError):
+    """The model answered with what is no number: whoever asked must not take it for an answer."""
+
+
 class Predictor:
     """An ONNX file, fed by the features that it was trained on.
 
@@ -40,6 +44,7 @@ class Predictor:
             self._session = onnxruntime.InferenceSession(model, options)
             metadata = self._session.get_modelmeta().custom_metadata_map
             self.labels: list[str] = json.loads(metadata["labels"])
+            self.input_shape = tuple(self._session.get_inputs()[0].shape[1:])
             self.trained_at: float = json.loads(metadata["trained_at"])
             version = json.loads(metadata["features_version"])
         except Exception as error:  # onnxruntime's errors share no other base class
@@ -59,11 +64,36 @@ class Predictor:
 
         Raises:
             Refusal: the payload cannot be decoded, or it breaks the contract.
+            NotFinite: the model answers with what is no number.
         """
-        raw, facts = take_in(payload)
-        chances = self.probabilities(features(raw)[None])[0]
+        (result,) = self.predict_all([payload])
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def predict_all(self, payloads: list[bytes]) -> list[Prediction | Exception]:
+        """Answer several payloads in one run of the network; none spoils the answer of another."""
+        inputs = [_prepared(payload) for payload in payloads]
+        good = [entry for entry in inputs if not isinstance(entry, Exception)]
+        try:
+            rows = iter(self.probabilities(np.stack([x for x, _ in good])) if good else ())
+        except Exception as error:  # onnxruntime's errors share no other base class
+            return [entry if isinstance(entry, Exception) else error for entry in inputs]
+        return [e if isinstance(e, Exception) else self._judged(next(rows), e[1]) for e in inputs]
+
+    def _judged(self, chances: np.ndarray, facts: dict[str, float]) -> Prediction | NotFinite:
         best = int(chances.argmax())
+        if not np.isfinite(chances).all():
+            return NotFinite(f"model {self.sha256[:12]} answered {chances.tolist()}")
         return Prediction(self.labels[best], float(chances[best]), facts)
+
+
+def _prepared(payload: bytes) -> tuple[np.ndarray, dict[str, float]] | Exception:
+    try:
+        raw, facts = take_in(payload)
+        return features(raw), facts
+    except Exception as error:  # a refusal, or a fault in `task/`: of this payload only
+        return error
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -1,38 +1,37 @@
 """The prediction server: payload bytes in, a prediction out, and what it takes to run it."""
 
+import asyncio
+import gc
 import math
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from html import escape
 from importlib.resources import files
 from string import Template
 from typing import Any
-from uuid import uuid4
 
-import uvicorn
-from fastapi import FastAPI, HTTPException, Request, Response
-from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import HTMLResponse
-from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.security import APIKeyHeader
+from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from pydantic import BaseModel
+from starlette.types import Receive, Scope, Send
 
+from . import oip
+from .answer import LATENCY, PROMISE_S, WHY, answered, log, read, refused
+from .engine import Engine, Warm
+from .guard import listen
 from .monitor import Monitor
 from .predictor import Predictor
 from .refusal import Refusal
 from .scope import load_scope
 from .task.features import CONTENT_TYPES, MAX_PAYLOAD_BYTES
 
-PROMISE_S = load_scope().max_latency_p95_ms / 1000
-BUCKETS = [PROMISE_S * share for share in (0.05, 0.1, 0.2, 0.5, 0.75, 1, 1.5, 2, 5)]
-LATENCY = Histogram("prediction_latency_seconds", "From payload to answer", buckets=BUCKETS)
-PREDICTIONS = Counter("predictions_total", "Answers given", ["label"])
-REFUSALS = Counter("refusals_total", "Payloads refused, by HTTP status", ["status"])
-
+WAITING = Gauge("waiting_requests", "Payloads that wait for their turn")
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 BODY = {"requestBody": {"required": True, "content": {kind: BINARY for kind in CONTENT_TYPES}}}
-WHY = {413: "too large", 415: "not a content type we read", 422: "breaks the contract"}
 REFUSED: dict[int | str, dict[str, Any]] = {k: {"description": why} for k, why in WHY.items()}
+KEY = APIKeyHeader(name="x-api-key", auto_error=False)
 
 
 class Answer(BaseModel):
@@ -45,62 +44,72 @@ class Answer(BaseModel):
 
 
 @asynccontextmanager
-async def _load_model(app: FastAPI) -> AsyncIterator[None]:
-    app.state.predictor = Predictor()
-    app.state.monitor = Monitor(app.state.predictor)
+async def _run(app: FastAPI) -> AsyncIterator[None]:
+    state = app.state
+    state.model = await asyncio.to_thread(lambda: Warm.up(Predictor()))
+    state.monitor = Monitor(state.model.predictor)
+    state.engine, state.draining, state.bodies_bytes = Engine(), False, 0
+    WAITING.set_function(lambda: state.engine.waiting)
+    gc.collect()
+    gc.freeze()  # or each full collection looks at all that was imported, for tens of milliseconds
+    log.info("ready", extra={"model_sha256": state.model.predictor.sha256})
     yield
+    state.engine.close()
 
 
 NOT_FOR = f"Not for {load_scope().not_for}."
-app = FastAPI(title=load_scope().project, description=NOT_FOR, lifespan=_load_model)
+app = FastAPI(title=load_scope().project, description=NOT_FOR, lifespan=_run)
+app.include_router(oip.router, dependencies=[Depends(KEY)])
 
 
-@app.post("/predict", openapi_extra=BODY, responses=REFUSED)
-async def predict(request: Request) -> Answer:
+@app.post(
+    "/predict",
+    openapi_extra=BODY,
+    responses=REFUSED,
+    response_model=Answer,
+    dependencies=[Depends(KEY)],
+)
+async def predict(request: Request) -> Response:
     """Answer one payload."""
-    payload = await _read(request)
-    predictor: Predictor = request.app.state.predictor
-    try:
-        with LATENCY.time():
-            answer = await run_in_threadpool(predictor.predict, payload)
-    except Refusal as refusal:
-        raise _refused(422, refusal) from None
-    request.app.state.monitor.observe(answer)
-    PREDICTIONS.labels(answer.label).inc()
-    sha256, id = predictor.sha256, uuid4().hex
-    return Answer(id=id, label=answer.label, confidence=answer.confidence, model_sha256=sha256)
-
-
-async def _read(request: Request) -> bytes:
-    """Read the body, but never more of it than a payload may have."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in CONTENT_TYPES:
         rule = f"one of {', '.join(CONTENT_TYPES)}"
-        raise _refused(415, Refusal("content-type", kind, rule, next(iter(CONTENT_TYPES))))
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_PAYLOAD_BYTES:
-            found, rule = f"{len(body)} bytes or more", f"at most {MAX_PAYLOAD_BYTES} bytes"
-            raise _refused(413, Refusal("payload", found, rule, "a smaller file"))
-    return bytes(body)
+        raise refused(415, Refusal("content-type", kind, rule, next(iter(CONTENT_TYPES))))
+    payload = await read(request, MAX_PAYLOAD_BYTES)
+    id, prediction, sha256 = await answered(request, payload)
+    label, confidence = prediction.label, prediction.confidence
+    answer = Answer(id=id, label=label, confidence=confidence, model_sha256=sha256)
+    headers = {"x-request-id": id}
+    return Response(answer.model_dump_json(), media_type="application/json", headers=headers)
 
 
-def _refused(status: int, refusal: Refusal) -> HTTPException:
-    REFUSALS.labels(str(status)).inc()
-    return HTTPException(status, [refusal.detail])
+async def direct(scope: Scope, receive: Receive, send: Send) -> None:
+    """Call `predict` without FastAPI around it, which costs more than a small model."""
+    if scope["type"] != "http" or (scope["method"], scope["path"]) != ("POST", "/predict"):
+        return await app(scope, receive, send)
+    try:
+        response = await predict(Request({**scope, "app": app}, receive))
+    except HTTPException as error:
+        response = JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+    if app.state.draining:
+        response.headers["connection"] = "close"
+    await response(scope, receive, send)
 
 
 @app.get("/healthz")
-async def healthz() -> dict[str, str]:
-    """Say that the process is alive."""
+async def healthz(request: Request) -> dict[str, str]:
+    """Say that the process is alive; if not, it has to be started again."""
+    if not request.app.state.engine.alive:
+        raise HTTPException(500, "the worker has ended")
     return {"status": "alive"}
 
 
 @app.get("/readyz")
 async def readyz(request: Request) -> dict[str, str]:
-    """Say that a model is loaded, and which one."""
-    return {"status": "ready", "model_sha256": request.app.state.predictor.sha256}
+    """Say that a model is loaded and warm, and which one."""
+    if request.app.state.draining:
+        raise HTTPException(503, "stopping", {"Connection": "close"})
+    return {"status": "ready", "model_sha256": request.app.state.model.predictor.sha256}
 
 
 @app.get("/metrics")
@@ -125,13 +134,10 @@ async def status(request: Request) -> str:
         promise_ms=f"{1000 * PROMISE_S:g}",
         fill=f"{math.floor(100 * window.fill)} %",
         drift="\n".join(bars) or "<p>The live window is not full yet.</p>",
-        sha256=request.app.state.predictor.sha256[:12],
+        sha256=request.app.state.model.predictor.sha256[:12],
     )
 
 
 def serve() -> None:
-    """Listen until told to stop; `<PACKAGE>_HOST` and `<PACKAGE>_PORT` say where."""
-    host = os.environ.get(f"{__package__}_HOST".upper(), "127.0.0.1")
-    port = int(os.environ.get(f"{__package__}_PORT".upper(), "8000"))
-    print(f"Answering on http://{host}:{port}", flush=True)
-    uvicorn.run(app, host=host, port=port, log_level="warning")
+    """Listen until told to stop."""
+    listen(direct, app.state)
