@@ -23,7 +23,9 @@ from rich.table import Table
 
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "tests"))
-from environment import environment, release, requirements  # noqa: E402
+from environment import environment as environment  # noqa: E402
+from environment import release  # noqa: E402
+from environment import requirements as requirements  # noqa: E402
 from environment import variables as variables  # noqa: E402
 
 INSIDE = Path(__file__).parent / "inside"  # scripts that run in the environment of a render
@@ -112,8 +114,25 @@ def run(command: Sequence[str | Path], folder: Path, env: dict[str, str]) -> Non
         raise SystemExit(f"{command} failed:\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}")
 
 
+def is_ready(port: int) -> bool:
+    """Ask a server of ours whether it has its model."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
 @contextmanager
-def server(command: Sequence[str | Path], folder: Path, env: dict[str, str]) -> Iterator[Running]:
+def server(
+    command: Sequence[str | Path],
+    folder: Path,
+    env: dict[str, str],
+    is_ready: Callable[[int], bool] = is_ready,
+) -> Iterator[Running]:
     """Start a server, wait until it is ready, hand it over, stop it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -125,7 +144,7 @@ def server(command: Sequence[str | Path], folder: Path, env: dict[str, str]) -> 
             command, cwd=folder, env=env, stdout=log, stderr=log, start_new_session=True
         )
         try:
-            while not _is_ready(port):
+            while not is_ready(port):
                 if process.poll() is not None or time.monotonic() - start > READY_WITHIN_S:
                     log.seek(0)
                     raise SystemExit(f"{command} is not ready:\n{log.read().decode()}")
@@ -135,17 +154,6 @@ def server(command: Sequence[str | Path], folder: Path, env: dict[str, str]) -> 
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)
             process.wait(timeout=30)
-
-
-def _is_ready(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except OSError:
-        return False
-    finally:
-        connection.close()
 
 
 def predict(port: int, payload: Path, times: int = 1) -> None:
@@ -161,6 +169,16 @@ def predict(port: int, payload: Path, times: int = 1) -> None:
     connection.close()
 
 
+def show(title: str, table: Sequence[Sequence[str]]) -> None:
+    """Print a table, headings first."""
+    drawn = Table(title=title, title_justify="left")
+    for i, heading in enumerate(table[0]):
+        drawn.add_column(heading, justify="right" if i else "left")
+    for row in table[1:]:
+        drawn.add_row(*row)
+    Console(width=110).print(drawn)
+
+
 def report(
     title: str,
     table: Sequence[Sequence[str]],
@@ -172,12 +190,7 @@ def report(
 
     With the environment of a render as `place`, the JSON has the versions in it.
     """
-    drawn = Table(title=title, title_justify="left")
-    for i, heading in enumerate(table[0]):
-        drawn.add_column(heading, justify="right" if i else "left")
-    for row in table[1:]:
-        drawn.add_row(*row)
-    Console(width=110).print(drawn)
+    show(title, table)
     versions = {"python": platform.python_version(), "copier": version("copier")}
     if place:
         found = distributions(path=[str(path) for path in place.glob("lib/python*/site-packages")])
