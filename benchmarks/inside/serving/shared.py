@@ -1,0 +1,31 @@
+"""What every peer serves: the render's own intake, features and model, for a batch of payloads."""
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from scratch_detector.intake import take_in
+from scratch_detector.predictor import Predictor
+from scratch_detector.task.features import features
+
+HOST, PORT = "127.0.0.1", int(os.environ.get("SCRATCH_DETECTOR_PORT", "8000"))
+MAX_BATCH = 8
+Answer = dict[str, str | float]
+
+
+class Model:
+    """The shipped model, loaded as our own server loads it."""
+
+    def __init__(self) -> None:
+        self._predictor = Predictor()
+
+    def answers(self, payloads: Sequence[bytes]) -> list[Answer]:
+        """Answer a batch with one run of the network."""
+        x = np.stack([features(take_in(payload).raw) for payload in payloads])
+        chances = self._predictor.probabilities(x)
+        best = chances.argmax(axis=1)
+        names = self._predictor.labels
+        return [
+            {"label": names[i], "confidence": float(row[i])}
+            for row, i in zip(chances, best, strict=True)
+        ]

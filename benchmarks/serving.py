@@ -1,0 +1,285 @@
+"""What does the server cost beside its peers, and beside the model alone?
+
+One render for images, one for tables, the shipped int8 model of each. Ours and each peer serve it
+on 127.0.0.1 with the render's own intake, features and session options: see `inside/serving/`.
+Peers come from PyPI, pinned, each into an environment of its own that has what our server has.
+
+Every round starts each server in turn, waits for its first right answer (start-up), warms it up,
+and lets 1, 8 and 64 clients ask in a closed loop for some seconds, from a process of their own
+that checks every answer. CPU is that of all processes of the server, from /proc, so this needs
+Linux; memory is their PSS after the load. The model alone, and what else a request needs, are
+timed once a round without a server. Figures are medians over the rounds; a ratio is taken within
+each round first. Payloads are raw bytes. Peers that batch take at most 8, and wait as little as
+they allow.
+"""
+
+import ctypes
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+from rich.progress import track
+
+import measure
+
+ROUNDS, CLIENTS = 5, (1, 8, 64)
+SECONDS, WARM_UP = 3, ("8 1", "64 0.5")
+GOALS: dict[str, tuple[str, float, tuple[int, ...]]] = {  # the limit, and where it counts
+    "image: CPU / raw run in batches of 8": ("<=", 1.3, (8, 64)),
+    "image: CPU / run, decode, features, contract": ("", 0, ()),
+    "image: requests per s / best peer": (">=", 1.5, (64,)),
+    "image: p99 / best peer": ("<=", 1, CLIENTS),
+    "tabular: requests per s / LitServe": (">=", 5, (64,)),
+    "tabular: CPU of LitServe / ours": (">=", 5, (64,)),
+}
+PARTS = {
+    "run_1": "session.run of 1",
+    "run_8": "session.run of 8",
+    "decode_features": "decode, features",
+    "contract": "contract",
+}
+STAGES = ["ingest", "validate", "featurize", "train", "export", "quantize", "evaluate", "example"]
+INSIDE = measure.INSIDE / "serving"
+OURS, LITSERVE = "ours", "LitServe"
+PEERS: dict[str, tuple[list[str], list[str | Path]]] = {  # requirements, command
+    "FastAPI, sync": ([], [INSIDE / "with_fastapi.py"]),
+    LITSERVE: (["litserve==0.2.19"], [INSIDE / "with_litserve.py"]),
+    # 1.4.40 needs a certifi that is not on PyPI.
+    "BentoML": (["bentoml==1.4.39"], ["-m", "bentoml", "serve", "-q", "with_bentoml:Peer"]),
+    "Ray Serve": (["ray[serve]==2.60.0"], [INSIDE / "with_ray.py"]),
+}
+QUIET = {
+    "BENTOML_DO_NOT_TRACK": "True",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "ORT_DISABLE_TELEMETRY": "1",
+    # Ray asks this to stay on 127.0.0.1; its settings for throughput come without HAProxy.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",
+}
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+PR_SET_CHILD_SUBREAPER = 36
+Found = dict[str, float]
+
+
+class Served(NamedTuple):
+    """A trained render, the payload that everybody sends, and the servers in turn."""
+
+    folder: Path
+    payload: Path
+    place: Path
+    commands: dict[str, list[str | Path]]
+
+
+def prepare(source: Path, folder: Path, peers: list[str]) -> Served:
+    """Train a render, and install what serves it."""
+    measure.render(source, folder, modality=folder.name)
+    full = measure.training(folder)
+    road: list[str | Path] = [measure.INSIDE / "road.py", measure.PACKAGE, *STAGES]
+    measure.run([full / "bin" / "python", *road], folder, measure.variables(folder, full))
+    (payload,) = (folder / "data").glob("example.*")
+    wanted = measure.requirements(folder, "serve")
+    place = measure.environment(wanted)
+    commands: dict[str, list[str | Path]] = {
+        OURS: [place / "bin" / "python", "-m", measure.PACKAGE, "serve"]
+    }
+    for name in peers:
+        more, words = PEERS[name]
+        commands[name] = [measure.environment([*wanted, *more]) / "bin" / "python", *words]
+    return Served(folder, payload, place, commands)
+
+
+def variables(served: Served, work: Path) -> dict[str, str]:
+    """Return the environment of a server; what it writes for itself stays in `work`."""
+    found: dict[str, str] = measure.variables(served.folder, served.place)
+    path = f"{found['PYTHONPATH']}{os.pathsep}{INSIDE}"
+    homes = {"HOME": str(work), "BENTOML_HOME": str(work / "bentoml"), "RAY_TMPDIR": str(work)}
+    return found | QUIET | homes | {"PYTHONPATH": path}
+
+
+def processes(but: int = 0) -> dict[int, list[str]]:
+    """Return /proc/<pid>/stat, from the state on, of all that this process started."""
+    stats = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            stats[int(path.parent.name)] = path.read_text().rpartition(")")[2].split()
+    ours = {os.getpid()}
+    while more := {p for p, stat in stats.items() if int(stat[1]) in ours} - ours - {but}:
+        ours |= more
+    return {pid: stats[pid] for pid in ours - {os.getpid()}}
+
+
+def cpu_ms(but: int) -> float:
+    """Return the CPU that the server took so far, with children that ended."""
+    return 1000 * TICK_S * sum(int(t) for stat in processes(but).values() for t in stat[11:15])
+
+
+def pss_mb(but: int) -> float:
+    """Return the memory of the server, a page that n processes share as 1/n in each."""
+    kb = 0
+    for pid in processes(but):
+        with suppress(OSError):
+            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            kb += sum(int(line.split()[1]) for line in text.splitlines() if line[:4] == "Pss:")
+    return kb * 1024 / 1e6
+
+
+@contextmanager
+def nothing_left() -> Iterator[None]:
+    """Kill, at the end, what servers left behind: as the subreaper, this process inherits it."""
+    try:
+        yield
+    finally:
+        while left := processes():
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            for pid in left:
+                with suppress(ChildProcessError):
+                    os.waitpid(pid, 0)
+
+
+@contextmanager
+def load(port: int, payload: Path, label: str) -> Iterator[tuple[int, Callable[[str], Any]]]:
+    """Start the load generator; give its process id, and a function that runs one round of it."""
+    kind = measure.KINDS[payload.suffix]
+    command = [sys.executable, str(INSIDE / "load.py"), str(port), str(payload), kind, label]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin and process.stdout
+        asked, told = process.stdin, process.stdout
+
+        def ask(words: str) -> Any:
+            print(words, file=asked, flush=True)
+            return json.loads(told.readline() or '"The load generator failed, see above."')
+
+        yield process.pid, ask
+
+
+def answers(port: int, payload: Path) -> bool:
+    """Say whether the server predicts."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    headers = {"content-type": measure.KINDS[payload.suffix]}
+    try:
+        connection.request("POST", "/predict", payload.read_bytes(), headers)
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def one_server(served: Served, name: str, label: str, env: dict[str, str]) -> dict[str, Found]:
+    """Start a server, load it, stop it; return what was found, by number of clients."""
+    found = {}
+    ready = partial(answers, payload=served.payload)
+    started = measure.server(served.commands[name], served.folder, env, ready)
+    with (
+        started as running,
+        nothing_left(),
+        load(running.port, served.payload, label) as (generator, ask),
+    ):
+        for words in WARM_UP:
+            ask(words)
+        for clients in CLIENTS:
+            before = cpu_ms(generator)
+            result = ask(f"{clients} {SECONDS}")
+            spent = cpu_ms(generator) - before
+            if not isinstance(result, dict):
+                raise SystemExit(f"{name}: {result}")
+            found[str(clients)] = {"cpu_ms": spent / result["requests"]} | result
+        found["server"] = {"pss_mb": pss_mb(generator), "ready_s": running.ready_s}
+    return found
+
+
+def one_round(served: Served, env: dict[str, str]) -> Any:
+    """Time the work without a server, then every server in turn."""
+    command = [served.place / "bin" / "python", INSIDE / "unit.py", served.payload]
+    result = subprocess.run(command, cwd=served.folder, env=env, check=True, stdout=subprocess.PIPE)
+    unit = json.loads(result.stdout)
+    label = unit.pop("label")
+    return {"unit": unit} | {n: one_server(served, n, label, env) for n in served.commands}
+
+
+def ratios(image: Any, table: Any) -> dict[str, dict[str, float]]:
+    """Compare ours with the work and with the peers, as GOALS names it, within one round."""
+    work = sum(image["unit"].values()) - image["unit"]["run_1"]
+    found: dict[str, dict[str, float]] = {name: {} for name in GOALS}
+    for c in map(str, CLIENTS):
+        ours, peers = image[OURS][c], [image[name][c] for name in PEERS]
+        rows, theirs = table[OURS][c], table[LITSERVE][c]
+        of_each = (
+            ours["cpu_ms"] / image["unit"]["run_8"],
+            ours["cpu_ms"] / work,
+            ours["per_s"] / max(peer["per_s"] for peer in peers),
+            ours["p99_ms"] / min(peer["p99_ms"] for peer in peers),
+            rows["per_s"] / theirs["per_s"],
+            theirs["cpu_ms"] / rows["cpu_ms"],
+        )
+        for name, value in zip(GOALS, of_each, strict=True):
+            found[name][c] = value
+    return found
+
+
+def middle(rounds: list[Any]) -> Any:
+    """Take the median over the rounds of everything in them."""
+    if isinstance(rounds[0], dict):
+        return {key: middle([one[key] for one in rounds]) for key in rounds[0]}
+    return median(rounds)
+
+
+def judged(found: dict[str, dict[str, float]]) -> list[list[str]]:
+    """Return the table of the ratios, each beside its goal."""
+    table = [["ours", *(f"{clients} clients" for clients in CLIENTS), "goal"]]
+    for name, (sense, limit, at) in GOALS.items():
+        row = [name]
+        for clients in CLIENTS:
+            value = found[name][str(clients)]
+            kept = value >= limit if sense == ">=" else value <= limit
+            row.append(
+                f"{value:.2f} {'kept' if kept else 'missed'}" if clients in at else f"{value:.2f}"
+            )
+        table.append([*row, f"{sense} {limit}" if at else ""])
+    return table
+
+
+def listed(name: str, found: Any) -> Iterator[list[str]]:
+    """Give the rows of one model: the work alone, then each server at each number of clients."""
+    for part, ms in found["unit"].items():
+        yield [f"{name}: {PARTS[part]}", "", f"{ms:.3f}", *[""] * 6]
+    for server in found:
+        for c in map(str, CLIENTS) if server != "unit" else ():
+            one, (memory, ready) = found[server][c], found[server]["server"].values()
+            times = [f"{one[f'p{p}_ms']:.1f}" for p in (50, 95, 99)]
+            last = [f"{memory:.0f}", f"{ready:.1f}"] if c == str(CLIENTS[0]) else ["", ""]
+            head = f"{name}: {server}"
+            yield [head, c, f"{one['cpu_ms']:.2f}", f"{one['per_s']:.0f}", *times, *last]
+
+
+ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+images, tables = list[Any](), list[Any]()
+with measure.workspace() as work, nothing_left():
+    source = measure.template(work / "template")
+    image = prepare(source, work / "image", list(PEERS))
+    rows = prepare(source, work / "tabular", [LITSERVE])
+    for _ in track(range(ROUNDS), "Serving", console=measure.console):
+        images.append(one_round(image, variables(image, work)))
+        tables.append(one_round(rows, variables(rows, work)))
+
+compared = middle([ratios(*pair) for pair in zip(images, tables, strict=True)])
+found = {"image": middle(images), "tabular": middle(tables)}
+measure.show(f"Ratios, median of {ROUNDS} rounds", judged(compared))
+headings = ["", "clients", "CPU ms", "per s", "p50 ms", "p95 ms", "p99 ms", "PSS MB", "s to ready"]
+table = [headings, *(row for name, of_it in found.items() for row in listed(name, of_it))]
+peers = [requirement for more, _ in PEERS.values() for requirement in more]
+figures = found | {"ratios": compared, "peers": peers}
+measure.report("Serving, per request", table, figures, ROUNDS, image.place)
