@@ -86,7 +86,7 @@ def _put(content: dict[str, bytes]) -> str:
             "name": f"{load_scope().project}@v{number}",
             "files": files,
             "data": {str(RAW): recorded_md5s().get(str(RAW), "unknown")},
-            "code": _commit(),
+            "code": _revision(),
             "packages": {name: version(name) for name in PACKAGES},
             "created_at": datetime.fromtimestamp(Predictor().trained_at, UTC).isoformat(),
         }
@@ -112,7 +112,7 @@ def _manifests() -> dict[str, dict[str, Any]]:
     return known
 
 
-def _commit() -> str:
+def _revision() -> str:
     """Return the commit of the code, with `-dirty` when files were changed since."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     with suppress(OSError, subprocess.CalledProcessError):
