@@ -1,5 +1,6 @@
 """Renders: hermetic, in process, and once per set of answers."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from allpairspy import AllPairs
 
 from environment import release
 from poc2prod.questions import Questions
+from repository import done, run_in
 
 ROOT = Path(__file__).parent.parent
 MODALITIES = ("image", "audio", "tabular")
@@ -64,3 +66,23 @@ def render(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Render:
 def each(request: pytest.FixtureRequest, render: Render) -> Path:
     """Every pair of choices somewhere, among them every modality on every target."""
     return render(**request.param)
+
+
+@pytest.fixture(scope="session")
+def built(render: Render, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with data and features, in git, and without a commit; treat it as read-only."""
+    folder = tmp_path_factory.mktemp("built") / "repo"
+    shutil.copytree(render(modality="tabular", target="cloud"), folder)
+    done(run_in(folder, "git", "init", "-q", "-b", "main"))
+    done(run_in(folder, "uv", "run", "dvc", "repro", "featurize"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def modelled(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a model that keeps its promises, by one process; treat it as read-only."""
+    folder = tmp_path_factory.mktemp("modelled") / "repo"
+    shutil.copytree(built, folder, symlinks=True)
+    road = "from scratch_detector.cli import ROAD, run; [run(name) for name in [*ROAD[3:], 'card']]"
+    done(run_in(folder, "python", "-c", road))
+    return folder

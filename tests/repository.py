@@ -1,9 +1,11 @@
-"""Git histories for tests: real repositories, by whoever `conftest.hermetic` says it is."""
+"""Repositories for tests: their git history, by whoever `conftest.hermetic` says it is, and use."""
 
 import contextlib
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+
+from environment import environment, requirements, variables
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -39,3 +41,24 @@ def committed(
     if tag:
         git(folder, "tag", tag)
     return folder
+
+
+def run_in(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command with the environment of the render, wherever a copy of it is."""
+    env = variables(folder, environment(requirements(folder, "serve", "train", "dev")))
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+
+
+def done(result: subprocess.CompletedProcess[str]) -> str:
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def damage(path: Path) -> None:
+    """Flip one bit in the middle; size, mode and owner stay."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    mode = path.stat().st_mode
+    path.chmod(0o644)
+    path.write_bytes(content)
+    path.chmod(mode)

@@ -12,31 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import Render
 from environment import environment, requirements, variables
+from repository import damage, done, run_in
 
 FEATURES = "data/features.npz"
-
-
-def run_in(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command with the environment of the render, wherever a copy of it is."""
-    env = variables(folder, environment(requirements(folder, "serve", "train", "dev")))
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
-
-
-def done(result: subprocess.CompletedProcess[str]) -> str:
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
-
-
-@pytest.fixture(scope="module")
-def built(render: Render, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with data and features, in git, and without a commit."""
-    folder = tmp_path_factory.mktemp("built") / "repo"
-    shutil.copytree(render(modality="tabular", target="cloud"), folder)
-    done(run_in(folder, "git", "init", "-q", "-b", "main"))
-    done(run_in(folder, "uv", "run", "dvc", "repro", "featurize"))
-    return folder
 
 
 @pytest.fixture
@@ -49,16 +28,6 @@ def recorded(folder: Path, name: str) -> str:
     """Return the hash that DVC wrote down for an output."""
     stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"].values()
     return {out["path"]: out["md5"] for stage in stages for out in stage["outs"]}[name]
-
-
-def damage(path: Path) -> None:
-    """Flip one bit in the middle; size, mode and owner stay."""
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    mode = path.stat().st_mode
-    path.chmod(0o644)
-    path.write_bytes(content)
-    path.chmod(mode)
 
 
 def stored(store: Path, md5: str) -> Path:

@@ -25,6 +25,10 @@ COMMANDS = {  # name: where it lives, what it does; the first ten are the road, 
     "example": ("ingest", "Write one held-out payload to try things with"),
     "serve": ("serve", "Answer over HTTP"),
     "edge": ("edge", "Answer what lands in the inbox"),
+    "release": ("release", "Sign a model that keeps its promises, as a candidate"),
+    "challenge": ("rollout", "Let a release, by its ID, run beside the champion"),
+    "promote": ("rollout", "Make the challenger the champion"),
+    "rollback": ("rollout", "Make the champion before it the champion again"),
     "monitor": ("monitor", "Read the drift scores of a running model"),
 }
 ROAD = list(COMMANDS)[:10]
@@ -37,11 +41,16 @@ def run(name: str, *arguments: str) -> None:
 
 
 def _register(name: str, help: str) -> None:
-    app.command(name, help=help)(_ingest if name == "ingest" else lambda: run(name))
+    takes_argument = {"ingest": _ingest, "challenge": _challenge}
+    app.command(name, help=help)(takes_argument.get(name) or (lambda: run(name)))
 
 
 def _ingest(source: Annotated[str, typer.Argument()] = "") -> None:
     run("ingest", source)
+
+
+def _challenge(id: Annotated[str, typer.Argument()] = "") -> None:
+    run("challenge", id)
 
 
 for _name, (_module, _help) in COMMANDS.items():

@@ -22,6 +22,7 @@ def evaluate() -> None:
     simple = _baseline(x)
     gain = gain_lower_bound(metric, truth, int8, simple, n, scope.confidence)
     report = {
+        "model_sha256": shipped.sha256,
         "metric": scope.metric,
         "labels": shipped.labels,
         "confusion": confusion(truth, int8, n).tolist(),

@@ -1,9 +1,13 @@
 """Evidence against promises: the one place where a model is refused."""
 
 import json
-from typing import NamedTuple
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any, Literal, NamedTuple
 
-from .artifacts import REPORTS, read_report
+from pydantic import BaseModel
+
+from .artifacts import ONNX_INT8, REPORTS, read_report
 from .cost import cost_usd_month
 from .scope import SCOPE, load_scope
 
@@ -28,6 +32,22 @@ class Gate(NamedTuple):
     def __str__(self) -> str:
         verdict = "pass" if self.passed else "FAIL"
         return f"{verdict}  {self.name:<34} {self.observed:10.4g} {self.comparison} {self.limit:g}"
+
+
+class Verdict(BaseModel, frozen=True, strict=True):
+    """One object of `gates.json`, for those who judge it again."""
+
+    id: str
+    observed: float
+    comparison: Literal[">=", "<="]
+    limit: float
+    where: str
+    passed: bool
+
+    def is_kept(self) -> bool:
+        """Compare again: the flag alone proves nothing."""
+        gate = Gate(self.id, "", self.observed, self.comparison, self.limit, self.where)
+        return self.passed and gate.passed
 
 
 def verdicts() -> list[Gate]:
@@ -98,12 +118,42 @@ def check() -> None:
     """Print every verdict, keep them in `reports/gates.json`, then fail once if any is broken.
 
     Raises:
-        SystemExit: a promise is broken, or evidence is missing.
+        SystemExit: a promise is broken, or evidence is missing or about another model.
     """
+    refuse_other_models()
     gates = verdicts()
-    content = [gate._asdict() | {"passed": gate.passed} for gate in gates]
-    (REPORTS / "gates.json").write_text(json.dumps(content, indent=2) + "\n")
+    (REPORTS / "gates.json").write_text(json.dumps(as_rows(gates), indent=2) + "\n")
     print(*gates, sep="\n")
+    refuse_broken(gates)
+
+
+def refuse_other_models() -> None:
+    """Stop when the evidence is not about the file that is shipped.
+
+    Raises:
+        SystemExit: the model is missing, or was made after it was judged.
+    """
+    try:
+        shipped = sha256(ONNX_INT8.read_bytes()).hexdigest()
+    except OSError:
+        raise SystemExit(f"{ONNX_INT8} is missing. Run quantize first.") from None
+    judged = read_report("evaluate").get("model_sha256")
+    if judged != shipped:
+        which = f"the model {judged}, but {ONNX_INT8} has SHA-256 {shipped}"
+        raise SystemExit(f"reports/evaluate.json is about {which}. Run evaluate again.")
+
+
+def as_rows(gates: Sequence[Gate]) -> list[dict[str, Any]]:
+    """Return what `reports/gates.json` holds."""
+    return [gate._asdict() | {"passed": gate.passed} for gate in gates]
+
+
+def refuse_broken(gates: Sequence[Gate]) -> None:
+    """Stop when a promise is broken; each broken one is named.
+
+    Raises:
+        SystemExit: at least one is.
+    """
     broken = (
         f"\n  {g.id}: {g.observed:.4g}, not {g.comparison} {g.limit:g} ({g.where})"
         for g in gates
