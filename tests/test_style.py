@@ -76,10 +76,10 @@ def lines(path: Path) -> int:
 
 @pytest.mark.parametrize(("modality", "target"), NINE)
 def test_a_render_is_read_in_an_hour(modality: str, target: str, render: Render) -> None:
-    """Blank lines aside. The default stays within 1,500; tables and devices need a little more."""
+    """Blank lines aside. The default stays within 1,550; tables and devices need a little more."""
     sizes = [lines(path) for path in python_files(render(modality=modality, target=target))]
     default = (modality, target) == ("image", "cloud")
-    assert sum(sizes) <= (1500 if default else 1750)
+    assert sum(sizes) <= (1550 if default else 1800)
     assert statistics.median(sizes) < 60 and max(sizes) < 150
 
 
