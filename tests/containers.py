@@ -69,6 +69,8 @@ def engine() -> Iterator[Docker]:
         pytest.skip("no Docker engine answers, and starting one takes root and dockerd")
     folder = Path(tempfile.mkdtemp(prefix="engine-"))  # short: it holds sockets
     env["DOCKER_HOST"] = f"unix://{folder}/socket"
+    bridge = Path("/sys/class/net/docker0")
+    left_over = bridge.exists()
     own = [f"--data-root={folder}/data", f"--exec-root={folder}/exec", f"--pidfile={folder}/pid"]
     command = ["dockerd", *own, "--host", env["DOCKER_HOST"], "--ip=127.0.0.1"]
     with (folder / "log").open("w") as log:
@@ -84,6 +86,8 @@ def engine() -> Iterator[Docker]:
         process.terminate()
         process.wait(timeout=60)
         shutil.rmtree(folder, ignore_errors=True)
+        if bridge.exists() and not left_over:
+            subprocess.run(["ip", "link", "delete", bridge.name])
 
 
 @contextmanager
