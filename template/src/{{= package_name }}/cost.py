@@ -27,11 +27,18 @@ class Prices(BaseModel, frozen=True, extra="forbid"):
     device: Price
 
 
+def replicas(place: str, throughput_per_s: float, peak_requests_per_s: float) -> int:
+    """Return how many servers or devices carry the peak when each is as busy as planned."""
+    prices = read_yaml(PRICES, Prices)
+    price: Price = getattr(prices, place)
+    needed = math.ceil(peak_requests_per_s / (throughput_per_s * prices.utilisation))
+    return max(needed, price.at_least)
+
+
 def cost_usd_month(throughputs_per_s: dict[str, float], peak_requests_per_s: float) -> float:
-    """Return the monthly cost of servers and devices that carry the peak as busy as planned."""
+    """Return the monthly cost of the servers and devices that carry the peak."""
     prices, cost_usd = read_yaml(PRICES, Prices), 0.0
     for place, throughput_per_s in throughputs_per_s.items():
         price: Price = getattr(prices, place)
-        needed = math.ceil(peak_requests_per_s / (throughput_per_s * prices.utilisation))
-        cost_usd += max(needed, price.at_least) * price.usd_month
+        cost_usd += replicas(place, throughput_per_s, peak_requests_per_s) * price.usd_month
     return cost_usd

@@ -1,0 +1,149 @@
+"""A Docker engine for tests, and base images for it where no registry answers."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from environment import ROOT
+
+CACHE = ROOT / ".cache" / "containers"
+TRUST = "/etc/ssl/certs/ca-certificates.crt"  # stand-ins trust what this machine trusts
+STAND_INS = {  # by image: how Debian's packages become one like it, and its settings
+    "python": (
+        [
+            "--include=ca-certificates,netbase,python3.11,python3.11-venv,tzdata",
+            '--customize-hook=chroot "$1" python3.11 -m venv --copies /usr/local',
+            f"--customize-hook=copy-in {TRUST} /etc/ssl/certs",
+            f'--customize-hook=printf "[global]\\ncert = {TRUST}\\n" > "$1"/etc/pip.conf',
+        ],
+        ["ENV PATH=/usr/local/bin:/usr/bin:/bin", f"ENV SSL_CERT_FILE={TRUST}"],
+    ),
+    "prometheus": (
+        ["--include=prometheus", '--customize-hook=install -d -o 65534 "$1"/prometheus'],
+        [
+            "USER 65534",
+            'ENTRYPOINT ["prometheus", "--config.file=/etc/prometheus/prometheus.yml", '
+            '"--storage.tsdb.path=/prometheus"]',
+        ],
+    ),
+}
+Docker = Callable[..., str]
+
+
+@contextmanager
+def engine() -> Iterator[Docker]:
+    """Give a client of the engine that is there, or else of one that is started for the test."""
+    env = os.environ | {"DOCKER_BUILDKIT": "1"}
+
+    def works(*command: str) -> bool:
+        return subprocess.run(command, env=env, capture_output=True).returncode == 0
+
+    places = [shutil.which("docker", path=place) for place in env["PATH"].split(os.pathsep)]
+    client = next((p for p in places if p and works(p, "build", "--help")), None)
+    if not client:
+        pytest.skip("no docker client that can build with BuildKit (Debian: apt install docker.io)")
+
+    def docker(*command: str) -> str:
+        tool = [client]
+        if command[0] == "compose" and not works(client, "compose", "version"):
+            tool, command = ["docker-compose"], command[1:]
+            if not shutil.which(*tool):
+                pytest.skip("no docker compose (Debian: apt install docker-compose)")
+        done = subprocess.run([*tool, *command], env=env, capture_output=True, text=True)
+        assert done.returncode == 0, f"docker {' '.join(command)}\n{done.stdout}{done.stderr}"
+        return (done.stdout + done.stderr).strip()
+
+    if works(client, "info"):
+        yield docker
+        return
+    if os.geteuid() != 0 or not shutil.which("dockerd"):
+        pytest.skip("no Docker engine answers, and starting one takes root and dockerd")
+    folder = Path(tempfile.mkdtemp(prefix="engine-"))  # short: it holds sockets
+    env["DOCKER_HOST"] = f"unix://{folder}/socket"
+    bridge = Path("/sys/class/net/docker0")
+    left_over = bridge.exists()
+    own = [f"--data-root={folder}/data", f"--exec-root={folder}/exec", f"--pidfile={folder}/pid"]
+    command = ["dockerd", *own, "--host", env["DOCKER_HOST"], "--ip=127.0.0.1"]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 60
+        while not works(client, "info"):
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.skip(f"dockerd does not start: {(folder / 'log').read_text()[-300:]}")
+            time.sleep(0.5)
+        yield docker
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+        shutil.rmtree(folder, ignore_errors=True)
+        if bridge.exists() and not left_over:
+            subprocess.run(["ip", "link", "delete", bridge.name])
+
+
+@contextmanager
+def image(docker: Docker, name: str) -> Iterator[None]:
+    """Have an image of that name: the real one, or a stand-in made of Debian's packages."""
+    if not docker("image", "ls", "--quiet", name):
+        kind = name.rpartition("/")[2].partition(":")[0]
+        try:
+            docker("pull", "--quiet", name)
+        except AssertionError as error:
+            if not shutil.which("mmdebstrap"):
+                pytest.skip(f"no mmdebstrap to make a stand-in with: {error}")
+            packages, settings = STAND_INS[kind]
+            archive = CACHE / f"{kind}.tar"
+            if not archive.exists():
+                _make(archive, packages)
+            docker("import", *(f"--change={line}" for line in settings), str(archive), name)
+        yield
+        docker("image", "rm", "--force", name)
+    else:
+        yield
+
+
+def _make(archive: Path, packages: list[str]) -> None:
+    CACHE.mkdir(parents=True, exist_ok=True)
+    part = archive.with_suffix(".part.tar")
+    lean = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("man", "doc", "locale")]
+    lean += ['--aptopt=APT::Install-Recommends "false"']
+    made = ["mmdebstrap", "--quiet", "--variant=minbase", *lean, *packages, "bookworm", str(part)]
+    subprocess.run(made, check=True)
+    part.rename(archive)
+
+
+def free_port() -> int:
+    """A port on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def when_there(ask: Callable[[], object], seconds: float = 60) -> object:
+    """Ask until there is an answer that is not empty."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if answer := ask():
+                return answer
+        except OSError:
+            pass
+        assert time.monotonic() < deadline, "no answer in time"
+        time.sleep(0.25)
+
+
+def get(url: str) -> bytes:
+    """What is at an address."""
+    with urlopen(url, timeout=5) as response:
+        content: bytes = response.read()
+    return content

@@ -1,0 +1,141 @@
+"""What the files of deploy/ have to keep beside their schemas; a cluster would say some of it late.
+
+Each rule is a function; `test_deploy.py` plants the faults on which it goes red.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+Files = dict[str, Any]
+UNITS = {"": 1, "m": 1e-3, "Mi": 2**20, "Gi": 2**30}
+
+
+def read(folder: Path) -> Files:
+    """Read what deploy/ says: manifests by kind, the rest by file name."""
+    deploy, serve = folder / "deploy", (folder / "src/scratch_detector/serve.py").read_text()
+    manifests = [yaml.safe_load(p.read_text()) for p in (deploy / "kubernetes").glob("*.yaml")]
+    lines = (deploy / "Dockerfile").read_text().replace("\\\n", " ")
+    (port,) = re.findall(r'_PORT"\.upper\(\), "(\d+)"', serve)
+    return {m["kind"]: m for m in manifests} | {
+        "cloud-run": yaml.safe_load((deploy / "cloud-run.yaml").read_text())["spec"]["template"],
+        "compose": yaml.safe_load((deploy / "compose.yaml").read_text())["services"],
+        "prometheus": yaml.safe_load((deploy / "prometheus.yml").read_text()),
+        "docker": dict(re.findall(r"^([A-Z]+) +(.+)$", lines, re.M)),  # of several, the last
+        "app": {"port": int(port), "paths": re.findall(r'@app\.get\("([^"]+)"', serve)},
+    }
+
+
+def pod(d: Files) -> Any:
+    return d["Deployment"]["spec"]["template"]["spec"]
+
+
+def containers(d: Files) -> list[Any]:
+    return [pod(d)["containers"][0], d["cloud-run"]["spec"]["containers"][0]]
+
+
+def amount(quantity: Any) -> float:
+    ((number, unit),) = re.findall(r"^([\d.]+)(\w*)$", str(quantity))
+    return float(number) * UNITS[unit]
+
+
+def number_of(container: Any, port: Any) -> int:
+    named = {p.get("name"): p["containerPort"] for p in container["ports"]}
+    return int(named.get(port, port if isinstance(port, int) else 0))
+
+
+def pods_have_room(d: Files) -> None:
+    spec, scale = d["HorizontalPodAutoscaler"]["spec"], d["cloud-run"]["metadata"]["annotations"]
+    assert 1 <= spec["minReplicas"] <= spec["maxReplicas"]
+    assert spec["scaleTargetRef"]["name"] == d["Deployment"]["metadata"]["name"]
+    assert "replicas" not in d["Deployment"]["spec"], "it would undo what the autoscaler did"
+    bounds = [scale[f"autoscaling.knative.dev/{name}"] for name in ("minScale", "maxScale")]
+    assert bounds == [str(spec["minReplicas"]), str(spec["maxReplicas"])]
+
+
+def limits_cover_requests(d: Files) -> None:
+    resources = pod(d)["containers"][0]["resources"]
+    for name in ("cpu", "memory"):
+        assert 0 < amount(resources["requests"][name]) <= amount(resources["limits"][name])
+    memory = [c["resources"]["limits"]["memory"] for c in containers(d)]
+    assert {amount(m) for m in memory} == {amount(d["compose"]["server"]["mem_limit"][:-1] + "Mi")}
+
+
+def selectors_match(d: Files) -> None:
+    labels = d["Deployment"]["spec"]["template"]["metadata"]["labels"].items()
+    selectors = [
+        d["Deployment"]["spec"]["selector"]["matchLabels"],
+        d["Service"]["spec"]["selector"],
+        d["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"],
+        d["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"],
+        pod(d)["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"],
+    ]
+    assert all(selector and selector.items() <= labels for selector in selectors)
+
+
+def ports_agree(d: Files) -> None:
+    ours, service = containers(d)[0], d["Service"]["spec"]["ports"]
+    (target,) = d["prometheus"]["scrape_configs"][0]["static_configs"][0]["targets"]
+    found = [number_of(ours, p["targetPort"]) for p in service]
+    found += [p["containerPort"] for c in containers(d) for p in c["ports"]]
+    found += [p["port"] for rule in d["NetworkPolicy"]["spec"]["ingress"] for p in rule["ports"]]
+    found += [d["docker"]["EXPOSE"], target.removeprefix("server:")]
+    found += [d["compose"]["server"]["ports"][0].rpartition(":")[2]]
+    found += re.findall(r"127\.0\.0\.1:(\d+)", d["docker"]["HEALTHCHECK"])
+    assert {int(port) for port in found} == {d["app"]["port"]} and len(found) == 8
+
+
+def probes_ask_what_is_answered(d: Files) -> None:
+    for container, names in zip(containers(d), (3, 2), strict=True):
+        probes = {name: p["httpGet"] for name, p in container.items() if name.endswith("Probe")}
+        assert len(probes) == names and probes["livenessProbe"]["path"] == "/healthz"
+        for probe in probes.values():
+            assert probe["path"] in d["app"]["paths"]
+            assert number_of(container, probe.get("port", d["app"]["port"])) == d["app"]["port"]
+    (path,) = re.findall(r":\d+(/\w+)'", d["docker"]["HEALTHCHECK"])
+    assert path in d["app"]["paths"]
+
+
+def nodes_can_be_drained(d: Files) -> None:
+    spec, least = d["PodDisruptionBudget"]["spec"], d["HorizontalPodAutoscaler"]["spec"]
+    assert spec.get("maxUnavailable", 1) >= 1
+    assert spec.get("minAvailable", 0) < least["minReplicas"]
+
+
+def the_network_is_closed(d: Files) -> None:
+    spec = d["NetworkPolicy"]["spec"]
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    assert {p["port"] for rule in spec["egress"] for p in rule["ports"]} == {53}
+
+
+def nothing_can_write_or_rise(d: Files) -> None:
+    inside, outside = pod(d)["containers"][0]["securityContext"], pod(d)["securityContext"]
+    assert inside["readOnlyRootFilesystem"] and inside["allowPrivilegeEscalation"] is False
+    assert inside["capabilities"] == {"drop": ["ALL"]} and outside["runAsNonRoot"]
+    assert outside["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert d["docker"]["USER"] == f"{outside['runAsUser']}:{outside['runAsGroup']}"
+    assert outside["runAsUser"] > 0
+    assert not pod(d)["automountServiceAccountToken"]
+    assert d["ServiceAccount"]["automountServiceAccountToken"] is False
+    assert pod(d)["serviceAccountName"] == d["ServiceAccount"]["metadata"]["name"]
+    for service in d["compose"].values():
+        assert service["read_only"] and service["cap_drop"] == ["ALL"] and service["mem_limit"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+
+
+def an_end_is_orderly_and_a_crash_mended(d: Files) -> None:
+    assert isinstance(json.loads(d["docker"]["CMD"]), list), "a shell would keep SIGTERM to itself"
+    assert {s["restart"] for s in d["compose"].values()} == {"unless-stopped"}
+    wait_s = pod(d)["terminationGracePeriodSeconds"]
+    assert d["compose"]["server"]["stop_grace_period"] == f"{wait_s}s" and wait_s >= 10
+    assert d["Deployment"]["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+
+
+def every_manifest_is_applied(d: Files) -> None:
+    listed, (image,) = d["Kustomization"]["resources"], d["Kustomization"]["images"]
+    assert len(listed) == len(set(listed)) == 6
+    assert image["name"] == pod(d)["containers"][0]["image"] == d["compose"]["server"]["image"]
