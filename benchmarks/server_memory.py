@@ -37,7 +37,7 @@ def on_disk_mb(folder: Path) -> float:
 def served(folder: Path, place: Path) -> dict[str, float]:
     """Start the server of a trained render a few times; ask the last one a lot."""
     (payload,) = (folder / "data").glob("example.*")
-    command = [place / "bin" / "python", "-m", measure.PACKAGE, "serve"]
+    command = [place / "bin" / "python", "-m", measure.PACKAGE, "rehearse"]
     ready_s = []
     for i in range(STARTS + 1):
         with measure.server(command, folder, measure.variables(folder, place)) as running:

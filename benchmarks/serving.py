@@ -90,7 +90,7 @@ def prepare(source: Path, folder: Path, peers: list[str]) -> Served:
     wanted = measure.requirements(folder, "serve")
     place = measure.environment(wanted)
     commands: dict[str, list[str | Path]] = {
-        OURS: [place / "bin" / "python", "-m", measure.PACKAGE, "serve"]
+        OURS: [place / "bin" / "python", "-m", measure.PACKAGE, "rehearse"]
     }
     for name in peers:
         more, words = PEERS[name]

@@ -76,7 +76,11 @@ class Server(NamedTuple):
 
 @contextmanager
 def serving(
-    folder: Path, settings: str = "", log: Path | None = None, **env: str
+    folder: Path,
+    settings: str = "",
+    command: str = "rehearse",
+    log: Path | None = None,
+    **env: str,
 ) -> Iterator[Server]:
     """Serve a built render without PyTorch; `settings` are lines of Python that run before it."""
     place = environment(requirements(folder, "serve"))
@@ -84,7 +88,7 @@ def serving(
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     (example,) = (folder / "data").glob("example.*")
-    code = f"{settings}\nfrom scratch_detector import cli\ncli.run('serve')"
+    code = f"{settings}\nfrom scratch_detector import cli\ncli.run('{command}')"
     with (log or folder / "server.log").open("wb") as file:
         process = subprocess.Popen(
             [str(place / "bin" / "python"), "-c", code],

@@ -17,7 +17,7 @@ package_name: {type: str, default: tiny_demo}
 _subdirectory: template
 """
 MAKEFILE = """\
-setup model:
+setup model release:
 \t@echo did $@ with $${PATH%%%%:*} >> done.txt
 serve:
 \t@echo $$$$ > make.pid; exec %s serve.py
@@ -109,7 +109,11 @@ def test_the_demo_goes_from_nothing_to_a_prediction(template: Path, tmp_path: Pa
 
 
 BREAKS = [
-    ("setup model:\n\t", "setup:\n\t@true\nmodel:\n\t@exit 3; ", "make model`: exit status 2"),
+    (
+        "setup model release:\n\t",
+        "setup release:\n\t@true\nmodel:\n\t@exit 3; ",
+        "make model`: exit status 2",
+    ),
     ("exec ", "echo no such model; exit 1; ", "make serve`: /readyz never answered 200; the"),
     ("> data/example.png", "", "predict`: [Errno 2] No such file"),
     ("cp gates.json reports/", "echo oops > reports/", "read the gates`: Expecting value"),

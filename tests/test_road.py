@@ -117,6 +117,7 @@ def test_untouched_it_is_green(modality: str, target: str, render: Render, tmp_p
         make(folder, "test", env)
     make(folder, "example", env)
     assert git(folder, "status", "--porcelain") == ""
+    assert "Champion: " in make(folder, "release", env)
     if target != "edge":
         served(folder)
     if target != "cloud":

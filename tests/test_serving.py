@@ -19,26 +19,29 @@ import numpy as np
 import pytest
 
 from conftest import ROOT, Render
-from environment import environment, requirements, variables
+from repository import damage, done, run_in
 from server import Reply, Server, serving
 
-STAGES = ["ingest", "validate", "featurize", "train", "export", "quantize", "evaluate", "example"]
+ROAD = "from scratch_detector.cli import ROAD, run; [run(n) for n in (*ROAD, 'card', 'example')]"
+# Release the model that is there as if the evidence were about it: a bad model that looks good.
+RELEASE = """
+from hashlib import sha256
+from scratch_detector import card, gates, release
+from scratch_detector.artifacts import ONNX_INT8, read_report, write_report
+shipped = sha256(ONNX_INT8.read_bytes()).hexdigest()
+write_report("evaluate", read_report("evaluate") | {"model_sha256": shipped})
+gates.check()
+card.card()
+release.release()
+"""
 
 
 @pytest.fixture(scope="module")
 def built(render: Render, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A trained project of images, small enough to train in seconds."""
+    """A project of images with a model that was judged."""
     folder = tmp_path_factory.mktemp("serving") / "repo"
     shutil.copytree(render(modality="image", target="cloud"), folder)
-    place = environment(requirements(folder, "serve", "train", "dev"))
-    command = [str(place / "bin" / "python"), str(ROOT / "benchmarks/inside/road.py")]
-    subprocess.run(
-        [*command, "scratch_detector", *STAGES],
-        cwd=folder,
-        env=variables(folder, place),
-        check=True,
-        capture_output=True,
-    )
+    done(run_in(folder, "python", "-c", ROAD))
     return folder
 
 
@@ -55,13 +58,24 @@ def faulty(project: Path) -> Callable[[str], Path]:
     """The project with a model that has a planted fault."""
 
     def plant(kind: str) -> Path:
-        place = environment(requirements(project, "serve", "train", "dev"))
-        model = project / "models/model.int8.onnx"
-        script = [str(place / "bin/python"), str(ROOT / "tests/inside/fabricate.py")]
-        subprocess.run([*script, kind, str(model), str(model)], check=True)
+        model, script = "models/model.int8.onnx", ROOT / "tests/inside/fabricate.py"
+        done(run_in(project, "python", str(script), kind, model, model))
         return project
 
     return plant
+
+
+def release(folder: Path, kind: str = "") -> str:
+    """Release the model, on demand with a fault; return the id."""
+    model, script = "models/model.int8.onnx", ROOT / "tests/inside/fabricate.py"
+    if kind:
+        done(run_in(folder, "python", str(script), kind, model, model))
+    said = done(run_in(folder, "python", "-c", RELEASE))
+    return re.findall(r"(?:Champion|Candidate): ([0-9a-f]{12}) ", said)[0]
+
+
+def command(folder: Path, *words: str) -> str:
+    return done(run_in(folder, "python", "-m", "scratch_detector", *words))
 
 
 @pytest.fixture(scope="module")
@@ -307,3 +321,68 @@ def test_what_the_description_allows_never_breaks_it(server: Server) -> None:
     assert found.returncode == 0, found.stdout[-3000:] + found.stderr[-1000:]
     assert re.search(r"(\d+) generated, \1 passed", found.stdout), found.stdout
     assert server.ask().status == 200
+
+
+def test_only_what_was_judged_and_signed_is_served(project: Path, tmp_path: Path) -> None:
+    with serving(project, command="serve", log=tmp_path / "log") as server:
+        assert server.process.wait(30) == 1
+    assert "rollout.json" in (tmp_path / "log").read_text()
+    id = release(project)
+    with serving(project, command="serve", settings=promising(5000)) as server:
+        assert server.ask("/readyz").json["release"] == id and server.ask().status == 200
+        assert id.encode() in server.ask("/").body
+    for name in ("model.onnx", "gates.json"):
+        whole = (project / "releases" / id / name).read_bytes()
+        damage(project / "releases" / id / name)
+        with serving(project, command="serve", log=tmp_path / "log") as server:
+            assert server.process.wait(30) == 1
+        assert name in (tmp_path / "log").read_text()
+        (project / "releases" / id / name).write_bytes(whole)
+
+
+def test_models_change_under_load_without_a_failed_request(project: Path) -> None:
+    """There, back, back again, and not to what is damaged."""
+    first, second = release(project), release(project, "turned")
+    replies: Counter[tuple[int, str]] = Counter()
+    stop = threading.Event()
+    with serving(project, command="serve", settings=promising(5000)) as server:
+
+        def client() -> None:
+            while not stop.is_set():
+                reply = server.ask()
+                replies[reply.status, reply.json["model_sha256"] + reply.json["label"]] += 1
+
+        def until(release: str) -> None:
+            while server.ask("/readyz").json["release"] != release:
+                time.sleep(0.02)
+
+        with ThreadPoolExecutor(4) as pool:
+            clients = [pool.submit(client) for _ in range(4)]
+            try:
+                for words, champion in (
+                    (["challenge", second], first),
+                    (["promote"], second),
+                    (["rollback"], first),
+                    (["rollback"], first),
+                ):
+                    command(project, *words)
+                    until(champion)
+                damage(project / "releases" / second / "model.onnx")
+                rollout = project / "releases/rollout.json"
+                rollout.write_text(json.dumps({"champion": second}))
+                while not server.metric('switches_total{outcome="refused"}'):
+                    time.sleep(0.02)
+                until(first)
+            finally:
+                stop.set()
+            for future in clients:
+                future.result()
+        assert server.metric('switches_total{outcome="done"}') == 2
+    assert {status for status, _ in replies} == {200}
+    assert len(replies) == 2, "one label of each of two models"
+
+
+def test_what_this_runtime_cannot_load_is_not_released(project: Path) -> None:
+    with pytest.raises(AssertionError, match="Opset 99"):
+        release(project, "newer-opset")
+    assert not (project / "releases/rollout.json").exists()

@@ -31,7 +31,7 @@ def run(destination: Path, console: Console) -> None:
     folder, port = project.folder, _free_port()
     environment = inherited() | {f"{project.answers['package_name'].upper()}_PORT": str(port)}
     console.print(f"Rendered into {folder}", soft_wrap=True)
-    for target in ("setup", "model"):
+    for target in ("setup", "model", "release"):
         with _step(f"make {target}", console):
             make(target, folder, environment)
     with TemporaryFile() as log, started("serve", folder, environment, log) as server:

@@ -14,7 +14,8 @@ from fastapi import HTTPException, Request
 from prometheus_client import Counter, Histogram
 from starlette.requests import ClientDisconnect
 
-from .engine import Overloaded
+from .champion import Served
+from .engine import Engine, Overloaded
 from .predictor import Prediction
 from .refusal import Refusal
 from .scope import load_scope
@@ -87,13 +88,15 @@ async def answered(request: Request, payload: bytes) -> tuple[str, Prediction, s
     Raises:
         HTTPException: 422 with the rule that is broken, 500, or 503 with when to come again.
     """
-    state, given = request.app.state, request.headers.get("x-request-id", "")
+    given = request.headers.get("x-request-id", "")
     id = given if REQUEST_ID.fullmatch(given) else uuid4().hex
-    model, within_s = state.model, _within_s(request)
-    sha256 = model.predictor.sha256
+    within_s = _within_s(request)
+    served: Served = request.app.state.served  # once: another model may come while this one answers
+    sha256 = served.model.predictor.sha256
+    engine: Engine = request.app.state.engine
     try:
         with LATENCY.time():
-            prediction: Prediction = await state.engine.predict(payload, model, within_s)
+            prediction = await engine.predict(payload, served.model, within_s)
     except Refusal as refusal:
         raise refused(422, refusal) from None
     except Overloaded as overload:
@@ -101,7 +104,7 @@ async def answered(request: Request, payload: bytes) -> tuple[str, Prediction, s
     except Exception as error:  # of the network or of `task/`; the client learns only the id
         log.exception("failed", extra={"request_id": id, "model_sha256": sha256})
         raise refused(500, Refusal("model", type(error).__name__, "a finite answer", id)) from None
-    state.monitor.observe(prediction)
+    served.monitor.observe(prediction)
     PREDICTIONS.labels(prediction.label).inc()
     return id, prediction, sha256
 

@@ -25,7 +25,7 @@ def running_server() -> Iterator[int]:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     environment = os.environ | {f"{__package__}_PORT".upper(): str(port)}
-    command = [sys.executable, "-m", str(__package__), "serve"]
+    command = [sys.executable, "-m", str(__package__), "rehearse"]
     quiet = subprocess.DEVNULL  # errors still show
     process = subprocess.Popen(command, env=environment, stdout=quiet)  # noqa: S603 (our own)
     try:

@@ -2,6 +2,7 @@
 
 import os
 from functools import partial
+from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -26,16 +27,17 @@ class Monitor:
         SystemExit: the reference is missing or damaged.
     """
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, predictor: Predictor, path: Path = REFERENCE) -> None:
         try:
-            reference = Reference.model_validate_json(REFERENCE.read_text())
+            reference = Reference.model_validate_json(path.read_text())
         except (FileNotFoundError, ValueError):
-            raise SystemExit(f"{REFERENCE} is missing or damaged. Run `make model`.") from None
+            raise SystemExit(f"{path} is missing or damaged. Run `make model`.") from None
         self.window = LiveWindow(reference)
         self._labels = predictor.labels
         for signal in reference.signals:
             DRIFT.labels(signal).set_function(partial(self.window.score, signal))
         FILL.set_function(lambda: self.window.fill)
+        MODEL.clear()
         MODEL.labels(predictor.sha256).set(1)
         TRAINED.set(predictor.trained_at)
 

@@ -72,7 +72,7 @@ async def model_ready(request: Request) -> dict[str, bool]:
 @router.get(MODEL)
 async def metadata(request: Request) -> dict[str, Any]:
     """Say what goes in and what comes out."""
-    version = request.app.state.model.predictor.sha256[:12]
+    version = request.app.state.served.model.predictor.sha256[:12]
     tensors = {"inputs": INPUTS, "outputs": OUTPUTS}
     return {"name": NAME, "versions": [version], "platform": "onnxruntime_onnx"} | tensors
 

@@ -5,6 +5,7 @@ import gc
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from html import escape
 from importlib.resources import files
 from string import Template
@@ -19,10 +20,9 @@ from starlette.types import Receive, Scope, Send
 
 from . import oip
 from .answer import LATENCY, PROMISE_S, WHY, answered, log, read, refused
-from .engine import Engine, Warm
+from .champion import Served, follow, released, unreleased
+from .engine import Engine
 from .guard import listen
-from .monitor import Monitor
-from .predictor import Predictor
 from .refusal import Refusal
 from .scope import load_scope
 from .task.features import CONTENT_TYPES, MAX_PAYLOAD_BYTES
@@ -46,14 +46,14 @@ class Answer(BaseModel):
 @asynccontextmanager
 async def _run(app: FastAPI) -> AsyncIterator[None]:
     state = app.state
-    state.model = await asyncio.to_thread(lambda: Warm.up(Predictor()))
-    state.monitor = Monitor(state.model.predictor)
     state.engine, state.draining, state.bodies_bytes = Engine(), False, 0
     WAITING.set_function(lambda: state.engine.waiting)
     gc.collect()
     gc.freeze()  # or each full collection looks at all that was imported, for tens of milliseconds
-    log.info("ready", extra={"model_sha256": state.model.predictor.sha256})
+    log.info("ready", extra={"release": state.served.release})
+    follower = asyncio.create_task(follow(state.served.release, partial(setattr, state, "served")))
     yield
+    follower.cancel()
     state.engine.close()
 
 
@@ -107,9 +107,10 @@ async def healthz(request: Request) -> dict[str, str]:
 @app.get("/readyz")
 async def readyz(request: Request) -> dict[str, str]:
     """Say that a model is loaded and warm, and which one."""
+    served: Served = request.app.state.served
     if request.app.state.draining:
         raise HTTPException(503, "stopping", {"Connection": "close"})
-    return {"status": "ready", "model_sha256": request.app.state.model.predictor.sha256}
+    return {"release": served.release, "model_sha256": served.model.predictor.sha256}
 
 
 @app.get("/metrics")
@@ -121,7 +122,8 @@ async def metrics() -> Response:
 @app.get("/", response_class=HTMLResponse, include_in_schema=False)
 async def status(request: Request) -> str:
     """Show the same numbers to people."""
-    window = request.app.state.monitor.window
+    served: Served = request.app.state.served
+    window = served.monitor.window
     (histogram,) = LATENCY.collect()
     counts = {sample.labels.get("le"): sample.value for sample in histogram.samples}
     scores = {name: window.score(name) for name in window.reference.signals}
@@ -134,10 +136,22 @@ async def status(request: Request) -> str:
         promise_ms=f"{1000 * PROMISE_S:g}",
         fill=f"{math.floor(100 * window.fill)} %",
         drift="\n".join(bars) or "<p>The live window is not full yet.</p>",
-        sha256=request.app.state.model.predictor.sha256[:12],
+        sha256=served.model.predictor.sha256[:12],
+        release=served.release,
     )
 
 
 def serve() -> None:
-    """Listen until told to stop."""
+    """Answer with the champion, until told to stop.
+
+    Raises:
+        SystemExit: there is no champion, or it is unfit.
+    """
+    app.state.served = released()
+    listen(direct, app.state)
+
+
+def rehearse() -> None:
+    """Answer with the model that was made last, released or not."""
+    app.state.served = unreleased()
     listen(direct, app.state)
