@@ -34,10 +34,10 @@ lint: setup ## Style and types of this repo
 	$(BIN)/shellcheck .ci/run
 
 test: lint ## The everyday suite: all nine renders read by linters, three of them executed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-all: lint ## Everything: all nine renders executed, real data, a real `make setup`
-	$(BIN)/python -m pytest -m ""
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m ""
 
 mutate: setup ## Change every answer and see what notices; fails when an answer is dead
 	$(BIN)/python tests/mutation.py
