@@ -7,7 +7,7 @@ DEMO ?= ../poc2prod-demo
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' generator/poc2prod/__init__.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint mutate real-data archive bench
+.PHONY: help setup demo test test-all test-container lint mutate real-data archive bench
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+%?):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -34,10 +34,13 @@ lint: setup ## Style and types of this repo
 	$(BIN)/shellcheck .ci/run
 
 test: lint ## The everyday suite: all nine renders read by linters, three of them executed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-all: lint ## Everything: all nine renders executed, real data, a real `make setup`
-	$(BIN)/python -m pytest -m ""
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not container"
+
+test-container: setup ## Build and run the image of a render; needs docker.io, docker-compose, mmdebstrap
+	$(BIN)/python -m pytest -m container
 
 mutate: setup ## Change every answer and see what notices; fails when an answer is dead
 	$(BIN)/python tests/mutation.py

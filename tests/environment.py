@@ -5,6 +5,7 @@ Tests install the same requirements with `uv pip` instead, which takes the CPU b
 configured to find one. `test_setup.py` does the real `make setup`.
 """
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -33,19 +34,25 @@ def environment(wanted: list[str]) -> Path:
     """Return an environment with these requirements; build it when there is none yet."""
     key = hashlib.sha256("\n".join([sys.version, *INSTALL, *wanted]).encode()).hexdigest()[:12]
     folder = ENVIRONMENTS / key
-    done = folder / ".done"
-    if not done.exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        ask = [sys.executable, "-m", "pip", "config", "get", "global.find-links"]
-        found = subprocess.run(ask, capture_output=True, text=True).stdout.strip()
-        links = found or os.environ.get("PIP_FIND_LINKS", "")
-        more = {"UV_FIND_LINKS": links} if links else {}
-        uv = [shutil.which("uv", path=search_path()) or "uv"]
-        subprocess.run([*uv, "venv", "-q", "-p", sys.executable, str(folder)], check=True)
-        install = [*uv, *INSTALL, "-p", str(folder / "bin" / "python"), *wanted]
-        subprocess.run(install, check=True, env=os.environ | more)
-        done.touch()
+    ENVIRONMENTS.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes
+        if not (folder / ".done").exists():
+            _install(wanted, folder)
+            (folder / ".done").touch()
     return folder
+
+
+def _install(wanted: list[str], folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    ask = [sys.executable, "-m", "pip", "config", "get", "global.find-links"]
+    found = subprocess.run(ask, capture_output=True, text=True).stdout.strip()
+    links = found or os.environ.get("PIP_FIND_LINKS", "")
+    more = {"UV_FIND_LINKS": links} if links else {}
+    uv = [shutil.which("uv", path=search_path()) or "uv"]
+    subprocess.run([*uv, "venv", "-q", "-p", sys.executable, str(folder)], check=True)
+    install = [*uv, *INSTALL, "-p", str(folder / "bin" / "python"), *wanted]
+    subprocess.run(install, check=True, env=os.environ | more)
 
 
 def release(folder: Path) -> Path:

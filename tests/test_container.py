@@ -18,7 +18,7 @@ from environment import environment, requirements, variables
 from repository import committed
 from test_road import make
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.container
 NAME = "container-test"  # of the image, the containers and the network
 GRACE_S = 30
 LIST = "import os; print(os.listdir('releases'))"
@@ -40,9 +40,8 @@ def repo(
     shutil.copytree(render(project_name=NAME, modality="image", target="cloud"), folder)
     committed(folder)
     env = variables(folder, environment(requirements(folder, "serve", "train", "dev")))
-    for target in ("model", "example"):
+    for target in ("model", "example", "release"):
         make(folder, target, env)
-    release(folder, env)
     subprocess.run(["uv", "lock", "--quiet"], cwd=folder, env=env, check=True)
     dockerfile = folder / "deploy/Dockerfile"
     (python,) = re.findall(r"^ARG PYTHON_IMAGE=(.+)$", dockerfile.read_text(), re.M)
@@ -50,22 +49,6 @@ def repo(
         docker("build", "--quiet", "--tag", NAME, "--file", str(dockerfile), str(folder))
         yield folder
         docker("image", "rm", "--force", NAME)
-
-
-def release(folder: Path, env: dict[str, str]) -> None:
-    """Release the model; while there is no such command, serve the one in models/ instead."""
-    if (folder / "src/container_test/release.py").exists():
-        make(folder, "release", env)
-        return
-    models = ["models/model.int8.onnx", "models/reference.json"]
-    for name in ("keys/release.pub", "releases/rollout.json"):
-        (folder / name).parent.mkdir()
-        (folder / name).write_text("{}\n")
-    with (folder / ".dockerignore").open("a") as ignored:
-        ignored.write("".join(f"!{name}\n" for name in models))
-    dockerfile = folder / "deploy/Dockerfile"
-    copy = f"COPY {' '.join(models)} ./models/\nUSER "
-    dockerfile.write_text(dockerfile.read_text().replace("USER ", copy))
 
 
 def kill(docker: Docker, container: str) -> None:

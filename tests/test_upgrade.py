@@ -4,6 +4,7 @@
 """
 
 import io
+import os
 import re
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from rich.console import Console
 
 from conftest import ROOT, TARGETS
 from environment import environment, release, requirements, search_path, variables
+from poc2prod.making import inherited
 from poc2prod.update import update
 from repository import committed, git
 
@@ -174,8 +176,11 @@ def test_an_upgrade_keeps_what_a_team_wrote_and_brings_the_rest(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("target", TARGETS)
-@ARCHIVES
+@pytest.mark.parametrize(
+    ("archive", "target"),
+    [(RELEASES[0], "hybrid"), (RELEASES[-1], "cloud"), (RELEASES[-1], "edge")],
+    ids=lambda value: value if isinstance(value, str) else version(value),
+)
 def test_an_upgrade_is_green(
     archive: Path,
     target: str,
@@ -183,12 +188,21 @@ def test_an_upgrade_is_green(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its own `make setup test` passes before the merge; after it, all gates of the road do."""
+    """Its own `make setup test` passes before the merge; after it, all gates of the road do.
+
+    A sample, because what is untouched is as in a fresh copy. The real setup is done once.
+    """
     folder, _ = team(version(archive), target, tmp_path / "project")
-    monkeypatch.setenv("PATH", search_path())
-    updated(folder, "poc2prod", test=True)
-    if target == "hybrid":
-        env = variables(folder, environment(requirements(folder, "serve", "train", "dev")))
+    env = variables(folder, environment(requirements(folder, "serve", "train", "dev")))
+    is_whole = archive == RELEASES[0] and target == "hybrid"
+    uv = shutil.which("uv", path=search_path())
+    (tmp_path / "uv").write_text(f'#!/bin/sh\n[ "$1" = sync ] || exec {uv} "$@"\n')
+    (tmp_path / "uv").chmod(0o755)
+    shared = env | {"PYTHONPATH": "src", "PATH": f"{tmp_path}{os.pathsep}{env['PATH']}"}
+    with monkeypatch.context() as patch:
+        patch.setattr("poc2prod.update.inherited", inherited if is_whole else lambda: shared)
+        updated(folder, "poc2prod", test=True)
+    if is_whole:
         quiet = subprocess.DEVNULL
         subprocess.run(["make", "model"], cwd=folder, env=env, check=True, stdout=quiet)
 
