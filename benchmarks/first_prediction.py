@@ -1,8 +1,8 @@
 """How long from nothing to a served prediction, once everything is installed?
 
 The steps and commands of the README, except that the environment is there: `copier copy` from a
-git repository, `make model`, `make example`, `make release`, `make serve` until it is ready, one prediction over
-HTTP. Wall seconds, because somebody waits for them.
+git repository, `make model`, `make example`, `make release`, `make serve` until it is ready, one
+prediction over HTTP. Wall seconds, because somebody waits for them.
 """
 
 import subprocess

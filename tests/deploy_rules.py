@@ -16,10 +16,11 @@ UNITS = {"": 1, "m": 1e-3, "Mi": 2**20, "Gi": 2**30}
 
 def read(folder: Path) -> Files:
     """Read what deploy/ says: manifests by kind, the rest by file name."""
-    deploy, serve = folder / "deploy", (folder / "src/scratch_detector/serve.py").read_text()
+    deploy, package = folder / "deploy", folder / "src/scratch_detector"
+    serve, guard = ((package / f"{name}.py").read_text() for name in ("serve", "guard"))
     manifests = [yaml.safe_load(p.read_text()) for p in (deploy / "kubernetes").glob("*.yaml")]
     lines = (deploy / "Dockerfile").read_text().replace("\\\n", " ")
-    (port,) = re.findall(r'_PORT"\.upper\(\), "(\d+)"', serve)
+    (port,) = re.findall(r'_PORT"\.upper\(\), "(\d+)"', guard)
     return {m["kind"]: m for m in manifests} | {
         "cloud-run": yaml.safe_load((deploy / "cloud-run.yaml").read_text())["spec"]["template"],
         "compose": yaml.safe_load((deploy / "compose.yaml").read_text())["services"],

@@ -4,6 +4,7 @@ An answer that changes no file which runs is dead. A number is also dead while n
 evidence that is exactly as good as promised passes, and 1 % more of a promise has to be refused.
 """
 
+import hashlib
 import json
 import re
 import subprocess
@@ -47,6 +48,7 @@ TEXTS = {
     "data_owner": "ana@example.com",
     "dvc_remote": "s3://bucket/dvc",
 }
+MODEL = b"what was judged"
 NOT_RUN = (".md", "LICENSE", ".copier-answers.yml")  # what is only read by people
 
 
@@ -76,6 +78,7 @@ def evidence(scope: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "export": {"max_difference": 0.0},
         "quantize": {"int8_mb": scope["max_model_mb"]},
         "evaluate": {
+            "model_sha256": hashlib.sha256(MODEL).hexdigest(),
             "metric": scope["metric"],
             "int8": exact,
             "fp32": exact | {"value": 0.875 + scope["max_int8_drop"]},
@@ -118,7 +121,9 @@ def what_runs(folder: Path) -> dict[str, str]:
 
 def judged(render: Path, reports: dict[str, dict[str, Any]]) -> set[str]:
     """Return the gates that refuse these reports, where no training library is installed."""
-    (render / "reports").mkdir(exist_ok=True)
+    for folder in ("models", "reports"):
+        (render / folder).mkdir(exist_ok=True)
+    (render / "models/model.int8.onnx").write_bytes(MODEL)
     for name, content in reports.items():
         (render / "reports" / f"{name}.json").write_text(json.dumps(content))
     place = environment(requirements(render, "serve"))

@@ -104,9 +104,9 @@ ODD: dict[str, Any] = {
     "decider": "odd@example.com",
 }
 SAY = """
-from {package} import card, gates, serve
+from {package} import answer, card, gates, serve
 for gate in gates.verdicts(): print("gate", gate.limit)
-for bucket in serve.BUCKETS: print("bucket", f"{{1000 * bucket:g}}")
+for bucket in answer.BUCKETS: print("bucket", f"{{1000 * bucket:g}}")
 print("api", serve.app.description)
 print("card", card.model_card())
 """
