@@ -98,7 +98,8 @@ def test_scanned_digits_are_read_on_a_device(render: Render, tmp_path: Path, tab
     edit(folder / "scope.yaml", "min_gain_over_baseline", "0")
     make(folder, "model", env)
     assert all(judged(folder).values())
-    make(folder, "example", env)
+    for target in ("example", "release"):
+        make(folder, target, env)
     decided(folder)
     table.append(row("phone-scratch-inspection", "scikit-learn's digits, 8 x 8 pixels", folder))
 
@@ -126,7 +127,8 @@ def test_spoken_words_are_understood_by_both(render: Render, tmp_path: Path, tab
     assert all(judged(folder).values())
     slices = json.loads((folder / "reports" / "evaluate.json").read_text())["slices"]
     assert slices.keys() == {*real_data.ACCENTS, "room"}
-    make(folder, "example", env)
+    for target in ("example", "release"):
+        make(folder, target, env)
     served(folder)
     decided(folder)
     table.append(row("spoken-keywords", "espeak-ng in 6 accents, over noise", folder))
@@ -157,6 +159,7 @@ def test_a_model_no_better_than_a_line_is_stopped_until_the_scope_says_otherwise
     edit(folder / "scope.yaml", "min_metric", "0.85")
     make(folder, "model", env)
     assert all(judged(folder).values())
-    make(folder, "example", env)
+    for target in ("example", "release"):
+        make(folder, target, env)
     served(folder)
     table.append(row("payment-fraud, promising less", "the same", folder))

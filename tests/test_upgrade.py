@@ -185,6 +185,7 @@ def test_an_upgrade_is_green(
     archive: Path,
     target: str,
     team: Callable[..., Team],
+    history: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -193,7 +194,8 @@ def test_an_upgrade_is_green(
     A sample, because what is untouched is as in a fresh copy. The real setup is done once.
     """
     folder, _ = team(version(archive), target, tmp_path / "project")
-    env = variables(folder, environment(requirements(folder, "serve", "train", "dev")))
+    fresh = rendered(history, tmp_path / "fresh", TODAY, target)
+    env = variables(folder, environment(requirements(fresh, "serve", "train", "dev")))
     is_whole = archive == RELEASES[0] and target == "hybrid"
     uv = shutil.which("uv", path=search_path())
     (tmp_path / "uv").write_text(f'#!/bin/sh\n[ "$1" = sync ] || exec {uv} "$@"\n')
