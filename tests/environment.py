@@ -75,13 +75,15 @@ def variables(render: Path, folder: Path) -> dict[str, str]:
     """Return the environment variables with which a render's own commands use `folder`."""
     path = f"{folder / 'bin'}{os.pathsep}{search_path()}"
     kept = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    # One for each process of the tests: mypy does not share its own.
+    caches = ROOT / ".cache" / os.environ.get("PYTEST_XDIST_WORKER", "main")
     return kept | {
         "PATH": path,
         "PYTHONPATH": str(render / "src"),
         "UV_PROJECT_ENVIRONMENT": str(folder),
         "UV_NO_SYNC": "1",
-        "MYPY_CACHE_DIR": str(ROOT / ".cache" / "mypy"),
-        "RUFF_CACHE_DIR": str(ROOT / ".cache" / "ruff"),
+        "MYPY_CACHE_DIR": str(caches / "mypy"),
+        "RUFF_CACHE_DIR": str(caches / "ruff"),
         "DVC_NO_ANALYTICS": "1",
         "DO_NOT_TRACK": "1",
     }
