@@ -1,8 +1,9 @@
 """What does the server cost beside its peers, and beside the model alone?
 
-One render for images, one for tables, the shipped int8 model of each. Ours and each peer serve it
-on 127.0.0.1 with the render's own intake, features and session options: see `inside/serving/`.
-Peers come from PyPI, pinned, each into an environment of its own that has what our server has.
+One render for images, one for tables, the shipped int8 model of each; the network for images is
+made wider, until one run takes about a millisecond. Ours and each peer serve it on 127.0.0.1
+with the render's own intake, features and session options: see `inside/serving/`. Peers come
+from PyPI, pinned, each into an environment of its own that has what our server has.
 
 Every round starts each server in turn, waits for its first right answer (start-up), warms it up,
 and lets 1, 8 and 64 clients ask in a closed loop for some seconds, from a process of their own
@@ -32,9 +33,13 @@ from rich.progress import track
 import measure
 
 ROUNDS, CLIENTS = 5, (1, 8, 64)
-SECONDS, WARM_UP = 3, ("8 1", "64 0.5")
+SECONDS, WARM_UP, PROMISE_MS = 3, ("8 1", "64 0.5"), 1000
+WIDER = [
+    (f"src/{measure.PACKAGE}/task/model.py", "WIDTH = 16", "WIDTH = 144"),
+    ("params.yaml", "epochs: ", "epochs: 1 # "),
+]
 GOALS: dict[str, tuple[str, float, tuple[int, ...]]] = {  # the limit, and where it counts
-    "image: CPU / raw run in batches of 8": ("<=", 1.3, (8, 64)),
+    "image: CPU / raw run": ("<=", 1.3, (8, 64)),
     "image: CPU / run, decode, features, contract": ("", 0, ()),
     "image: requests per s / best peer": (">=", 1.5, (64,)),
     "image: p99 / best peer": ("<=", 1, CLIENTS),
@@ -82,7 +87,12 @@ class Served(NamedTuple):
 
 def prepare(source: Path, folder: Path, peers: list[str]) -> Served:
     """Train a render, and install what serves it."""
-    measure.render(source, folder, modality=folder.name)
+    # A promise that 64 clients at once can be kept, and less of what was asked for: only speed.
+    measure.render(source, folder, modality=folder.name, max_latency_p95_ms=PROMISE_MS)
+    for name, old, new in WIDER if folder.name == "image" else ():
+        path = folder / name
+        assert old in path.read_text(), f"{name} has no {old!r}"
+        path.write_text(path.read_text().replace(old, new))
     full = measure.training(folder)
     road: list[str | Path] = [measure.INSIDE / "road.py", measure.PACKAGE, *STAGES]
     measure.run([full / "bin" / "python", *road], folder, measure.variables(folder, full))
@@ -218,7 +228,7 @@ def ratios(image: Any, table: Any) -> dict[str, dict[str, float]]:
         ours, peers = image[OURS][c], [image[name][c] for name in PEERS]
         rows, theirs = table[OURS][c], table[LITSERVE][c]
         of_each = (
-            ours["cpu_ms"] / image["unit"]["run_8"],
+            ours["cpu_ms"] / image["unit"]["run_1"],
             ours["cpu_ms"] / work,
             ours["per_s"] / max(peer["per_s"] for peer in peers),
             ours["p99_ms"] / min(peer["p99_ms"] for peer in peers),
