@@ -43,9 +43,9 @@ def committed(
     return folder
 
 
-def run_in(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+def run_in(folder: Path, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Run a command with the environment of the render, wherever a copy of it is."""
-    env = variables(folder, environment(requirements(folder, "serve", "train", "dev")))
+    env = variables(folder, environment(requirements(folder, "serve", "train", "dev"))) | more
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
 
 

@@ -12,10 +12,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from environment import environment, requirements, variables
+from environment import ROOT, environment, requirements, variables
+from repository import done, run_in
 
 KINDS = {".png": "image/png", ".wav": "audio/wav", ".json": "application/json"}
 READY_WITHIN_S = 60
+# Release the model that is there as if the evidence were about it: a bad model that looks good.
+RELEASE = """
+from hashlib import sha256
+from scratch_detector import card, gates, release
+from scratch_detector.artifacts import ONNX_INT8, read_report, write_report
+shipped = sha256(ONNX_INT8.read_bytes()).hexdigest()
+write_report("evaluate", read_report("evaluate") | {"model_sha256": shipped})
+gates.check()
+card.card()
+release.release()
+"""
 
 
 class Reply(NamedTuple):
@@ -58,6 +70,10 @@ class Server(NamedTuple):
         text = self.ask("/metrics").body.decode()
         found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
         return float(found[1]) if found else 0.0
+
+    def trusts(self, id: str) -> float:
+        """Read which share of the requests a challenger may answer."""
+        return self.metric(f'challenger_share_ratio{{release="{id}"}}')
 
     def connect(self) -> socket.socket:
         """Open a connection to say to it what no client library would."""
@@ -111,3 +127,36 @@ def serving(
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
             process.wait()
+
+
+def release(folder: Path, kind: str = "", before: str = "") -> str:
+    """Release the model, on demand with a fault, after some lines of Python; return the id."""
+    model, script = "models/model.int8.onnx", ROOT / "tests/inside/fabricate.py"
+    if kind:
+        done(run_in(folder, "python", str(script), kind, model, model))
+    said = done(run_in(folder, "python", "-c", before + RELEASE))
+    return re.findall(r"(?:Champion|Candidate): ([0-9a-f]{12}) ", said)[0]
+
+
+def command(folder: Path, *words: str, **env: str) -> str:
+    """Run a command of the render; return what it printed."""
+    return done(run_in(folder, "python", "-m", "scratch_detector", *words, **env))
+
+
+def loosened(folder: Path, key: str, value: float) -> None:
+    """Change one rule for challengers."""
+    path = folder / "scope.yaml"
+    text, found = re.subn(rf"^  {key}: [\d.]+", f"  {key}: {value}", path.read_text(), flags=re.M)
+    assert found == 1, key
+    path.write_text(text)
+
+
+def promising(milliseconds: int, **settings: object) -> str:
+    """Lines of Python for a promise that a slow machine, or a slow model, can keep."""
+    lines = [f"promise = {{'max_latency_p95_ms': {milliseconds}}}"]
+    lines += ["from scratch_detector import scope"]
+    lines += ["promised = scope.load_scope().model_copy(update=promise)"]
+    lines += ["scope.load_scope = lambda: promised"]
+    lines += ["from scratch_detector import answer, canary, guard"] * bool(settings)
+    lines += [f"{name.replace('_', '.', 1)} = {value}" for name, value in settings.items()]
+    return "\n".join(lines)

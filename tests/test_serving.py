@@ -20,20 +20,9 @@ import pytest
 
 from conftest import ROOT, Render
 from repository import damage, done, run_in
-from server import Reply, Server, serving
+from server import Reply, Server, command, loosened, promising, release, serving
 
 ROAD = "from scratch_detector.cli import ROAD, run; [run(n) for n in (*ROAD, 'card', 'example')]"
-# Release the model that is there as if the evidence were about it: a bad model that looks good.
-RELEASE = """
-from hashlib import sha256
-from scratch_detector import card, gates, release
-from scratch_detector.artifacts import ONNX_INT8, read_report, write_report
-shipped = sha256(ONNX_INT8.read_bytes()).hexdigest()
-write_report("evaluate", read_report("evaluate") | {"model_sha256": shipped})
-gates.check()
-card.card()
-release.release()
-"""
 
 
 @pytest.fixture(scope="module")
@@ -65,36 +54,12 @@ def faulty(project: Path) -> Callable[[str], Path]:
     return plant
 
 
-def release(folder: Path, kind: str = "") -> str:
-    """Release the model, on demand with a fault; return the id."""
-    model, script = "models/model.int8.onnx", ROOT / "tests/inside/fabricate.py"
-    if kind:
-        done(run_in(folder, "python", str(script), kind, model, model))
-    said = done(run_in(folder, "python", "-c", RELEASE))
-    return re.findall(r"(?:Champion|Candidate): ([0-9a-f]{12}) ", said)[0]
-
-
-def command(folder: Path, *words: str) -> str:
-    return done(run_in(folder, "python", "-m", "scratch_detector", *words))
-
-
 @pytest.fixture(scope="module")
 def server(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server for tests that leave it as it was."""
     log = tmp_path_factory.mktemp("log") / "log"
     with serving(built, log=log, settings=promising(5000)) as server:
         yield server
-
-
-def promising(milliseconds: int, **settings: float) -> str:
-    """Lines of Python for a promise that a slow machine, or a slow model, can keep."""
-    lines = [f"promise = {{'max_latency_p95_ms': {milliseconds}}}"]
-    lines += ["from scratch_detector import scope"]
-    lines += ["promised = scope.load_scope().model_copy(update=promise)"]
-    lines += ["scope.load_scope = lambda: promised"]
-    lines += ["from scratch_detector import answer, guard"] * bool(settings)
-    lines += [f"{name.replace('_', '.', 1)} = {value}" for name, value in settings.items()]
-    return "\n".join(lines)
 
 
 def crowd(server: Server, clients: int, each: int, **headers: str) -> list[Reply]:
@@ -349,9 +314,13 @@ def test_only_what_was_judged_and_signed_is_served(project: Path, tmp_path: Path
 def test_models_change_under_load_without_a_failed_request(project: Path) -> None:
     """There, back, back again, and not to what is damaged."""
     first, second = release(project), release(project, "turned")
+    for rule in ("max_disagreement", "max_shift"):
+        loosened(project, rule, 1)
     replies: Counter[tuple[int, str]] = Counter()
     stop = threading.Event()
-    with serving(project, command="serve", settings=promising(5000)) as server:
+    settings = promising(5000, canary_ENOUGH=2, canary_COMPARED=0.5)
+    with serving(project, command="serve", settings=settings) as server:
+        address = f"http://127.0.0.1:{server.port}/metrics"
 
         def client() -> None:
             while not stop.is_set():
@@ -371,7 +340,9 @@ def test_models_change_under_load_without_a_failed_request(project: Path) -> Non
                     (["rollback"], first),
                     (["rollback"], first),
                 ):
-                    command(project, *words)
+                    while words == ["promote"] and server.trusts(second) < 1:
+                        time.sleep(0.02)
+                    command(project, *words, SCRATCH_DETECTOR_METRICS_URL=address)
                     until(champion)
                 damage(project / "releases" / second / "model.onnx")
                 rollout = project / "releases/rollout.json"

@@ -14,6 +14,7 @@ from fastapi import HTTPException, Request
 from prometheus_client import Counter, Histogram
 from starlette.requests import ClientDisconnect
 
+from .canary import Trial
 from .champion import Served
 from .engine import Engine, Overloaded
 from .predictor import Prediction
@@ -91,22 +92,25 @@ async def answered(request: Request, payload: bytes) -> tuple[str, Prediction, s
     given = request.headers.get("x-request-id", "")
     id = given if REQUEST_ID.fullmatch(given) else uuid4().hex
     within_s = _within_s(request)
-    served: Served = request.app.state.served  # once: another model may come while this one answers
-    sha256 = served.model.predictor.sha256
     engine: Engine = request.app.state.engine
+    served: Served = request.app.state.served  # once: another model may come while this one answers
+    trial: Trial | None = request.app.state.trial
     try:
         with LATENCY.time():
-            prediction = await engine.predict(payload, served.model, within_s)
+            if trial:
+                prediction, served = await trial.predict(engine, id, payload, within_s)
+            else:
+                prediction = await engine.predict(payload, served.model, within_s)
     except Refusal as refusal:
         raise refused(422, refusal) from None
     except Overloaded as overload:
         raise busy(overload.retry_after_s) from None
     except Exception as error:  # of the network or of `task/`; the client learns only the id
-        log.exception("failed", extra={"request_id": id, "model_sha256": sha256})
+        log.exception("failed", extra={"request_id": id, "release": served.release})
         raise refused(500, Refusal("model", type(error).__name__, "a finite answer", id)) from None
     served.monitor.observe(prediction)
     PREDICTIONS.labels(prediction.label).inc()
-    return id, prediction, sha256
+    return id, prediction, served.model.predictor.sha256
 
 
 def _within_s(request: Request) -> float:

@@ -1,22 +1,16 @@
-"""The release that answers: loaded, warm, and exchanged while the server runs."""
+"""A release that can answer: verified, loaded and warm."""
 
-import asyncio
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
-
-from prometheus_client import Counter
 
 from .artifacts import ONNX_INT8, REFERENCE
 from .engine import Warm
 from .monitor import Monitor
 from .predictor import Predictor
-from .registry import RELEASES, Unfit, read_rollout, verified
+from .registry import Unfit, read_rollout, verified
 
-POLL_S = 0.25
 UNRELEASED = "unreleased"
-SWITCHES = Counter("switches_total", "Exchanges of the model that answers", ["outcome"])
 log = logging.getLogger(__package__)
 
 
@@ -28,6 +22,17 @@ class Served(NamedTuple):
     release: str
 
 
+def loaded(id: str) -> Served:
+    """Load a release.
+
+    Raises:
+        Unfit: it is missing, altered or not good enough.
+        SystemExit: this runtime cannot run it.
+    """
+    release = verified(id)
+    return _warm(release.folder / "model.onnx", release.folder / "reference.json", release.id)
+
+
 def released() -> Served:
     """Load the champion.
 
@@ -35,10 +40,9 @@ def released() -> Served:
         SystemExit: it is missing, altered or unfit; the file and what to do are named.
     """
     try:
-        release = verified(read_rollout().champion)
+        return loaded(read_rollout().champion)
     except Unfit as unfit:
         raise SystemExit(str(unfit)) from None
-    return _warm(release.folder / "model.onnx", release.folder / "reference.json", release.id)
 
 
 def unreleased() -> Served:
@@ -49,26 +53,3 @@ def unreleased() -> Served:
 def _warm(model: Path, reference: Path, release: str) -> Served:
     predictor = Predictor(model)
     return Served(Warm.up(predictor), Monitor(predictor, reference), release)
-
-
-async def follow(serving: str, use: Callable[[Served], None]) -> None:
-    """Load each new champion beside the old one, and hand it over once it is warm.
-
-    One that cannot be used is logged and counted, and the old one goes on answering.
-    """
-    seen = 0
-    while serving != UNRELEASED:
-        await asyncio.sleep(POLL_S)
-        try:
-            if (now := (RELEASES / "rollout.json").stat().st_mtime_ns) == seen:
-                continue
-            seen = now
-            if read_rollout().champion != serving:
-                served = await asyncio.to_thread(released)
-                use(served)
-                serving = served.release
-                SWITCHES.labels("done").inc()
-                log.info("switched", extra={"release": serving})
-        except (Unfit, OSError, SystemExit) as error:
-            SWITCHES.labels("refused").inc()
-            log.error("not switched", extra={"reason": str(error), "release": serving})

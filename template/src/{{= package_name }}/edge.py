@@ -67,6 +67,7 @@ def edge() -> None:
         folder.mkdir(parents=True, exist_ok=True)
     predictor = Predictor()
     monitor = Monitor(predictor)
+    monitor.show()
     print(f"Waiting for files in {INBOX}; decisions go to {OUTBOX}.", flush=True)
     while not stop.is_set():
         if drain_inbox(predictor, monitor):

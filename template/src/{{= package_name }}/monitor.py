@@ -21,7 +21,7 @@ TRAINED = Gauge("model_trained_timestamp_seconds", "When the model that answers 
 
 
 class Monitor:
-    """The live window of one process, exported as gauges.
+    """The live window of one model.
 
     Raises:
         SystemExit: the reference is missing or damaged.
@@ -32,20 +32,38 @@ class Monitor:
             reference = Reference.model_validate_json(path.read_text())
         except (FileNotFoundError, ValueError):
             raise SystemExit(f"{path} is missing or damaged. Run `make model`.") from None
-        self.window = LiveWindow(reference)
-        self._labels = predictor.labels
-        for signal in reference.signals:
+        self.window, self._predictor = LiveWindow(reference), predictor
+
+    def show(self) -> None:
+        """Export this window as the gauges of the process: its model is the one that answers."""
+        for signal in self.window.reference.signals:
             DRIFT.labels(signal).set_function(partial(self.window.score, signal))
         FILL.set_function(lambda: self.window.fill)
         MODEL.clear()
-        MODEL.labels(predictor.sha256).set(1)
-        TRAINED.set(predictor.trained_at)
+        MODEL.labels(self._predictor.sha256).set(1)
+        TRAINED.set(self._predictor.trained_at)
 
     def observe(self, prediction: Prediction) -> None:
         """Count one prediction into the live window."""
-        label = float(self._labels.index(prediction.label))
+        label = float(self._predictor.labels.index(prediction.label))
         signals = {"confidence": prediction.confidence, "label": label}
         self.window.add(prediction.facts | signals)
+
+
+def scraped(name: str, label: str) -> dict[str, float]:
+    """Read a metric of the running model, by its label; `metrics_url` says where that is.
+
+    Raises:
+        SystemExit: no model answers there.
+    """
+    url = os.environ.get(f"{__package__}_METRICS_URL".upper(), load_params().metrics_url)
+    try:
+        with urlopen(url, timeout=10) as response:  # noqa: S310 (the owner's own setting)
+            text = response.read().decode()
+    except (URLError, OSError) as error:
+        raise SystemExit(f"No metrics at {url} ({error}). Start the model first.") from None
+    samples = (s for family in text_string_to_metric_families(text) for s in family.samples)
+    return {sample.labels[label]: sample.value for sample in samples if sample.name == name}
 
 
 def monitor() -> None:
@@ -54,20 +72,8 @@ def monitor() -> None:
     Raises:
         SystemExit: no model answers, or a signal is above its alarm line.
     """
-    url = os.environ.get(f"{__package__}_METRICS_URL".upper(), load_params().metrics_url)
-    try:
-        with urlopen(url, timeout=10) as response:  # noqa: S310 (the owner's own setting)
-            text = response.read().decode()
-    except (URLError, OSError) as error:
-        raise SystemExit(f"No metrics at {url} ({error}). Start the model first.") from None
-    scores = {
-        sample.labels["signal"]: sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name == "drift_score"
-    }
-    if not scores:
-        raise SystemExit(f"{url} shows no drift scores. Is it the address of this model?")
+    if not (scores := scraped("drift_score", "signal")):
+        raise SystemExit("There are no drift scores. Is metrics_url the address of this model?")
     for signal, score in sorted(scores.items(), key=lambda item: -item[1]):
         print(f"{'DRIFT' if score > 1 else 'ok   '}  {signal:<24} {score:8.2f} <= 1")
     if moved := [signal for signal, score in scores.items() if score > 1]:

@@ -5,7 +5,9 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from .monitor import scraped
 from .registry import RELEASES, Rollout, Unfit, read_rollout, verified, write_rollout
+from .scope import load_scope
 
 
 @contextmanager
@@ -37,19 +39,24 @@ def challenge(id: str) -> None:
         if id == now.champion:
             raise SystemExit(f"{id} ({challenger.name}) is the champion already.")
         write_rollout(now.model_copy(update={"challenger": id}))
-        print(f"Challenger: {id} ({challenger.name}). Next: `make promote`")
+        print(f"Challenger: {id} ({challenger.name}). Next: `make promote`, once it is trusted")
 
 
 def promote() -> None:
     """Make the challenger the champion; the champion so far is where a rollback leads.
 
     Raises:
-        SystemExit: there is no challenger, or it is unfit.
+        SystemExit: there is no challenger, it is unfit, or no server trusts it with all requests.
     """
     with sole_writer():
         now = read_rollout()
         if now.challenger is None:
             raise SystemExit("There is no challenger. Run `make challenge RELEASE=id` first.")
+        if load_scope().challenger:
+            share = scraped("challenger_share_ratio", "release").get(now.challenger, 0)
+            if share < 1:
+                found = f"{now.challenger} answers {share:.0%} of the requests, not all of them"
+                raise SystemExit(f"{found}. What to do: docs/runbook.md#challenger")
         champion = verified(now.challenger)
         write_rollout(Rollout(champion=champion.id, previous=now.champion))
         print(f"Champion: {champion.id} ({champion.name}). Back: `make rollback`")

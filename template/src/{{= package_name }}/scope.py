@@ -12,6 +12,15 @@ PARAMS = Path("params.yaml")
 Model = TypeVar("Model", bound=BaseModel)
 
 
+class Challenger(BaseModel, frozen=True, extra="forbid"):
+    """What stops a challenger, on top of the promises that hold for every answer."""
+
+    max_errors: float = Field(gt=0, le=1)
+    max_slowdown: float = Field(gt=0)
+    max_disagreement: float = Field(gt=0, le=1)
+    max_shift: float = Field(gt=0, le=1)
+
+
 class Scope(BaseModel, frozen=True, extra="forbid"):
     """What the project promised in the interview: the limit of every gate."""
 
@@ -38,6 +47,7 @@ class Scope(BaseModel, frozen=True, extra="forbid"):
     peak_requests_per_s: float = Field(gt=0)
     max_cost_usd_month: float = Field(gt=0)
     buy_usd_month: float = Field(gt=0)
+    challenger: Challenger | None = None  # without a server there is nobody to try one
 
 
 class Params(BaseModel, frozen=True, extra="forbid"):

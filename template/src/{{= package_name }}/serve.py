@@ -5,7 +5,6 @@ import gc
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from html import escape
 from importlib.resources import files
 from string import Template
@@ -20,7 +19,8 @@ from starlette.types import Receive, Scope, Send
 
 from . import oip
 from .answer import LATENCY, PROMISE_S, WHY, answered, log, read, refused
-from .champion import Served, follow, released, unreleased
+from .canary import Trial, follow
+from .champion import Served, released, unreleased
 from .engine import Engine
 from .guard import listen
 from .refusal import Refusal
@@ -46,12 +46,14 @@ class Answer(BaseModel):
 @asynccontextmanager
 async def _run(app: FastAPI) -> AsyncIterator[None]:
     state = app.state
-    state.engine, state.draining, state.bodies_bytes = Engine(), False, 0
+    state.engine, state.trial = Engine(), None
+    state.draining, state.bodies_bytes = False, 0
+    state.served.monitor.show()
     WAITING.set_function(lambda: state.engine.waiting)
     gc.collect()
     gc.freeze()  # or each full collection looks at all that was imported, for tens of milliseconds
     log.info("ready", extra={"release": state.served.release})
-    follower = asyncio.create_task(follow(state.served.release, partial(setattr, state, "served")))
+    follower = asyncio.create_task(follow(state))
     yield
     follower.cancel()
     state.engine.close()
@@ -127,18 +129,30 @@ async def status(request: Request) -> str:
     (histogram,) = LATENCY.collect()
     counts = {sample.labels.get("le"): sample.value for sample in histogram.samples}
     scores = {name: window.score(name) for name in window.reference.signals}
-    row = "<label>{0}<meter max=2 high=1 optimum=0 value={1}></meter>{1:.2f}</label>"
-    bars = [row.format(escape(name), score) for name, score in scores.items() if score >= 0]
+    trial: Trial | None = request.app.state.trial
     return Template(files(__package__).joinpath("status.html").read_text()).substitute(
         project=escape(load_scope().project),
         answered=f"{counts['+Inf']:.0f}",
         in_time=f"{counts[str(PROMISE_S)] / max(counts['+Inf'], 1):.1%}",
         promise_ms=f"{1000 * PROMISE_S:g}",
         fill=f"{math.floor(100 * window.fill)} %",
-        drift="\n".join(bars) or "<p>The live window is not full yet.</p>",
+        drift=_bars(scores) or "<p>The live window is not full yet.</p>",
         sha256=served.model.predictor.sha256[:12],
         release=served.release,
+        challenger=f"{trial.challenger.release}, {_standing(trial)}" if trial else "none",
+        rules=_bars({name: rule.strain for name, rule in trial.rules.items()}) if trial else "",
     )
+
+
+def _bars(values: dict[str, float]) -> str:
+    row = "<label>{0}<meter max=2 high=1 optimum=0 value={1}></meter>{1:.2f}</label>"
+    return "\n".join(row.format(escape(name), v) for name, v in values.items() if v >= 0)
+
+
+def _standing(trial: Trial) -> str:
+    if trial.halted_by:
+        return f"halted by the rule for {trial.halted_by}"
+    return f"may answer {trial.share:.0%} of the requests"
 
 
 def serve() -> None:

@@ -1,0 +1,184 @@
+"""A challenger beside the champion: compared in its shadow, then trusted with more and more.
+
+Some requests are answered by both models, after the client has its answer: there they are
+compared. A share of the requests, which grows step by step, gets the answer of the challenger, or
+of the champion where the challenger fails. At the first broken rule it answers nothing any more.
+Requests with one id go to one model.
+"""
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass
+from functools import partial
+from zlib import crc32
+
+from prometheus_client import Counter, Gauge
+from starlette.datastructures import State
+
+from .champion import UNRELEASED, Served, loaded, log
+from .engine import Engine, Overloaded
+from .predictor import Prediction, Predictor
+from .refusal import Refusal
+from .registry import RELEASES, read_rollout
+from .scope import SCOPE, load_scope
+
+POLL_S = 0.25
+STEPS = (0.01, 0.05, 0.25, 1.0)
+COMPARED = 0.1  # of all requests; each costs one run of both models
+ENOUGH = 200  # comparisons a step, and observations that a rule takes together
+P95, MEDIAN = 0.05, 0.5  # a p95 or a median keeps a limit when no larger share exceeds it
+SWITCHES = Counter("switches_total", "Exchanges of the model that answers", ["outcome"])
+SHARE = Gauge("challenger_share_ratio", "Share of the requests it may answer", ["release"])
+STRAIN = Gauge("challenger_rule_ratio", "How far a rule is used up; above 1 it halts", ["rule"])
+HALTS = Counter("challenger_halts_total", "Challengers that broke a rule", ["rule"])
+
+
+@dataclass
+class Rule:
+    """Of so many observations in a row, this share may break it."""
+
+    allowed: float
+    seen: int = 0
+    broken: int = 0
+
+    def is_over(self, broken: bool) -> bool:
+        """Take one observation in, and say whether there were too many that break the rule."""
+        if self.seen == ENOUGH:
+            self.seen = self.broken = 0
+        self.seen += 1
+        self.broken += broken
+        return self.strain > 1
+
+    @property
+    def strain(self) -> float:
+        """What broke it over what may break it."""
+        return self.broken / (self.allowed * ENOUGH)
+
+
+class Trial:
+    """How far one challenger is trusted, and what it has done wrong."""
+
+    def __init__(self, champion: Served, challenger: Served) -> None:
+        scope, limits = load_scope(), load_scope().challenger
+        if not limits:
+            raise SystemExit(f"{SCOPE} has no section `challenger`: without rules, no trial.")
+        self.champion, self.challenger, self.halted_by = champion, challenger, ""
+        self._limits, self._promise_s = limits, scope.max_latency_p95_ms / 1000
+        self.rules = {
+            "errors": Rule(limits.max_errors),
+            "latency": Rule(P95),
+            "slowdown": Rule(MEDIAN),
+            "disagreement": Rule(limits.max_disagreement),
+            "shift": Rule(MEDIAN),
+        }
+        self._step = self._compared = 0
+        self._comparison: asyncio.Task[None] | None = None
+        SHARE.clear()
+        SHARE.labels(challenger.release).set_function(lambda: self.share)
+        for name, rule in self.rules.items():
+            STRAIN.labels(name).set_function(partial(getattr, rule, "strain"))
+
+    @property
+    def share(self) -> float:
+        """Share of the requests that the challenger may answer now."""
+        return 0 if self.halted_by else STEPS[self._step]
+
+    async def predict(
+        self, engine: Engine, id: str, payload: bytes, within_s: float
+    ) -> tuple[Prediction, Served]:
+        """Answer by one of the two, and say which; raises what `Engine.predict` does."""
+        turn, start = crc32(id.encode()) / 2**32, time.perf_counter()
+        try:
+            if turn < self.share:
+                try:
+                    found = await engine.predict(payload, self.challenger.model, within_s)
+                    self._note(latency=time.perf_counter() - start > self._promise_s, errors=False)
+                    return found, self.challenger
+                except (Refusal, Overloaded):
+                    raise
+                except Exception:  # whatever is wrong with it, the champion is there
+                    self._note(errors=True)
+            left_s = within_s - (time.perf_counter() - start)
+            return await engine.predict(payload, self.champion.model, left_s), self.champion
+        finally:
+            idle = self._comparison is None or self._comparison.done()
+            if turn < COMPARED and idle and not self.halted_by:
+                self._comparison = asyncio.create_task(self._compare(payload))
+
+    async def _compare(self, payload: bytes) -> None:
+        """Let both answer the same payload, in an order that favours neither."""
+        both = [self.champion, self.challenger]
+        random.shuffle(both)
+        timed = [await asyncio.to_thread(_timed, s.model.predictor, payload) for s in both]
+        (old, old_s), (new, new_s) = timed if both[0] is self.champion else reversed(timed)
+        if isinstance(old, Exception):  # the payload is refused, or the champion fails itself
+            return
+        if isinstance(new, Exception):
+            self._note(errors=True)
+        else:
+            self._note(
+                errors=False,
+                slowdown=new_s > self._limits.max_slowdown * old_s,
+                disagreement=new.label != old.label,
+                shift=abs(new.confidence - old.confidence) > self._limits.max_shift,
+            )
+        self._compared += 1
+        if self._compared == ENOUGH and not self.halted_by and self.share < STEPS[-1]:
+            self._compared, self._step = 0, self._step + 1
+            log.info("trusted", extra={"release": self.challenger.release, "share": self.share})
+
+    def _note(self, **broken: bool) -> None:
+        for name, it_is in broken.items():
+            if self.rules[name].is_over(it_is) and not self.halted_by:
+                self.halted_by = name
+                HALTS.labels(name).inc()
+                log.error("halted", extra={"release": self.challenger.release, "rule": name})
+
+
+def _timed(predictor: Predictor, payload: bytes) -> tuple[Prediction | Exception, float]:
+    start = time.thread_time()  # CPU, so that what else the server does counts for neither
+    (result,) = predictor.predict_all([payload])
+    return result, time.thread_time() - start
+
+
+async def follow(state: State) -> None:
+    """Do what `releases/rollout.json` says each time it changes; what is unfit is not used.
+
+    Another model is loaded beside the one that answers, and takes over once it is warm.
+    """
+    seen = 0
+    while state.served.release != UNRELEASED:
+        await asyncio.sleep(POLL_S)
+        try:
+            if (now := (RELEASES / "rollout.json").stat().st_mtime_ns) == seen:
+                continue
+            seen = now
+            rollout = read_rollout()
+            await _crown(state, rollout.champion)
+            await _try(state, rollout.challenger)
+        except (Exception, SystemExit) as error:  # whatever it is, the champion goes on answering
+            SWITCHES.labels("refused").inc()
+            log.error("refused", extra={"reason": str(error), "release": state.served.release})
+
+
+async def _crown(state: State, id: str) -> None:
+    if id == state.served.release:
+        return
+    trial: Trial | None = state.trial
+    known = trial and trial.challenger.release == id
+    served = trial.challenger if trial and known else await asyncio.to_thread(loaded, id)
+    state.served, state.trial = served, None
+    served.monitor.show()
+    SWITCHES.labels("done").inc()
+    log.info("switched", extra={"release": id})
+
+
+async def _try(state: State, id: str | None) -> None:
+    if state.trial and state.trial.challenger.release == id:
+        return
+    state.trial = None
+    SHARE.clear()
+    if id:
+        state.trial = Trial(state.served, await asyncio.to_thread(loaded, id))
+        log.info("tried", extra={"release": id, "share": state.trial.share})
