@@ -112,6 +112,7 @@ def test_hardened_it_answers_is_replaced_and_stops(docker: Docker, repo: Path) -
     )
     try:
         assert answering(site) == champion(repo)
+        assert json.loads(get(f"{site}/v2/models/{NAME}/ready")) == {"ready": True}  # for KServe
         inside = json.loads(docker("exec", "--user=0", NAME, "python", "-c", INSIDE))
         assert not any(inside["rights"]) and len(inside["rights"]) == 5 and not inside["can_rise"]
         assert inside["wrong"].pop("/tmp") is None
