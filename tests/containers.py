@@ -16,6 +16,7 @@ import pytest
 from environment import ROOT
 
 CACHE = ROOT / ".cache" / "containers"
+HOOKS = "/usr/share/mmdebstrap/hooks"
 TRUST = "/etc/ssl/certs/ca-certificates.crt"  # stand-ins trust what this machine trusts
 STAND_INS = {  # by image: how Debian's packages become one like it, and its settings
     "python": (
@@ -90,6 +91,11 @@ def engine() -> Iterator[Docker]:
             subprocess.run(["ip", "link", "delete", bridge.name])
 
 
+def size_mb(docker: Docker, name: str) -> float:
+    """How large an image is, in MB, with what it is based on."""
+    return int(docker("image", "inspect", "--format={{.Size}}", name)) / 1e6
+
+
 @contextmanager
 def image(docker: Docker, name: str) -> Iterator[None]:
     """Have an image of that name: the real one, or a stand-in made of Debian's packages."""
@@ -116,6 +122,8 @@ def _make(archive: Path, packages: list[str]) -> None:
     part = archive.with_suffix(".part.tar")
     lean = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("man", "doc", "locale")]
     lean += ['--aptopt=APT::Install-Recommends "false"']
+    # As Debian's own images: otherwise the package that merges /usr is there, and Perl with it.
+    lean += ["--include=usr-is-merged", f"--hook-dir={HOOKS}/merged-usr"]
     made = ["mmdebstrap", "--quiet", "--variant=minbase", *lean, *packages, "bookworm", str(part)]
     subprocess.run(made, check=True)
     part.rename(archive)

@@ -23,10 +23,12 @@ def read(folder: Path) -> Files:
     (port,) = re.findall(r'_PORT"\.upper\(\), "(\d+)"', guard)
     return {m["kind"]: m for m in manifests} | {
         "cloud-run": yaml.safe_load((deploy / "cloud-run.yaml").read_text())["spec"]["template"],
+        "kserve": yaml.safe_load((deploy / "kserve/inference-service.yaml").read_text()),
         "compose": yaml.safe_load((deploy / "compose.yaml").read_text())["services"],
         "prometheus": yaml.safe_load((deploy / "prometheus.yml").read_text()),
         "docker": dict(re.findall(r"^([A-Z]+) +(.+)$", lines, re.M)),  # of several, the last
-        "app": {"port": int(port), "paths": re.findall(r'@app\.get\("([^"]+)"', serve)},
+        "app": {"port": int(port), "paths": re.findall(r'@app\.get\("([^"]+)"', serve)}
+        | {"v2": re.findall(r'prefix="/(v\d+)"', (package / "oip.py").read_text())},
     }
 
 
@@ -34,8 +36,12 @@ def pod(d: Files) -> Any:
     return d["Deployment"]["spec"]["template"]["spec"]
 
 
+def predictor(d: Files) -> Any:
+    return d["kserve"]["spec"]["predictor"]
+
+
 def containers(d: Files) -> list[Any]:
-    return [pod(d)["containers"][0], d["cloud-run"]["spec"]["containers"][0]]
+    return [spec["containers"][0] for spec in (pod(d), d["cloud-run"]["spec"], predictor(d))]
 
 
 def amount(quantity: Any) -> float:
@@ -55,12 +61,17 @@ def pods_have_room(d: Files) -> None:
     assert "replicas" not in d["Deployment"]["spec"], "it would undo what the autoscaler did"
     bounds = [scale[f"autoscaling.knative.dev/{name}"] for name in ("minScale", "maxScale")]
     assert bounds == [str(spec["minReplicas"]), str(spec["maxReplicas"])]
+    (busy,) = [metric["resource"] for metric in spec["metrics"]]
+    on_kserve = [predictor(d)[key] for key in ("minReplicas", "maxReplicas", "scaleMetric")]
+    assert on_kserve == [spec["minReplicas"], spec["maxReplicas"], busy["name"]]
+    assert predictor(d)["scaleTarget"] == busy["target"]["averageUtilization"]
 
 
 def limits_cover_requests(d: Files) -> None:
-    resources = pod(d)["containers"][0]["resources"]
-    for name in ("cpu", "memory"):
-        assert 0 < amount(resources["requests"][name]) <= amount(resources["limits"][name])
+    for spec in (pod(d), predictor(d)):
+        resources = spec["containers"][0]["resources"]
+        for name in ("cpu", "memory"):
+            assert 0 < amount(resources["requests"][name]) <= amount(resources["limits"][name])
     memory = [c["resources"]["limits"]["memory"] for c in containers(d)]
     assert {amount(m) for m in memory} == {amount(d["compose"]["server"]["mem_limit"][:-1] + "Mi")}
 
@@ -86,11 +97,11 @@ def ports_agree(d: Files) -> None:
     found += [d["docker"]["EXPOSE"], target.removeprefix("server:")]
     found += [d["compose"]["server"]["ports"][0].rpartition(":")[2]]
     found += re.findall(r"127\.0\.0\.1:(\d+)", d["docker"]["HEALTHCHECK"])
-    assert {int(port) for port in found} == {d["app"]["port"]} and len(found) == 8
+    assert {int(port) for port in found} == {d["app"]["port"]} and len(found) == 9
 
 
 def probes_ask_what_is_answered(d: Files) -> None:
-    for container, names in zip(containers(d), (3, 2), strict=True):
+    for container, names in zip(containers(d), (3, 2, 3), strict=True):
         probes = {name: p["httpGet"] for name, p in container.items() if name.endswith("Probe")}
         assert len(probes) == names and probes["livenessProbe"]["path"] == "/healthz"
         for probe in probes.values():
@@ -113,13 +124,14 @@ def the_network_is_closed(d: Files) -> None:
 
 
 def nothing_can_write_or_rise(d: Files) -> None:
-    inside, outside = pod(d)["containers"][0]["securityContext"], pod(d)["securityContext"]
-    assert inside["readOnlyRootFilesystem"] and inside["allowPrivilegeEscalation"] is False
-    assert inside["capabilities"] == {"drop": ["ALL"]} and outside["runAsNonRoot"]
-    assert outside["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert d["docker"]["USER"] == f"{outside['runAsUser']}:{outside['runAsGroup']}"
-    assert outside["runAsUser"] > 0
-    assert not pod(d)["automountServiceAccountToken"]
+    for spec in (pod(d), predictor(d)):
+        inside, outside = spec["containers"][0]["securityContext"], spec["securityContext"]
+        assert inside["readOnlyRootFilesystem"] and inside["allowPrivilegeEscalation"] is False
+        assert inside["capabilities"] == {"drop": ["ALL"]} and outside["runAsNonRoot"]
+        assert outside["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert d["docker"]["USER"] == f"{outside['runAsUser']}:{outside['runAsGroup']}"
+        assert outside["runAsUser"] > 0
+        assert not spec["automountServiceAccountToken"]
     assert d["ServiceAccount"]["automountServiceAccountToken"] is False
     assert pod(d)["serviceAccountName"] == d["ServiceAccount"]["metadata"]["name"]
     for service in d["compose"].values():
@@ -132,6 +144,7 @@ def an_end_is_orderly_and_a_crash_mended(d: Files) -> None:
     assert isinstance(json.loads(d["docker"]["CMD"]), list), "a shell would keep SIGTERM to itself"
     assert {s["restart"] for s in d["compose"].values()} == {"unless-stopped"}
     wait_s = pod(d)["terminationGracePeriodSeconds"]
+    assert predictor(d)["terminationGracePeriodSeconds"] == wait_s
     assert d["compose"]["server"]["stop_grace_period"] == f"{wait_s}s" and wait_s >= 10
     assert d["Deployment"]["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
 
@@ -140,3 +153,14 @@ def every_manifest_is_applied(d: Files) -> None:
     listed, (image,) = d["Kustomization"]["resources"], d["Kustomization"]["images"]
     assert len(listed) == len(set(listed)) == 6
     assert image["name"] == pod(d)["containers"][0]["image"] == d["compose"]["server"]["image"]
+
+
+def kserve_knows_the_server(d: Files) -> None:
+    (container,) = predictor(d)["containers"]
+    assert container["name"] == "kserve-container"
+    assert container["image"] == pod(d)["containers"][0]["image"]
+    spoken = [e["value"] for e in container["env"] if e["name"] == "PROTOCOL"]
+    assert spoken == d["app"]["v2"] == ["v2"]
+    said = {"deploymentMode": "Standard", "autoscalerClass": "hpa"}
+    wanted = {f"serving.kserve.io/{key}": value for key, value in said.items()}
+    assert d["kserve"]["metadata"]["annotations"] == wanted

@@ -13,16 +13,40 @@ import pytest
 import yaml
 
 from conftest import Render
-from containers import Docker, engine, free_port, get, image, when_there
+from containers import Docker, engine, free_port, get, image, size_mb, when_there
 from environment import environment, requirements, variables
-from repository import committed
+from repository import committed, damage
 from test_road import make
 
 pytestmark = pytest.mark.container
 NAME = "container-test"  # of the image, the containers and the network
 GRACE_S = 30
+DOCKERFILE, PYTHON = "deploy/Dockerfile", re.compile(r"^ARG PYTHON_IMAGE=(.+)$", re.M)
 LIST = "import os; print(os.listdir('releases'))"
 HARD = "--read-only --tmpfs=/tmp --cap-drop=ALL --security-opt=no-new-privileges --memory=512m"
+TRAINING = ("torch", "onnx", "onnxscript", "matplotlib", "pyarrow", "dvc")
+FOUND = f"""
+import importlib.util, os
+print(os.getuid(), [name for name in {TRAINING} if importlib.util.find_spec(name)])
+"""
+# What its first process may do, and where root could write, to whom /app belongs.
+INSIDE = r"""
+import json, re
+from pathlib import Path
+
+def wrong(folder):
+    try:
+        Path(folder, "new").touch()
+    except OSError as error:
+        return error.strerror
+
+status = Path("/proc/1/status").read_text()
+print(json.dumps({
+    "rights": [int(bits, 16) for bits in re.findall(r"^Cap\w+:\s+(\w+)$", status, re.M)],
+    "can_rise": re.search(r"^NoNewPrivs:\s+0$", status, re.M) is not None,
+    "wrong": {folder: wrong(folder) for folder in ("/", "/app", "/app/releases", "/etc", "/tmp")},
+}))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +59,7 @@ def docker() -> Iterator[Docker]:
 def repo(
     docker: Docker, render: Render, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Path]:
-    """A render with a model, of which the image was built."""
+    """A render with a signed release, of which the image was built."""
     folder = tmp_path_factory.mktemp("container") / "repo"
     shutil.copytree(render(project_name=NAME, modality="image", target="cloud"), folder)
     committed(folder)
@@ -43,8 +67,8 @@ def repo(
     for target in ("model", "example", "release"):
         make(folder, target, env)
     subprocess.run(["uv", "lock", "--quiet"], cwd=folder, env=env, check=True)
-    dockerfile = folder / "deploy/Dockerfile"
-    (python,) = re.findall(r"^ARG PYTHON_IMAGE=(.+)$", dockerfile.read_text(), re.M)
+    dockerfile = folder / DOCKERFILE
+    (python,) = PYTHON.findall(dockerfile.read_text())
     with image(docker, python):
         docker("build", "--quiet", "--tag", NAME, "--file", str(dockerfile), str(folder))
         yield folder
@@ -59,12 +83,25 @@ def kill(docker: Docker, container: str) -> None:
     docker("run", *helper, NAME, "-c", code)
 
 
+def champion(repo: Path) -> str:
+    """The id of the release that answers."""
+    id: str = json.loads((repo / "releases/rollout.json").read_text())["champion"]
+    return id
+
+
+def answering(site: str) -> str:
+    """The id of the release that a server says it answers with, once it is ready."""
+    ready = when_there(lambda: json.loads(get(f"{site}/readyz")))
+    assert isinstance(ready, dict)
+    return str(ready["release"])
+
+
 def test_it_is_small_and_without_a_training_library(docker: Docker, repo: Path) -> None:
-    size_mb = int(docker("image", "inspect", "--format={{.Size}}", NAME)) / 1e6
-    print(f"{size_mb:.0f} MB")
-    assert size_mb < 400
-    code = "import importlib.util as u, os; print(os.getuid(), u.find_spec('torch'))"
-    assert docker("run", "--rm", "--entrypoint=python", NAME, "-c", code) == "10001 None"
+    whole, (python,) = size_mb(docker, NAME), PYTHON.findall((repo / DOCKERFILE).read_text())
+    ours = whole - size_mb(docker, python)
+    print(f"{whole:.0f} MB, {ours:.0f} MB of them on top of {python}")
+    assert whole < 400 and ours < 200
+    assert docker("run", "--rm", "--entrypoint=python", NAME, "-c", FOUND) == "10001 []"
 
 
 def test_hardened_it_answers_is_replaced_and_stops(docker: Docker, repo: Path) -> None:
@@ -74,7 +111,12 @@ def test_hardened_it_answers_is_replaced_and_stops(docker: Docker, repo: Path) -
         "run", "--detach", "--name", NAME, "--restart=unless-stopped", asked, *HARD.split(), NAME
     )
     try:
-        assert b"ready" in when_there(lambda: get(f"{site}/readyz"))
+        assert answering(site) == champion(repo)
+        assert json.loads(get(f"{site}/v2/models/{NAME}/ready")) == {"ready": True}  # for KServe
+        inside = json.loads(docker("exec", "--user=0", NAME, "python", "-c", INSIDE))
+        assert not any(inside["rights"]) and len(inside["rights"]) == 5 and not inside["can_rise"]
+        assert inside["wrong"].pop("/tmp") is None
+        assert set(inside["wrong"].values()) == {"Read-only file system"}
         payload = (repo / "data/example.png").read_bytes()
         with urlopen(Request(f"{site}/predict", payload, {"content-type": "image/png"})) as answer:
             assert json.loads(answer.read())["label"]
@@ -82,11 +124,36 @@ def test_hardened_it_answers_is_replaced_and_stops(docker: Docker, repo: Path) -
         when_there(lambda: docker("inspect", health, NAME) == "healthy")
         kill(docker, NAME)
         when_there(lambda: docker("inspect", "--format={{.RestartCount}}", NAME) == "1")
-        assert b"ready" in when_there(lambda: get(f"{site}/readyz"))
+        assert answering(site) == champion(repo)
         start = time.monotonic()
         docker("stop", f"--time={GRACE_S}", NAME)
         assert time.monotonic() - start < GRACE_S
         assert docker("inspect", "--format={{.State.ExitCode}}", NAME) == "0"
+    finally:
+        docker("rm", "--force", NAME)
+
+
+def test_without_hardening_the_same_look_finds_rights_and_writes(
+    docker: Docker, repo: Path
+) -> None:
+    bare = ["--rm", "--user=0", "--entrypoint=python", NAME]
+    inside = json.loads(docker("run", *bare, "-c", INSIDE))
+    assert any(inside["rights"]) and inside["can_rise"]
+    assert set(inside["wrong"].values()) == {None}
+
+
+def test_an_altered_release_does_not_start_and_is_named(
+    docker: Docker, repo: Path, tmp_path: Path
+) -> None:
+    releases, id = shutil.copytree(repo / "releases", tmp_path / "releases"), champion(repo)
+    altered = ["--detach", "--name", NAME, f"--volume={releases}:/app/releases:ro"]
+    damage(releases / id / "model.onnx")
+    docker("run", *altered, *HARD.split(), NAME)
+    try:
+        state = "--format={{.State.Status}} {{.State.ExitCode}}"
+        when_there(lambda: docker("inspect", state, NAME) == "exited 1")
+        said = docker("logs", NAME)
+        assert f"releases/{id}/model.onnx has SHA-256 " in said and "unfit-release" in said
     finally:
         docker("rm", "--force", NAME)
 
@@ -113,7 +180,7 @@ def test_compose_brings_a_prometheus_that_sees_it_die_and_return(
             when_there(lambda: seen("up") == "1")
             started = seen("process_start_time_seconds")
             server = docker(*compose, "ps", "--quiet", "server")
-            assert b"ready" in get(f"http://127.0.0.1:{port}/readyz")
+            assert answering(f"http://127.0.0.1:{port}") == champion(repo)
             assert "rollout.json" in docker("exec", server, "python", "-c", LIST)
             kill(docker, server)
             when_there(lambda: seen("process_start_time_seconds") not in (started, ""))

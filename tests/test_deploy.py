@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import hcl2
+import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
@@ -17,6 +18,7 @@ from deploy_rules import (
     Files,
     an_end_is_orderly_and_a_crash_mended,
     every_manifest_is_applied,
+    kserve_knows_the_server,
     limits_cover_requests,
     nodes_can_be_drained,
     nothing_can_write_or_rise,
@@ -30,22 +32,59 @@ from deploy_rules import (
 from test_render import run
 
 KUBERNETES = "1.33"
+# KServe's own keys, those in use: no package has the schema of all of them.
+SCALE = {
+    "minReplicas": {"type": "integer", "minimum": 1},
+    "maxReplicas": {"type": "integer", "minimum": 1},
+    "scaleMetric": {"enum": ["cpu", "memory"]},
+    "scaleTarget": {"type": "integer", "minimum": 1, "maximum": 100},
+}
+
+
+def only(properties: dict[str, Any], others: bool = False) -> dict[str, Any]:
+    """A JSON schema of an object that has all of these keys, and no others."""
+    rest = {"required": [*properties], "additionalProperties": others}
+    return {"type": "object", "properties": properties} | rest
+
+
+INFERENCE_SERVICE = only(
+    {
+        "apiVersion": {"const": "serving.kserve.io/v1beta1"},
+        "kind": {"const": "InferenceService"},
+        "metadata": only(
+            {
+                "name": {"type": "string", "pattern": "^[a-z]([-a-z0-9]*[a-z0-9])?$"},
+                "annotations": {"type": "object", "additionalProperties": {"type": "string"}},
+            }
+        ),
+        "spec": only({"predictor": only(SCALE, others=True)}),
+    }
+)
 LOCAL = re.compile(r"local(?:\.\w+|\[[^\]]+\])+")
 FAULTS: list[tuple[Callable[[Files], None], str, Any]] = [
     (pods_have_room, "HorizontalPodAutoscaler/spec/minReplicas", 99),
     (pods_have_room, "HorizontalPodAutoscaler/spec/scaleTargetRef/name", "other"),
     (pods_have_room, "Deployment/spec/replicas", 3),
+    (pods_have_room, "KSERVE/minReplicas", 99),
+    (pods_have_room, "KSERVE/maxReplicas", 99),
+    (pods_have_room, "KSERVE/scaleTarget", 99),
+    (pods_have_room, "KSERVE/scaleMetric", "memory"),
     (limits_cover_requests, "POD/containers/0/resources/requests/cpu", "2500m"),
     (limits_cover_requests, "POD/containers/0/resources/requests/memory", "1Gi"),
+    (limits_cover_requests, "KSERVE/containers/0/resources/requests/memory", "1Gi"),
+    (limits_cover_requests, "KSERVE/containers/0/resources/limits/memory", "1Gi"),
     (limits_cover_requests, "compose/server/mem_limit", "256m"),
     (selectors_match, "Deployment/spec/template/metadata/labels/app", "other"),
     (selectors_match, "NetworkPolicy/spec/podSelector/matchLabels", {}),
     (selectors_match, "PodDisruptionBudget/spec/selector/matchLabels/app", "other"),
     (ports_agree, "Service/spec/ports/0/targetPort", "web"),
     (ports_agree, "POD/containers/0/ports/0/containerPort", 8080),
+    (ports_agree, "KSERVE/containers/0/ports/0/containerPort", 8080),
     (ports_agree, "app/port", 9000),
     (probes_ask_what_is_answered, "POD/containers/0/readinessProbe/httpGet/path", "/ready"),
     (probes_ask_what_is_answered, "POD/containers/0/startupProbe/httpGet/port", "web"),
+    (probes_ask_what_is_answered, "KSERVE/containers/0/readinessProbe/httpGet/path", "/v1"),
+    (probes_ask_what_is_answered, "KSERVE/containers/0/startupProbe/httpGet/port", 8080),
     (probes_ask_what_is_answered, "cloud-run/spec/containers/0/livenessProbe/httpGet/path", "/"),
     (nodes_can_be_drained, "PodDisruptionBudget/spec/minAvailable", 1),
     (nodes_can_be_drained, "PodDisruptionBudget/spec/maxUnavailable", 0),
@@ -54,11 +93,24 @@ FAULTS: list[tuple[Callable[[Files], None], str, Any]] = [
     (nothing_can_write_or_rise, "docker/USER", "root"),
     (nothing_can_write_or_rise, "POD/containers/0/securityContext/readOnlyRootFilesystem", False),
     (nothing_can_write_or_rise, "POD/automountServiceAccountToken", True),
+    (nothing_can_write_or_rise, "KSERVE/securityContext/runAsUser", 0),
+    (nothing_can_write_or_rise, "KSERVE/automountServiceAccountToken", True),
+    (
+        nothing_can_write_or_rise,
+        "KSERVE/containers/0/securityContext/readOnlyRootFilesystem",
+        False,
+    ),
+    (nothing_can_write_or_rise, "KSERVE/containers/0/securityContext/capabilities", {"drop": []}),
     (nothing_can_write_or_rise, "compose/server/cap_drop", []),
     (an_end_is_orderly_and_a_crash_mended, "docker/CMD", '"scratch-detector serve"'),
     (an_end_is_orderly_and_a_crash_mended, "compose/server/restart", "no"),
+    (an_end_is_orderly_and_a_crash_mended, "KSERVE/terminationGracePeriodSeconds", 5),
     (every_manifest_is_applied, "Kustomization/resources", ["deployment.yaml"]),
     (every_manifest_is_applied, "Kustomization/images/0/name", "other"),
+    (kserve_knows_the_server, "KSERVE/containers/0/name", "server"),
+    (kserve_knows_the_server, "KSERVE/containers/0/image", "other"),
+    (kserve_knows_the_server, "KSERVE/containers/0/env/0/value", "v1"),
+    (kserve_knows_the_server, "kserve/metadata/annotations", {}),
 ]
 RULES = list(dict.fromkeys(rule for rule, _, _ in FAULTS))
 
@@ -68,6 +120,18 @@ def folder(request: pytest.FixtureRequest, render: Render) -> Path:
     return render(modality=request.param[0], target=request.param[1])
 
 
+def valid_pod(spec: dict[str, Any]) -> None:
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": spec}
+    kubernetes_validate.validate(pod, KUBERNETES, strict=True)
+
+
+def valid_on_kserve(service: Any) -> None:
+    """Hold it against KServe's own keys that are used here, and what is left against a pod's."""
+    jsonschema.validate(service, INFERENCE_SERVICE)
+    predictor = service["spec"]["predictor"]
+    valid_pod({key: value for key, value in predictor.items() if key not in SCALE})
+
+
 def test_rules_hold_and_manifests_are_valid(folder: Path) -> None:
     d = read(folder)
     for rule in RULES:
@@ -75,9 +139,8 @@ def test_rules_hold_and_manifests_are_valid(folder: Path) -> None:
     for kind, content in d.items():
         if kind[0].isupper() and kind != "Kustomization":
             kubernetes_validate.validate(content, KUBERNETES, strict=True)
-    spec = {"containers": d["cloud-run"]["spec"]["containers"]}  # Knative has a pod's containers
-    one = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": spec}
-    kubernetes_validate.validate(one, KUBERNETES, strict=True)
+    valid_pod({"containers": d["cloud-run"]["spec"]["containers"]})  # Knative has a pod's
+    valid_on_kserve(d["kserve"])
     listed = {p.name for p in (folder / "deploy/kubernetes").iterdir()} - {"kustomization.yaml"}
     assert listed == set(d["Kustomization"]["resources"])
     compose = str(folder / "deploy/compose.yaml")
@@ -89,7 +152,8 @@ def test_each_rule_goes_red(
     rule: Callable[[Files], None], path: str, value: Any, render: Render
 ) -> None:
     planted = deepcopy(read(render(modality="image", target="cloud")))
-    *way, last = path.replace("POD", "Deployment/spec/template/spec").split("/")
+    path = path.replace("POD", "Deployment/spec/template/spec")
+    *way, last = path.replace("KSERVE", "kserve/spec/predictor").split("/")
     at: Any = planted
     for key in way:
         at = at[int(key) if key.isdigit() else key]
@@ -104,6 +168,15 @@ def test_a_misspelt_key_is_refused(render: Render, tmp_path: Path) -> None:
     scaler["spec"]["metrics"][0]["resource"]["target"]["averageUtilisation"] = 50
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(scaler, KUBERNETES, strict=True)
+    for wrong in ({"scaleTargets": 50}, {"scaleMetric": "CPU"}, {"canaryTrafficPercent": 10}):
+        service = read(folder)["kserve"]
+        service["spec"]["predictor"] |= wrong
+        with pytest.raises((jsonschema.ValidationError, kubernetes_validate.ValidationError)):
+            valid_on_kserve(service)
+    service = read(folder)["kserve"]
+    service["spec"] |= {"canary": {}}
+    with pytest.raises(jsonschema.ValidationError, match="canary"):
+        valid_on_kserve(service)
     text = (folder / "deploy/compose.yaml").read_text()
     (tmp_path / "compose.yaml").write_text(text.replace("read_only", "readonly"))
     with pytest.raises(AssertionError, match="readonly"):

@@ -14,21 +14,17 @@ from functools import partial
 from zlib import crc32
 
 from prometheus_client import Counter, Gauge
-from starlette.datastructures import State
 
-from .champion import UNRELEASED, Served, loaded, log
+from .champion import Served, log
 from .engine import Engine, Overloaded
 from .predictor import Prediction, Predictor
 from .refusal import Refusal
-from .registry import RELEASES, read_rollout
 from .scope import SCOPE, load_scope
 
-POLL_S = 0.25
 STEPS = (0.01, 0.05, 0.25, 1.0)
 COMPARED = 0.1  # of all requests; each costs one run of both models
 ENOUGH = 200  # comparisons a step, and observations that a rule takes together
 P95, MEDIAN = 0.05, 0.5  # a p95 or a median keeps a limit when no larger share exceeds it
-SWITCHES = Counter("switches_total", "Exchanges of the model that answers", ["outcome"])
 SHARE = Gauge("challenger_share_ratio", "Share of the requests it may answer", ["release"])
 STRAIN = Gauge("challenger_rule_ratio", "How far a rule is used up; above 1 it halts", ["rule"])
 HALTS = Counter("challenger_halts_total", "Challengers that broke a rule", ["rule"])
@@ -140,45 +136,3 @@ def _timed(predictor: Predictor, payload: bytes) -> tuple[Prediction | Exception
     start = time.thread_time()  # CPU, so that what else the server does counts for neither
     (result,) = predictor.predict_all([payload])
     return result, time.thread_time() - start
-
-
-async def follow(state: State) -> None:
-    """Do what `releases/rollout.json` says each time it changes; what is unfit is not used.
-
-    Another model is loaded beside the one that answers, and takes over once it is warm.
-    """
-    seen = 0
-    while state.served.release != UNRELEASED:
-        await asyncio.sleep(POLL_S)
-        try:
-            if (now := (RELEASES / "rollout.json").stat().st_mtime_ns) == seen:
-                continue
-            seen = now
-            rollout = read_rollout()
-            await _crown(state, rollout.champion)
-            await _try(state, rollout.challenger)
-        except (Exception, SystemExit) as error:  # whatever it is, the champion goes on answering
-            SWITCHES.labels("refused").inc()
-            log.error("refused", extra={"reason": str(error), "release": state.served.release})
-
-
-async def _crown(state: State, id: str) -> None:
-    if id == state.served.release:
-        return
-    trial: Trial | None = state.trial
-    known = trial and trial.challenger.release == id
-    served = trial.challenger if trial and known else await asyncio.to_thread(loaded, id)
-    state.served, state.trial = served, None
-    served.monitor.show()
-    SWITCHES.labels("done").inc()
-    log.info("switched", extra={"release": id})
-
-
-async def _try(state: State, id: str | None) -> None:
-    if state.trial and state.trial.challenger.release == id:
-        return
-    state.trial = None
-    SHARE.clear()
-    if id:
-        state.trial = Trial(state.served, await asyncio.to_thread(loaded, id))
-        log.info("tried", extra={"release": id, "share": state.trial.share})

@@ -19,9 +19,10 @@ from starlette.types import Receive, Scope, Send
 
 from . import oip
 from .answer import LATENCY, PROMISE_S, WHY, answered, log, read, refused
-from .canary import Trial, follow
+from .canary import Trial
 from .champion import Served, released, unreleased
 from .engine import Engine
+from .follow import follow
 from .guard import listen
 from .refusal import Refusal
 from .scope import load_scope

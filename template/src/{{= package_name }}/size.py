@@ -9,6 +9,7 @@ from .scope import load_scope, read_yaml
 
 AUTOSCALER = Path("deploy/kubernetes/autoscaler.yaml")
 CLOUD_RUN = Path("deploy/cloud-run.yaml")
+KSERVE = Path("deploy/kserve/inference-service.yaml")
 MOST_AT_ONCE = 1000  # of Cloud Run
 
 
@@ -21,6 +22,7 @@ def size() -> None:
     in_time = max(1, min(MOST_AT_ONCE, int(speed * scope.max_latency_p95_ms / 1000)))
     _write(AUTOSCALER, minReplicas=least, maxReplicas=most, averageUtilization=busy_percent)
     _write(CLOUD_RUN, minScale=least, maxScale=most, containerConcurrency=in_time)
+    _write(KSERVE, minReplicas=least, maxReplicas=most, scaleTarget=busy_percent)
 
 
 def _write(path: Path, **numbers: int) -> None:
