@@ -21,18 +21,29 @@ def nan(graph: onnx.GraphProto) -> None:
 
 
 def slow(graph: onnx.GraphProto, products: int = 20, side: int = SIDE) -> None:
-    """Answer the same after many products of large matrices, which depend on the input."""
+    """Answer the same, after many products of large matrices for each example."""
     noise = np.random.default_rng(0).normal(size=(side, side)).astype(np.float32) / side
-    graph.initializer.append(numpy_helper.from_array(noise, "noise"))
-    graph.initializer.append(numpy_helper.from_array(np.float32(1e-30), "little"))
-    graph.node.append(helper.make_node("ReduceMean", [graph.input[0].name], ["s"], keepdims=0))
-    graph.node.append(helper.make_node("Mul", ["noise", "s"], ["product0"]))
+    for name, value in {
+        "noise": noise,
+        "little": np.float32(1e-30),
+        "first": np.array([0], np.int64),
+        "cube": np.array([-1, 1, 1], np.int64),
+    }.items():
+        graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+
+    def add(kind: str, inputs: list[str], output: str, **how: int) -> None:
+        graph.node.append(helper.make_node(kind, inputs, [output], **how))
+
+    add("Flatten", [graph.input[0].name], "flat", axis=1)
+    add("Gather", ["flat", "first"], "one", axis=1)
+    add("Reshape", ["one", "cube"], "each")
+    add("Mul", ["noise", "each"], "product0")
     for i in range(products):
-        names = [f"product{i}", "noise"]
-        graph.node.append(helper.make_node("MatMul", names, [f"product{i + 1}"]))
-    graph.node.append(helper.make_node("ReduceMean", [f"product{products}"], ["m"], keepdims=0))
-    graph.node.append(helper.make_node("Mul", ["m", "little"], ["nothing"]))
-    graph.node.append(helper.make_node("Add", ["honest", "nothing"], ["logits"]))
+        add("MatMul", [f"product{i}", "noise"], f"product{i + 1}")
+    add("Flatten", [f"product{products}"], "long", axis=1)
+    add("Gather", ["long", "first"], "last", axis=1)
+    add("Mul", ["last", "little"], "nothing")
+    add("Add", ["honest", "nothing"], "logits")
 
 
 def turned(graph: onnx.GraphProto) -> None:

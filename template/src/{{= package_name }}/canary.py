@@ -16,8 +16,8 @@ from zlib import crc32
 from prometheus_client import Counter, Gauge
 
 from .champion import Served, log
-from .engine import Engine, Overloaded
-from .predictor import Prediction, Predictor
+from .engine import Engine, Overloaded, Warm
+from .predictor import Prediction, Prepared, prepared
 from .refusal import Refusal
 from .scope import SCOPE, load_scope
 
@@ -106,9 +106,13 @@ class Trial:
         """Let both answer the same payload, in an order that favours neither."""
         both = [self.champion, self.challenger]
         random.shuffle(both)
-        timed = [await asyncio.to_thread(_timed, s.model.predictor, payload) for s in both]
+        try:
+            ready = await asyncio.to_thread(prepared, payload)
+        except Exception:  # a refusal, or a fault in `task/`: of no model
+            return
+        timed = [await asyncio.to_thread(_timed, served.model, ready) for served in both]
         (old, old_s), (new, new_s) = timed if both[0] is self.champion else reversed(timed)
-        if isinstance(old, Exception):  # the payload is refused, or the champion fails itself
+        if isinstance(old, Exception):
             return
         if isinstance(new, Exception):
             self._note(errors=True)
@@ -132,7 +136,7 @@ class Trial:
                 log.error("halted", extra={"release": self.challenger.release, "rule": name})
 
 
-def _timed(predictor: Predictor, payload: bytes) -> tuple[Prediction | Exception, float]:
+def _timed(model: Warm, ready: Prepared) -> tuple[Prediction | Exception, float]:
     start = time.thread_time()  # CPU, so that what else the server does counts for neither
-    (result,) = predictor.predict_all([payload])
+    (result,) = model.answers([ready])
     return result, time.thread_time() - start

@@ -1,19 +1,23 @@
-"""One queue, one worker: what waits is answered together, and nobody waits in vain."""
+"""Many ask and one thread runs the network: what waits is answered together, nobody waits in vain.
+
+Decoding and features take the event loop's turn, while the thread, which needs no interpreter for
+the network, takes the other core. What is quick, or asked by nobody else, is answered on the spot.
+"""
 
 import asyncio
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
+from threading import Condition, Thread
 
 import numpy as np
 
-from .predictor import Prediction, Predictor
+from .predictor import Prediction, Predictor, Prepared, prepared
 
 MAX_BATCH = 8
-PAYS = 0.9  # a batch has to save a tenth of the time of each example
-QUICK_S = 0.002  # what is quicker than this runs between two turns of the event loop
+QUICK_S = 0.002  # for so long, the event loop may be held up
 TIMED_S = 0.1
 MAX_WAITING_BYTES = 64_000_000
 LEARNING_RATE = 0.1
@@ -29,7 +33,7 @@ class Overloaded(Exception):
 
 @dataclass(eq=False)
 class Warm:
-    """A model that has run, how long one answer takes it, and what batches pay."""
+    """A model that has run, how long one answer takes the network, and how many go together."""
 
     predictor: Predictor
     seconds_each: float
@@ -47,14 +51,25 @@ class Warm:
                 predictor.probabilities(x)
                 found.append((time.perf_counter() - start) / size)
         alone_s, together_s = (median(found) for found in times_s.values())
-        return cls(predictor, alone_s, MAX_BATCH if together_s < PAYS * alone_s else 1)
+        return cls(predictor, alone_s, MAX_BATCH if together_s < alone_s else 1)
+
+    def answers(self, inputs: list[Prepared]) -> list[Prediction | Exception]:
+        """Run the network once, and learn how long it took."""
+        start = time.perf_counter()
+        try:
+            return self.predictor.answers(inputs)
+        except Exception as error:  # onnxruntime's errors share no other base class
+            return [error] * len(inputs)
+        finally:
+            each_s = (time.perf_counter() - start) / len(inputs)
+            self.seconds_each += LEARNING_RATE * (each_s - self.seconds_each)
 
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """A payload that waits for its turn, until its deadline on the clock of the event loop."""
+    """An input that waits for its turn, until its deadline."""
 
-    payload: bytes
+    ready: Prepared
     model: Warm
     deadline: float
     answer: asyncio.Future[Prediction] = field(default_factory=asyncio.Future)
@@ -67,20 +82,23 @@ class Engine:
     """
 
     def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._asking = self._asking_bytes = 0
+        self._prepare_s = 0.0
         self._queue: deque[Job] = deque()
-        self._waiting_bytes = 0
-        self._wake = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1)
-        self._worker = asyncio.create_task(self._work())
+        self._changed = Condition()
+        self._closed = False
+        self._thread = Thread(target=self._work, daemon=True)
+        self._thread.start()
 
     @property
     def alive(self) -> bool:
-        """Whether the worker is there; it ends only by a fault in this file."""
-        return not self._worker.done()
+        """Whether the thread is there; it ends only by a fault in this file."""
+        return self._thread.is_alive()
 
     @property
     def waiting(self) -> int:
-        """How many payloads wait for their turn."""
+        """How many inputs wait for their turn."""
         return len(self._queue)
 
     async def predict(self, payload: bytes, model: Warm, within_s: float) -> Prediction:
@@ -91,60 +109,84 @@ class Engine:
             Refusal: the payload cannot be decoded, or it breaks the contract.
             NotFinite: the model answers with what is no number.
         """
-        wait_s = (self.waiting + 1) * model.seconds_each
-        full = self._waiting_bytes + len(payload) > MAX_WAITING_BYTES
-        if self._queue and (full or wait_s > within_s):
+        deadline = time.perf_counter() + within_s
+        wait_s = (self._asking + 1) * (model.seconds_each + self._prepare_s)
+        full = self._asking_bytes + len(payload) > MAX_WAITING_BYTES
+        if self._asking and (full or wait_s > within_s):
             raise Overloaded(wait_s)
-        job = Job(payload, model, asyncio.get_running_loop().time() + within_s)
-        self._queue.append(job)
-        self._waiting_bytes += len(payload)
-        self._wake.set()
-        return await job.answer
+        self._asking += 1
+        self._asking_bytes += len(payload)
+        try:
+            await asyncio.sleep(0)  # so that those who ask at the same moment are counted
+            ready = await self._prepare(payload)
+            if not self._is_quick(model):
+                return await self._enqueued(Job(ready, model, deadline))
+            (result,) = model.answers([ready])
+            if isinstance(result, Exception):
+                raise result
+            return result
+        finally:
+            self._asking -= 1
+            self._asking_bytes -= len(payload)
 
-    async def _work(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._queue:
-                if jobs := self._next(loop.time()):
-                    model, payloads = jobs[0].model, [job.payload for job in jobs]
-                    start = time.perf_counter()
-                    if model.seconds_each * len(jobs) < QUICK_S:
-                        results = model.predictor.predict_all(payloads)
-                    else:
-                        run = model.predictor.predict_all
-                        results = await loop.run_in_executor(self._thread, run, payloads)
-                    each_s = (time.perf_counter() - start) / len(jobs)
-                    model.seconds_each += LEARNING_RATE * (each_s - model.seconds_each)
-                    for job, result in zip(jobs, results, strict=True):
-                        _settle(job, result)
-                await asyncio.sleep(0)  # a turn of the loop: requests are read, health is told
+    def _is_quick(self, model: Warm) -> bool:
+        together_s = model.seconds_each * (1 if self._asking == 1 else MAX_BATCH)
+        return together_s < QUICK_S
 
-    def _next(self, now: float) -> list[Job]:
-        """Take the oldest jobs that go to one model, and that somebody still waits for."""
+    async def _prepare(self, payload: bytes) -> Prepared:
+        def timed(clock: Callable[[], float]) -> tuple[Prepared, float]:
+            start = clock()
+            return prepared(payload), clock() - start
+
+        if self._prepare_s < QUICK_S:
+            ready, took_s = timed(time.perf_counter)
+        else:  # CPU, dear to ask for: where many threads decode, most of the time is waiting
+            ready, took_s = await asyncio.to_thread(timed, time.thread_time)
+        self._prepare_s += LEARNING_RATE * (took_s - self._prepare_s)
+        return ready
+
+    def _enqueued(self, job: Job) -> asyncio.Future[Prediction]:
+        with self._changed:
+            self._queue.append(job)
+            self._changed.notify()
+        return job.answer
+
+    def _work(self) -> None:
+        while jobs := self._next():
+            now = time.perf_counter()
+            late = [job for job in jobs if job.deadline < now]
+            due = [job for job in jobs if job.deadline >= now and not job.answer.done()]
+            if late:
+                why = Overloaded(late[0].model.seconds_each)
+                self._loop.call_soon_threadsafe(_settle, late, [why] * len(late))
+            if due:
+                results = due[0].model.answers([job.ready for job in due])
+                self._loop.call_soon_threadsafe(_settle, due, results)
+
+    def _next(self) -> list[Job]:
+        """Wait for jobs, and take the oldest that go to one model; none when all is over."""
         jobs: list[Job] = []
-        while self._queue and len(jobs) < self._queue[0].model.max_batch:
-            if jobs and self._queue[0].model is not jobs[0].model:
-                break
-            job = self._queue.popleft()
-            self._waiting_bytes -= len(job.payload)
-            if now > job.deadline:
-                _settle(job, Overloaded(job.model.seconds_each))
-            elif not job.answer.done():  # it is done when the client went away
-                jobs.append(job)
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._closed)
+            while not self._closed and self._queue and len(jobs) < self._queue[0].model.max_batch:
+                if jobs and self._queue[0].model is not jobs[0].model:
+                    break
+                jobs.append(self._queue.popleft())
         return jobs
 
     def close(self) -> None:
         """Stop; what waits is left without an answer."""
-        self._worker.cancel()
-        self._thread.shutdown()
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
 
 
-def _settle(job: Job, result: Prediction | Exception) -> None:
-    if job.answer.done():
-        return
-    if isinstance(result, Exception):
-        job.answer.set_exception(result)
-    else:
-        job.answer.set_result(result)
+def _settle(jobs: list[Job], results: list[Prediction | Exception]) -> None:
+    for job, result in zip(jobs, results, strict=True):
+        if job.answer.done():  # whoever asked went away
+            continue
+        if isinstance(result, Exception):
+            job.answer.set_exception(result)
+        else:
+            job.answer.set_result(result)

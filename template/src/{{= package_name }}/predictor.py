@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,13 @@ class Prediction(NamedTuple):
 
     label: str
     confidence: float
+    facts: dict[str, float]
+
+
+class Prepared(NamedTuple):
+    """What the network takes, float32 of its input shape, and the facts of the payload."""
+
+    x: np.ndarray
     facts: dict[str, float]
 
 
@@ -66,34 +74,32 @@ class Predictor:
             Refusal: the payload cannot be decoded, or it breaks the contract.
             NotFinite: the model answers with what is no number.
         """
-        (result,) = self.predict_all([payload])
+        (result,) = self.answers([prepared(payload)])
         if isinstance(result, Exception):
             raise result
         return result
 
-    def predict_all(self, payloads: list[bytes]) -> list[Prediction | Exception]:
-        """Answer several payloads in one run of the network; none spoils the answer of another."""
-        inputs = [_prepared(payload) for payload in payloads]
-        good = [entry for entry in inputs if not isinstance(entry, Exception)]
-        try:
-            rows = iter(self.probabilities(np.stack([x for x, _ in good])) if good else ())
-        except Exception as error:  # onnxruntime's errors share no other base class
-            return [entry if isinstance(entry, Exception) else error for entry in inputs]
-        return [e if isinstance(e, Exception) else self._judged(next(rows), e[1]) for e in inputs]
-
-    def _judged(self, chances: np.ndarray, facts: dict[str, float]) -> Prediction | NotFinite:
-        best = int(chances.argmax())
-        if not np.isfinite(chances).all():
-            return NotFinite(f"model {self.sha256[:12]} answered {chances.tolist()}")
-        return Prediction(self.labels[best], float(chances[best]), facts)
+    def answers(self, inputs: list[Prepared]) -> list[Prediction | Exception]:
+        """Answer several inputs in one run of the network; none spoils the answer of another."""
+        chances = self.probabilities(np.stack([x for x, _ in inputs]))
+        found: list[Prediction | Exception] = []
+        for (_, facts), row, best in zip(inputs, chances, chances.argmax(axis=1), strict=True):
+            confidence = float(row[best])  # NaN wins an argmax; without one, rows sum up to 1
+            if math.isfinite(confidence):
+                found.append(Prediction(self.labels[best], confidence, facts))
+            else:
+                found.append(NotFinite(f"model {self.sha256[:12]} answered {row.tolist()}"))
+        return found
 
 
-def _prepared(payload: bytes) -> tuple[np.ndarray, dict[str, float]] | Exception:
-    try:
-        raw, facts = take_in(payload)
-        return features(raw), facts
-    except Exception as error:  # a refusal, or a fault in `task/`: of this payload only
-        return error
+def prepared(payload: bytes) -> Prepared:
+    """Turn a payload into what the network takes.
+
+    Raises:
+        Refusal: the payload cannot be decoded, or it breaks the contract.
+    """
+    raw, facts = take_in(payload)
+    return Prepared(features(raw), facts)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
