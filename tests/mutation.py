@@ -49,6 +49,8 @@ TEXTS = {
     "dvc_remote": "s3://bucket/dvc",
 }
 MODEL = b"what was judged"
+UNDER_LOAD = "from {} import loadtest; print(*(g.id for g in loadtest.verdicts() if not g.passed))"
+LOADS = ("pyarrow", "rich")  # what that needs of the training libraries
 NOT_RUN = (".md", "LICENSE", ".copier-answers.yml")  # what is only read by people
 
 
@@ -87,6 +89,7 @@ def evidence(scope: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "int8_agreement": 1.0,
         },
         "benchmark": {"server": place, "device": place},
+        "load": place | {"availability": 0.999},
     }
 
 
@@ -120,7 +123,7 @@ def what_runs(folder: Path) -> dict[str, str]:
 
 
 def judged(render: Path, reports: dict[str, dict[str, Any]]) -> set[str]:
-    """Return the gates that refuse these reports, where no training library is installed."""
+    """Return the gates that refuse these reports, where no PyTorch is installed."""
     for folder in ("models", "reports"):
         (render / folder).mkdir(exist_ok=True)
     (render / "models/model.int8.onnx").write_bytes(MODEL)
@@ -136,7 +139,17 @@ def judged(render: Path, reports: dict[str, dict[str, Any]]) -> set[str]:
     gates = json.loads((render / "reports" / "gates.json").read_text())
     refused = {gate["id"] for gate in gates if not gate["passed"]}
     assert result.returncode == bool(refused), result.stderr
-    return refused
+    return refused | judged_under_load(render, package)
+
+
+def judged_under_load(render: Path, package: str) -> set[str]:
+    """Return the gates of `make load` that refuse the reports which are there."""
+    tools = [tool for tool in requirements(render, "train") if tool.startswith(LOADS)]
+    place = environment([*requirements(render, "serve"), *tools])
+    judge = [str(place / "bin" / "python"), "-c", UNDER_LOAD.format(package)]
+    env = variables(render, place)
+    result = subprocess.run(judge, cwd=render, env=env, capture_output=True, text=True, check=True)
+    return set(result.stdout.split())
 
 
 def mutate(source: Path, work: Path, only: Container[str] | None = None) -> list[Mutant]:

@@ -32,7 +32,10 @@ GATE_IDS = {
     found.replace("{place}", place)
     for found in re.findall(
         r'[Gg]ate\(\s*f?"([a-z0-9_{}]+)"',
-        (ROOT / "template/src/{{= package_name }}/gates.py").read_text(),
+        "".join(
+            (ROOT / "template/src/{{= package_name }}" / name).read_text()
+            for name in ("gates.py", "loadtest.py")
+        ),
     )
     for place in ("server", "device")
 }

@@ -19,14 +19,18 @@ WARM_UP, REPEATS = 30, 400
 
 def benchmark() -> None:
     """Measure latency and throughput, one request after the other, on one thread."""
-    held_out = (e.payload for e in read_shards(RAW) if split_of(e.id) == "test")
-    payloads = list(islice(held_out, 100))
-    report = {}
+    payloads, report = held_out(), {}
     for place in PLACES[load_scope().target]:
         module = import_module(f".{ANSWERED_BY[place]}", __package__)
         with module.answering() as answer:
             report[place] = _time(answer, payloads, place)
     write_report("benchmark", report)
+
+
+def held_out() -> list[bytes]:
+    """Return payloads as clients will send them: a hundred, or as many as there are."""
+    payloads = (e.payload for e in read_shards(RAW) if split_of(e.id) == "test")
+    return list(islice(payloads, 100))
 
 
 def _time(answer: Callable[[bytes], object], payloads: list[bytes], place: str) -> dict[str, float]:

@@ -59,9 +59,9 @@ def _data_gates() -> list[Gate]:
     data = read_report("validate")
     conflicts, repeated = data["label_conflicts"], data["repeated_ids"]
     return [
-        _gate("leakage", "inputs in two splits", data["leaks"], "max_leaks"),
-        _gate("label_conflicts", "inputs with two labels", conflicts, "max_label_conflicts"),
-        _gate("repeated_ids", "repeated ids", repeated, "max_repeated_ids"),
+        gate("leakage", "inputs in two splits", data["leaks"], "max_leaks"),
+        gate("label_conflicts", "inputs with two labels", conflicts, "max_label_conflicts"),
+        gate("repeated_ids", "repeated ids", repeated, "max_repeated_ids"),
     ]
 
 
@@ -75,9 +75,9 @@ def _quality_gates() -> list[Gate]:
     worst = min(bounds, key=lambda name: bounds[name])
     floor, at = scope.min_metric - scope.max_slice_gap, f"{SCOPE}: min_metric, max_slice_gap"
     return [
-        _gate("quality", f"{scope.metric} ({sure})", shipped, "min_metric"),
+        gate("quality", f"{scope.metric} ({sure})", shipped, "min_metric"),
         Gate("worst_slice", f"worst slice: {worst[:16]} ({sure})", bounds[worst], ">=", floor, at),
-        _gate("baseline_gain", f"gain over {scope.baseline}", gain, "min_gain_over_baseline"),
+        gate("baseline_gain", f"gain over {scope.baseline}", gain, "min_gain_over_baseline"),
     ]
 
 
@@ -86,9 +86,9 @@ def _parity_gates() -> list[Gate]:
     difference, same = read_report("export")["max_difference"], quality["int8_agreement"]
     drop = quality["fp32"]["value"] - quality["int8"]["value"]
     return [
-        _gate("onnx_parity", "PyTorch to ONNX, probability", difference, "max_onnx_difference"),
-        _gate("int8_parity", "int8 answers like ONNX", same, "min_int8_agreement"),
-        _gate("int8_drop", "metric lost by int8", drop, "max_int8_drop"),
+        gate("onnx_parity", "PyTorch to ONNX, probability", difference, "max_onnx_difference"),
+        gate("int8_parity", "int8 answers like ONNX", same, "min_int8_agreement"),
+        gate("int8_drop", "metric lost by int8", drop, "max_int8_drop"),
     ]
 
 
@@ -99,17 +99,17 @@ def _budget_gates() -> list[Gate]:
     p95_ms = {place: timing["latency_p95_ms"] for place, timing in speed.items()}
     return [
         *(
-            _gate(f"latency_p95_{place}", f"latency p95 ms, {place}", ms, "max_latency_p95_ms")
+            gate(f"latency_p95_{place}", f"latency p95 ms, {place}", ms, "max_latency_p95_ms")
             for place, ms in p95_ms.items()
         ),
-        _gate("model_size", "model size MB", size_mb, "max_model_mb"),
-        _gate("cost", "USD a month (prices.yaml)", cost_usd, "max_cost_usd_month"),
-        _gate("build_or_buy", "USD a month, against buying", cost_usd, "buy_usd_month"),
+        gate("model_size", "model size MB", size_mb, "max_model_mb"),
+        gate("cost", "USD a month (prices.yaml)", cost_usd, "max_cost_usd_month"),
+        gate("build_or_buy", "USD a month, against buying", cost_usd, "buy_usd_month"),
     ]
 
 
-def _gate(id: str, name: str, observed: float, key: str) -> Gate:
-    """A limit's own name says which way is good: it begins with min or max."""
+def gate(id: str, name: str, observed: float, key: str) -> Gate:
+    """Hold a number against a key of the scope, whose name, min or max, says which way is good."""
     comparison = ">=" if key.startswith("min_") else "<="
     return Gate(id, name, observed, comparison, getattr(load_scope(), key), f"{SCOPE}: {key}")
 

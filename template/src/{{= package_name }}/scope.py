@@ -45,6 +45,7 @@ class Scope(BaseModel, frozen=True, extra="forbid"):
     max_latency_p95_ms: float = Field(gt=0)
     max_model_mb: float = Field(gt=0)
     peak_requests_per_s: float = Field(gt=0)
+    min_availability: float = Field(1.0, gt=0, le=1)  # all, where nothing else is promised
     max_cost_usd_month: float = Field(gt=0)
     buy_usd_month: float = Field(gt=0)
     challenger: Challenger | None = None  # without a server there is nobody to try one
