@@ -16,10 +16,11 @@ from zlib import crc32
 from prometheus_client import Counter, Gauge
 
 from .champion import Served, log
-from .engine import Engine, Overloaded, Warm
+from .engine import Engine, Overloaded
 from .predictor import Prediction, Prepared, prepared
 from .refusal import Refusal
 from .scope import SCOPE, load_scope
+from .warm import Warm
 
 STEPS = (0.01, 0.05, 0.25, 1.0)
 COMPARED = 0.1  # of all requests; each costs one run of both models

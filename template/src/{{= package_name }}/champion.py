@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .artifacts import ONNX_INT8, REFERENCE
-from .engine import Warm
 from .monitor import Monitor
 from .predictor import Predictor
 from .registry import Unfit, read_rollout, verified
+from .warm import Warm
 
 UNRELEASED = "unreleased"
 log = logging.getLogger(__package__)

@@ -7,20 +7,15 @@ the network, takes the other core. What is quick, or asked by nobody else, is an
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from statistics import median
 from threading import Condition, Thread
 
-import numpy as np
+from .predictor import Prediction, Prepared, prepared
+from .warm import LEARNING_RATE, MAX_BATCH, Warm
 
-from .predictor import Prediction, Predictor, Prepared, prepared
-
-MAX_BATCH = 8
 QUICK_S = 0.002  # for so long, the event loop may be held up
-TIMED_S = 0.1
 MAX_WAITING_BYTES = 64_000_000
-LEARNING_RATE = 0.1
 
 
 class Overloaded(Exception):
@@ -29,40 +24,6 @@ class Overloaded(Exception):
     def __init__(self, retry_after_s: float) -> None:
         super().__init__("more requests are waiting than can be answered in time")
         self.retry_after_s = retry_after_s
-
-
-@dataclass(eq=False)
-class Warm:
-    """A model that has run, how long one answer takes the network, and how many go together."""
-
-    predictor: Predictor
-    seconds_each: float
-    max_batch: int
-
-    @classmethod
-    def up(cls, predictor: Predictor) -> "Warm":
-        """Run the network on zeros, alone and in full batches, for a tenth of a second or once."""
-        times_s: dict[int, list[float]] = {1: [], MAX_BATCH: []}
-        until = time.perf_counter() + TIMED_S
-        while not times_s[MAX_BATCH] or time.perf_counter() < until:
-            for size, found in times_s.items():
-                x = np.zeros((size, *predictor.input_shape), np.float32)
-                start = time.perf_counter()
-                predictor.probabilities(x)
-                found.append((time.perf_counter() - start) / size)
-        alone_s, together_s = (median(found) for found in times_s.values())
-        return cls(predictor, alone_s, MAX_BATCH if together_s < alone_s else 1)
-
-    def answers(self, inputs: list[Prepared]) -> list[Prediction | Exception]:
-        """Run the network once, and learn how long it took."""
-        start = time.perf_counter()
-        try:
-            return self.predictor.answers(inputs)
-        except Exception as error:  # onnxruntime's errors share no other base class
-            return [error] * len(inputs)
-        finally:
-            each_s = (time.perf_counter() - start) / len(inputs)
-            self.seconds_each += LEARNING_RATE * (each_s - self.seconds_each)
 
 
 @dataclass(eq=False, slots=True)
@@ -182,7 +143,7 @@ class Engine:
         self._thread.join()
 
 
-def _settle(jobs: list[Job], results: list[Prediction | Exception]) -> None:
+def _settle(jobs: list[Job], results: Sequence[Prediction | Exception]) -> None:
     for job, result in zip(jobs, results, strict=True):
         if job.answer.done():  # whoever asked went away
             continue
