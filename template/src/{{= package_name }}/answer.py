@@ -83,14 +83,18 @@ async def read(request: Request, max_bytes: int) -> bytes:
     return bytes(body)
 
 
-async def answered(request: Request, payload: bytes) -> tuple[str, Prediction, str]:
-    """Answer one payload; return the id of the request, the prediction and the model's hash.
+def id_of(request: Request) -> str:
+    """Return the `x-request-id` that came along, or a new one."""
+    given = request.headers.get("x-request-id", "")
+    return given if REQUEST_ID.fullmatch(given) else uuid4().hex
+
+
+async def answered(request: Request, id: str, payload: bytes) -> tuple[Prediction, str]:
+    """Answer one payload of the request with this id; return the prediction and the model's hash.
 
     Raises:
         HTTPException: 422 with the rule that is broken, 500, or 503 with when to come again.
     """
-    given = request.headers.get("x-request-id", "")
-    id = given if REQUEST_ID.fullmatch(given) else uuid4().hex
     within_s = _within_s(request)
     engine: Engine = request.app.state.engine
     served: Served = request.app.state.served  # once: another model may come while this one answers
@@ -110,7 +114,7 @@ async def answered(request: Request, payload: bytes) -> tuple[str, Prediction, s
         raise refused(500, Refusal("model", type(error).__name__, "a finite answer", id)) from None
     served.monitor.observe(prediction)
     PREDICTIONS.labels(prediction.label).inc()
-    return id, prediction, served.model.predictor.sha256
+    return prediction, served.model.predictor.sha256
 
 
 def _within_s(request: Request) -> float:

@@ -56,7 +56,7 @@ def scraped(name: str, label: str) -> dict[str, float]:
     Raises:
         SystemExit: no model answers there.
     """
-    url = os.environ.get(f"{__package__}_METRICS_URL".upper(), load_params().metrics_url)
+    url = _url()
     try:
         with urlopen(url, timeout=10) as response:  # noqa: S310 (the owner's own setting)
             text = response.read().decode()
@@ -66,6 +66,10 @@ def scraped(name: str, label: str) -> dict[str, float]:
     return {sample.labels[label]: sample.value for sample in samples if sample.name == name}
 
 
+def _url() -> str:
+    return os.environ.get(f"{__package__}_METRICS_URL".upper(), load_params().metrics_url)
+
+
 def monitor() -> None:
     """Print the drift scores of the model at `<PACKAGE>_METRICS_URL`, or `metrics_url`.
 
@@ -73,7 +77,7 @@ def monitor() -> None:
         SystemExit: no model answers, or a signal is above its alarm line.
     """
     if not (scores := scraped("drift_score", "signal")):
-        raise SystemExit("There are no drift scores. Is metrics_url the address of this model?")
+        raise SystemExit(f"{_url()} shows no drift scores. Is it the address of this model?")
     for signal, score in sorted(scores.items(), key=lambda item: -item[1]):
         print(f"{'DRIFT' if score > 1 else 'ok   '}  {signal:<24} {score:8.2f} <= 1")
     if moved := [signal for signal, score in scores.items() if score > 1]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
-from .answer import answered, read
+from .answer import answered, id_of, read
 from .scope import load_scope
 from .task.features import MAX_PAYLOAD_BYTES
 
@@ -88,10 +88,11 @@ async def infer(request: Request) -> Response:
     except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
         rule = f"one input `payload` of type BYTES and shape [1] to [{MAX_PAYLOADS}]"
         raise HTTPException(400, f"expected {rule}, in JSON or as binary data: {error}") from None
-    results = await asyncio.gather(*(answered(request, payload) for payload in payloads))
-    version = results[0][2][:12]
-    labels = [prediction.label for _, prediction, _ in results]
-    confidences = [prediction.confidence for _, prediction, _ in results]
+    id = id_of(request)
+    results = await asyncio.gather(*(answered(request, id, payload) for payload in payloads))
+    version = results[0][1][:12]
+    labels = [prediction.label for prediction, _ in results]
+    confidences = [prediction.confidence for prediction, _ in results]
     outputs: list[dict[str, Any]] = [
         spec | {"shape": [len(results)], "data": data}
         for spec, data in zip(OUTPUTS, (labels, confidences), strict=True)

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
 from . import oip
-from .answer import LATENCY, PROMISE_S, WHY, answered, log, read, refused
+from .answer import LATENCY, PROMISE_S, WHY, answered, id_of, log, read, refused
 from .canary import Trial
 from .champion import Served, released, unreleased
 from .engine import Engine
@@ -79,7 +79,8 @@ async def predict(request: Request) -> Response:
         rule = f"one of {', '.join(CONTENT_TYPES)}"
         raise refused(415, Refusal("content-type", kind, rule, next(iter(CONTENT_TYPES))))
     payload = await read(request, MAX_PAYLOAD_BYTES)
-    id, prediction, sha256 = await answered(request, payload)
+    id = id_of(request)
+    prediction, sha256 = await answered(request, id, payload)
     label, confidence = prediction.label, prediction.confidence
     answer = Answer(id=id, label=label, confidence=confidence, model_sha256=sha256)
     headers = {"x-request-id": id}
