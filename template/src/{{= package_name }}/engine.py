@@ -5,6 +5,7 @@ the network, takes the other core. What is quick, or asked by nobody else, is an
 """
 
 import asyncio
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -12,9 +13,10 @@ from dataclasses import dataclass, field
 from threading import Condition, Thread
 
 from .predictor import Prediction, Prepared, prepared
-from .warm import LEARNING_RATE, MAX_BATCH, Warm
+from .warm import MAX_BATCH, Pace, Warm
 
 QUICK_S = 0.002  # for so long, the event loop may be held up
+SWITCH_S = 0.0005  # for so long, the thread may wait for the interpreter after each batch
 MAX_WAITING_BYTES = 64_000_000
 
 
@@ -45,10 +47,11 @@ class Engine:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._asking = self._asking_bytes = 0
-        self._prepare_s = 0.0
+        self._preparing = Pace(0)
         self._queue: deque[Job] = deque()
         self._changed = Condition()
         self._closed = False
+        sys.setswitchinterval(SWITCH_S)
         self._thread = Thread(target=self._work, daemon=True)
         self._thread.start()
 
@@ -71,16 +74,16 @@ class Engine:
             NotFinite: the model answers with what is no number.
         """
         deadline = time.perf_counter() + within_s
-        wait_s = (self._asking + 1) * (model.seconds_each + self._prepare_s)
+        wait_s = (self._asking + 1) * (model.pace.seconds + self._preparing.seconds)
         full = self._asking_bytes + len(payload) > MAX_WAITING_BYTES
         if self._asking and (full or wait_s > within_s):
             raise Overloaded(wait_s)
         self._asking += 1
         self._asking_bytes += len(payload)
         try:
-            await asyncio.sleep(0)  # so that those who ask at the same moment are counted
+            quick = await self._is_quick(model)
             ready = await self._prepare(payload)
-            if not self._is_quick(model):
+            if not quick:
                 return await self._enqueued(Job(ready, model, deadline))
             (result,) = model.answers([ready])
             if isinstance(result, Exception):
@@ -90,20 +93,22 @@ class Engine:
             self._asking -= 1
             self._asking_bytes -= len(payload)
 
-    def _is_quick(self, model: Warm) -> bool:
-        together_s = model.seconds_each * (1 if self._asking == 1 else MAX_BATCH)
-        return together_s < QUICK_S
+    async def _is_quick(self, model: Warm) -> bool:
+        if model.pace.seconds * MAX_BATCH < QUICK_S:
+            return True
+        await asyncio.sleep(0)  # so that those who ask at the same moment are counted
+        return self._asking == 1 and model.pace.seconds < QUICK_S
 
     async def _prepare(self, payload: bytes) -> Prepared:
         def timed(clock: Callable[[], float]) -> tuple[Prepared, float]:
             start = clock()
             return prepared(payload), clock() - start
 
-        if self._prepare_s < QUICK_S:
+        if self._preparing.seconds < QUICK_S:
             ready, took_s = timed(time.perf_counter)
         else:  # CPU, dear to ask for: where many threads decode, most of the time is waiting
             ready, took_s = await asyncio.to_thread(timed, time.thread_time)
-        self._prepare_s += LEARNING_RATE * (took_s - self._prepare_s)
+        self._preparing.learn(took_s)
         return ready
 
     def _enqueued(self, job: Job) -> asyncio.Future[Prediction]:
@@ -118,7 +123,7 @@ class Engine:
             late = [job for job in jobs if job.deadline < now]
             due = [job for job in jobs if job.deadline >= now and not job.answer.done()]
             if late:
-                why = Overloaded(late[0].model.seconds_each)
+                why = Overloaded(late[0].model.pace.seconds)
                 self._loop.call_soon_threadsafe(_settle, late, [why] * len(late))
             if due:
                 results = due[0].model.answers([job.ready for job in due])

@@ -1,6 +1,7 @@
 """A model that has run: how long an answer takes it, and whether batches pay, is measured."""
 
 import time
+from collections import deque
 from dataclasses import dataclass
 from statistics import median
 
@@ -10,7 +11,20 @@ from .predictor import Prediction, Predictor, Prepared
 
 MAX_BATCH = 8
 TIMED_S = 0.1
-LEARNING_RATE = 0.1
+LATELY = 9  # answers
+
+
+class Pace:
+    """How long something takes lately: the median, for which one stall is no reason to worry."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._last = deque([seconds], LATELY)
+
+    def learn(self, seconds: float) -> None:
+        """Take in one more."""
+        self._last.append(seconds)
+        self.seconds = median(self._last)
 
 
 @dataclass(eq=False)
@@ -18,7 +32,7 @@ class Warm:
     """A model that has run, how long one answer takes the network, and how many go together."""
 
     predictor: Predictor
-    seconds_each: float
+    pace: Pace
     max_batch: int
 
     @classmethod
@@ -33,7 +47,7 @@ class Warm:
                 predictor.probabilities(x)
                 found.append((time.perf_counter() - start) / size)
         alone_s, together_s = (median(found) for found in times_s.values())
-        return cls(predictor, alone_s, MAX_BATCH if together_s < alone_s else 1)
+        return cls(predictor, Pace(alone_s), MAX_BATCH if together_s < alone_s else 1)
 
     def answers(self, inputs: list[Prepared]) -> list[Prediction | Exception]:
         """Run the network once, and learn how long it took."""
@@ -43,5 +57,4 @@ class Warm:
         except Exception as error:  # onnxruntime's errors share no other base class
             return [error] * len(inputs)
         finally:
-            each_s = (time.perf_counter() - start) / len(inputs)
-            self.seconds_each += LEARNING_RATE * (each_s - self.seconds_each)
+            self.pace.learn((time.perf_counter() - start) / len(inputs))
