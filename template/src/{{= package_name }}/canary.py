@@ -17,7 +17,7 @@ from prometheus_client import Counter, Gauge
 
 from .champion import Served, log
 from .engine import Engine, Overloaded
-from .predictor import Prediction, Prepared, prepared
+from .predictor import Prediction, prepared
 from .refusal import Refusal
 from .scope import SCOPE, load_scope
 from .warm import Warm
@@ -86,33 +86,38 @@ class Trial:
     ) -> tuple[Prediction, Served]:
         """Answer by one of the two, and say which; raises what `Engine.predict` does."""
         turn, start = crc32(id.encode()) / 2**32, time.perf_counter()
-        try:
-            if turn < self.share:
-                try:
-                    found = await engine.predict(payload, self.challenger.model, within_s)
-                    self._note(latency=time.perf_counter() - start > self._promise_s, errors=False)
-                    return found, self.challenger
-                except (Refusal, Overloaded):
-                    raise
-                except Exception:  # whatever is wrong with it, the champion is there
-                    self._note(errors=True)
+        by, found = self.challenger, None
+        if turn < self.share:
+            found = await self._tried(engine, payload, within_s)
+        if found is None:
             left_s = within_s - (time.perf_counter() - start)
-            return await engine.predict(payload, self.champion.model, left_s), self.champion
-        finally:
-            idle = self._comparison is None or self._comparison.done()
-            if turn < COMPARED and idle and not self.halted_by:
-                self._comparison = asyncio.create_task(self._compare(payload))
+            by, found = self.champion, await engine.predict(payload, self.champion.model, left_s)
+        idle = self._comparison is None or self._comparison.done()
+        if turn < COMPARED and idle and not self.halted_by:
+            self._comparison = asyncio.create_task(self._compare(payload))
+        return found, by
+
+    async def _tried(self, engine: Engine, payload: bytes, within_s: float) -> Prediction | None:
+        """Ask the challenger; there is no answer where it fails."""
+        start = time.perf_counter()
+        try:
+            found = await engine.predict(payload, self.challenger.model, within_s)
+        except (Refusal, Overloaded):
+            raise
+        except Exception:  # whatever is wrong with it
+            self._note(errors=True)
+            return None
+        self._note(errors=False, latency=time.perf_counter() - start > self._promise_s)
+        return found
 
     async def _compare(self, payload: bytes) -> None:
         """Let both answer the same payload, in an order that favours neither."""
-        both = [self.champion, self.challenger]
-        random.shuffle(both)
+        both = [self.champion.model, self.challenger.model]
         try:
-            ready = await asyncio.to_thread(prepared, payload)
+            timed = await asyncio.to_thread(_timed, payload, *random.sample(both, 2))
         except Exception:  # a refusal, or a fault in `task/`: of no model
             return
-        timed = [await asyncio.to_thread(_timed, served.model, ready) for served in both]
-        (old, old_s), (new, new_s) = timed if both[0] is self.champion else reversed(timed)
+        (old, old_s), (new, new_s) = (timed[model] for model in both)
         if isinstance(old, Exception):
             return
         if isinstance(new, Exception):
@@ -137,7 +142,10 @@ class Trial:
                 log.error("halted", extra={"release": self.challenger.release, "rule": name})
 
 
-def _timed(model: Warm, ready: Prepared) -> tuple[Prediction | Exception, float]:
-    start = time.thread_time()  # CPU, so that what else the server does counts for neither
-    (result,) = model.answers([ready])
-    return result, time.thread_time() - start
+def _timed(payload: bytes, *models: Warm) -> dict[Warm, tuple[Prediction | Exception, float]]:
+    ready, found = prepared(payload), {}
+    for model in models * 2:  # the second time counts, when both find their caches warm
+        start = time.thread_time()  # CPU, so that what else the server does counts for neither
+        (result,) = model.answers([ready])
+        found[model] = result, time.thread_time() - start
+    return found
