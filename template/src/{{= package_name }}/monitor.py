@@ -1,18 +1,14 @@
 """What a running model shows to Prometheus about itself, and a check that reads it back."""
 
-import os
 from functools import partial
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 from prometheus_client import Gauge
-from prometheus_client.parser import text_string_to_metric_families
 
 from .artifacts import REFERENCE
 from .drift import LiveWindow, Reference
 from .predictor import Prediction, Predictor
-from .scope import load_params
+from .scrape import address, scraped
 
 DRIFT = Gauge("drift_score", "PSI of the live window / its alarm line; 1 is the line", ["signal"])
 FILL = Gauge("drift_window_fill_ratio", "Share of the live window that is filled")
@@ -50,26 +46,6 @@ class Monitor:
         self.window.add(prediction.facts | signals)
 
 
-def scraped(name: str, label: str) -> dict[str, float]:
-    """Read a metric of the running model, by its label; `metrics_url` says where that is.
-
-    Raises:
-        SystemExit: no model answers there.
-    """
-    url = _url()
-    try:
-        with urlopen(url, timeout=10) as response:  # noqa: S310 (the owner's own setting)
-            text = response.read().decode()
-    except (URLError, OSError) as error:
-        raise SystemExit(f"No metrics at {url} ({error}). Start the model first.") from None
-    samples = (s for family in text_string_to_metric_families(text) for s in family.samples)
-    return {sample.labels[label]: sample.value for sample in samples if sample.name == name}
-
-
-def _url() -> str:
-    return os.environ.get(f"{__package__}_METRICS_URL".upper(), load_params().metrics_url)
-
-
 def monitor() -> None:
     """Print the drift scores of the model at `<PACKAGE>_METRICS_URL`, or `metrics_url`.
 
@@ -77,7 +53,7 @@ def monitor() -> None:
         SystemExit: no model answers, or a signal is above its alarm line.
     """
     if not (scores := scraped("drift_score", "signal")):
-        raise SystemExit(f"{_url()} shows no drift scores. Is it the address of this model?")
+        raise SystemExit(f"{address()} shows no drift scores. Is it the address of this model?")
     for signal, score in sorted(scores.items(), key=lambda item: -item[1]):
         print(f"{'DRIFT' if score > 1 else 'ok   '}  {signal:<24} {score:8.2f} <= 1")
     if moved := [signal for signal, score in scores.items() if score > 1]:

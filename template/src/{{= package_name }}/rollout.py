@@ -5,9 +5,9 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .monitor import scraped
 from .registry import RELEASES, Rollout, Unfit, read_rollout, verified, write_rollout
 from .scope import load_scope
+from .scrape import scraped
 
 
 @contextmanager
