@@ -80,8 +80,14 @@ def served(folder: Path) -> None:
 
 
 def decided(folder: Path) -> None:
-    """One decision from the device loop, without PyTorch and, as root, without a network."""
+    """One decision from the device loop, without PyTorch and, as root, without a network.
+
+    It waits for a collector that is never there.
+    """
     env = deployed(folder)
+    params = (folder / "params.yaml").read_text()
+    assert (uploading := params.replace('upload_url: ""', "upload_url: http://x.invalid")) != params
+    (folder / "params.yaml").write_text(uploading)
     (payload,) = folder.glob("data/example.*")
     (folder / "data" / "inbox").mkdir(exist_ok=True)
     shutil.copy(payload, folder / "data" / "inbox" / payload.name)

@@ -60,13 +60,13 @@ class Outbox:
 
     def _reserve(self, pages: int) -> None:
         self._db.execute("PRAGMA synchronous=FULL")
-        self._db.execute(f"PRAGMA max_page_count={pages}")
         if pages - self._number("PRAGMA page_count") > LOG_PAGES:  # new, or a larger cap
             self._db.execute("PRAGMA journal_mode=DELETE")  # takes no room for pages that are new
             self._db.executescript(TABLES)
             short = pages - self._number("PRAGMA page_count") - 2
             self._db.execute("INSERT INTO reserve VALUES (zeroblob(?))", (short * 4092,))
         self._db.execute("DROP TABLE IF EXISTS reserve")
+        self._db.execute(f"PRAGMA max_page_count={self._number('PRAGMA page_count')}")
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
         self._db.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES * 3 // 4}")
@@ -154,4 +154,5 @@ def outbox() -> None:
         waiting = oldest(reader(OUTBOX), -1)
     except sqlite3.DatabaseError as error:
         raise SystemExit(f"{OUTBOX} cannot be read ({error}). `make edge` makes one.") from None
-    print(*(event.body for event in waiting), sep="\n")
+    for event in waiting:
+        print(event.body)
