@@ -22,6 +22,8 @@ from .refusal import Refusal
 
 COLLECTED = Path("data/collected.db")
 MAX_DEVICES = 1000  # with gauges of their own
+LAST_SEEN, WHO = "last_seen_timestamp_seconds", ["device", "model_sha256", "version"]
+TOLD = {name: f.description for name, f in Telemetry.model_fields.items() if f.description}
 TABLES = """
 PRAGMA journal_mode=WAL;
 PRAGMA synchronous=FULL;
@@ -52,24 +54,21 @@ class Fleet(Collector):
     def collect(self) -> Iterator[Family]:
         """Yield gauges for each of the devices that came first, and how many there are in all."""
         with self._lock:
-            found = self._db.execute("SELECT seen_s, telemetry FROM devices ORDER BY rowid")
-            rows = found.fetchall()
+            rows = self._db.execute(
+                "SELECT seen_s, telemetry FROM devices ORDER BY rowid"
+            ).fetchall()
         yield Family("devices", "Devices that ever reported", len(rows))
-        seen = Family("device_last_seen_timestamp_seconds", "By this clock", labels=["device"])
-        names = ["device", "model_sha256", "version"]
-        info = Family("device_info", "Always 1; which model answers, in which package", None, names)
-        for seen_s, text in rows[:MAX_DEVICES]:
-            told = json.loads(text)
-            seen.add_metric([told["device"]], seen_s)
-            info.add_metric([told[name] or "" for name in names], 1)
-        yield from (seen, info)
-        for name, field in Telemetry.model_fields.items():
-            if name not in names:
-                family = Family(f"device_{name}", field.description or "", labels=["device"])
-                for _, text in rows[:MAX_DEVICES]:
-                    if (value := (told := json.loads(text))[name]) is not None:
-                        family.add_metric([told["device"]], value)
-                yield family
+        fleet = [json.loads(text) | {LAST_SEEN: seen_s} for seen_s, text in rows[:MAX_DEVICES]]
+        for name, about in ({LAST_SEEN: "By the clock of the collector"} | TOLD).items():
+            family = Family(f"device_{name}", about, labels=["device"])
+            for told in fleet:
+                if told[name] is not None:
+                    family.add_metric([told["device"]], told[name])
+            yield family
+        info = Family("device_info", "Always 1; which model answers, in which package", labels=WHO)
+        for told in fleet:
+            info.add_metric([told[name] or "" for name in WHO], 1)
+        yield info
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -89,34 +88,27 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Take a batch at `/events`."""
-        length = self.headers.get("content-length", "")
-        size = int(length) if length.isascii() and length.isdigit() else -1
-        if self.path != "/events":
-            self._answer(404, b"")
-        elif not admits(self.keys, self.headers.get("x-api-key", "")):
-            self._refuse(401, Refusal("x-api-key", "no known key", "a key of this server", "..."))
-        elif size < 0:
-            self._refuse(411, Refusal("content-length", length, "a number of bytes", "1000"))
-        elif size > MAX_BATCH_BYTES:
-            self.rfile.read(min(size, 2 * MAX_BATCH_BYTES))  # who still sends hears no answer
-            rule = f"at most {MAX_BATCH_BYTES} bytes"
-            self._refuse(413, Refusal("content-length", length, rule, "1000"))
-        elif len(body := self.rfile.read(size)) == size:  # or the device went away
-            self._take(body)
+        status, said = self._taken() if self.path == "/events" else (404, [])
+        content = {"detail": [said.detail]} if isinstance(said, Refusal) else {"stored": said}
+        self._answer(status, json.dumps(content).encode())
 
-    def _take(self, body: bytes) -> None:
+    def _taken(self) -> tuple[int, Refusal | list[str]]:
+        length = self.headers.get("content-length", "")
+        size = int(length) if length.isdecimal() else 0
+        body = self.rfile.read(min(size, 2 * MAX_BATCH_BYTES))  # who still sends hears no answer
+        if not admits(self.keys, self.headers.get("x-api-key", "")):
+            return 401, Refusal("x-api-key", "no known key", "a key of this collector", "...")
+        if size > MAX_BATCH_BYTES:
+            return 413, Refusal("content-length", size, f"at most {MAX_BATCH_BYTES} bytes", 1000)
         try:
             telemetry, events = from_lines(body)
             self.fleet.add(telemetry, events)
-            self._answer(200, json.dumps({"stored": [event.id for event in events]}).encode())
+            return 200, [event.id for event in events]
         except Refusal as refusal:
-            self._refuse(422, refusal)
+            return 422, refusal
         except sqlite3.Error as error:  # a full disk, most likely: the device keeps what it has
             self.log_error("nothing is stored: %s", error)
-            self._answer(503, b"")
-
-    def _refuse(self, status: int, refusal: Refusal) -> None:
-        self._answer(status, json.dumps({"detail": [refusal.detail]}).encode())
+            return 503, []
 
     def _answer(self, status: int, body: bytes, kind: str = "application/json") -> None:
         self.send_response_only(status)
