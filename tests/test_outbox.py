@@ -320,6 +320,25 @@ def test_a_disk_without_room_for_an_outbox_says_so(small_disk: Path) -> None:
     assert "Traceback" not in run.stderr
 
 
+def test_a_collector_on_a_full_disk_leaves_all_with_the_device(
+    folder: Path, small_disk: Path
+) -> None:
+    server, port = collector(small_disk)
+    settings(folder, 'upload_url: ""', f"upload_url: http://127.0.0.1:{port}/events")
+    fill(small_disk)
+    sender = device(folder, 300)
+    try:
+        assert sender.stdout.readline() == "all are put\n"
+        kept = set(waiting(folder))
+        assert len(kept) > 250 and kept | set(delivered(small_disk)) == set(range(300))
+        (small_disk / "log-of-another").unlink()
+        until(lambda: not waiting(folder))
+    finally:
+        end(sender)
+        end(server)
+    assert delivered(small_disk) == list(range(300))
+
+
 class Bad(BaseHTTPRequestHandler):
     """A collector that does not what it should."""
 
