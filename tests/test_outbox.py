@@ -306,6 +306,22 @@ def test_on_a_full_disk_the_newest_are_kept(small_disk: Path) -> None:
     assert shutil.disk_usage(small_disk).free == 0
 
 
+def test_on_a_full_disk_whoever_reads_is_waited_for(small_disk: Path) -> None:
+    assert device(small_disk, 200).wait(WITHIN_S) == 0
+    shutil.move(small_disk / "puts.log", small_disk.parent / "puts.log")
+    (small_disk / "puts.log").symlink_to(small_disk.parent / "puts.log")
+    fill(small_disk)
+    with closing(sqlite3.connect(small_disk / "box.db")) as db:
+        db.execute("BEGIN")
+        db.execute("SELECT count(*) FROM waiting").fetchone()  # the log may not start anew now
+        sender = device(small_disk, 400)
+        until(lambda: len(logged(small_disk)) > 200)
+        time.sleep(0.5)
+        db.rollback()
+        assert sender.wait(WITHIN_S) == 0
+    assert waiting(small_disk) == list(range(400)) and dropped(small_disk) == 0
+
+
 def test_a_disk_without_room_for_an_outbox_says_so(small_disk: Path) -> None:
     fill(small_disk)
     place = environment(requirements(small_disk))
