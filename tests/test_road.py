@@ -80,12 +80,17 @@ def served(folder: Path) -> None:
 
 
 def decided(folder: Path) -> None:
-    """One decision from the device loop, without PyTorch and, as root, without a network."""
+    """One decision from the device loop, without PyTorch and, as root, without a network.
+
+    It waits for a collector that is never there.
+    """
     env = deployed(folder)
+    params = (folder / "params.yaml").read_text()
+    assert (uploading := params.replace('upload_url: ""', "upload_url: http://x.invalid")) != params
+    (folder / "params.yaml").write_text(uploading)
     (payload,) = folder.glob("data/example.*")
     (folder / "data" / "inbox").mkdir(exist_ok=True)
     shutil.copy(payload, folder / "data" / "inbox" / payload.name)
-    outbox = folder / "data" / "outbox.jsonl"
     python = folder / "offline-python"
     python.write_text(f'#!/bin/sh\nexec unshare -n {env["PYTHON"]} "$@"\n')
     python.chmod(0o755)
@@ -93,10 +98,17 @@ def decided(folder: Path) -> None:
     with started(folder, "edge", offline):
         for _ in range(300):
             time.sleep(0.1)
-            if outbox.exists() and outbox.read_text():
+            printed = subprocess.run(
+                [env["PYTHON"], "-m", "scratch_detector", "outbox"],
+                cwd=folder,
+                env=env,
+                capture_output=True,
+                text=True,
+            ).stdout
+            if printed.strip():
                 break
     python.unlink()
-    decision = json.loads(outbox.read_text())
+    decision = json.loads(printed)
     assert decision["file"] == payload.name and 0 < decision["confidence"] <= 1
 
 

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-import os
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -14,14 +14,17 @@ from typing import Any
 from prometheus_client import REGISTRY, write_to_textfile
 
 from .monitor import Monitor
+from .outbox import OUTBOX, Outbox
 from .predictor import Predictor
 from .refusal import Refusal
+from .scope import load_params
+from .upload import Uploader
 
 INBOX = Path("data/inbox")
 REFUSED = Path("data/refused")
-OUTBOX = Path("data/outbox.jsonl")
 METRICS = Path("data/metrics.prom")  # for the textfile collector of Prometheus' node exporter
 POLL_S = 0.2
+RECENT = 250  # decisions whose p95 latency is reported
 
 
 def decide(payload: bytes, predictor: Predictor, monitor: Monitor) -> dict[str, Any]:
@@ -38,19 +41,22 @@ def decide(payload: bytes, predictor: Predictor, monitor: Monitor) -> dict[str, 
     return decision | {"label": prediction.label, "confidence": prediction.confidence}
 
 
-def drain_inbox(predictor: Predictor, monitor: Monitor) -> int:
+def drain_inbox(
+    predictor: Predictor, monitor: Monitor, outbox: Outbox, recent_ms: deque[float]
+) -> int:
     """Decide on every file that is whole, oldest first, and return how many there were.
 
     Whoever fills the inbox writes to a hidden name first, then renames. A decision is on disk
-    before its file leaves the inbox: after a power cut it may be made twice, never lost.
+    before its file leaves the inbox: after a power cut it may be made twice, never lost, and its
+    event id is that of the file, so that the collector keeps one.
     """
     waiting = [p for p in INBOX.iterdir() if p.is_file() and not p.name.startswith(".")]
     for path in sorted(waiting, key=lambda path: path.stat().st_mtime_ns):
+        start_s, came_ns = time.perf_counter(), path.stat().st_mtime_ns
         decision = {"file": path.name} | decide(path.read_bytes(), predictor, monitor)
-        with OUTBOX.open("a") as outbox:
-            outbox.write(json.dumps(decision) + "\n")
-            outbox.flush()
-            os.fsync(outbox.fileno())
+        recent_ms.append(1000 * (time.perf_counter() - start_s))
+        event = json.dumps([path.name, came_ns, decision["id"]])
+        outbox.put(hashlib.sha256(event.encode()).hexdigest(), json.dumps(decision))
         if "refused" in decision:
             path.replace(REFUSED / path.name)
         else:
@@ -68,11 +74,19 @@ def edge() -> None:
     predictor = Predictor()
     monitor = Monitor(predictor)
     monitor.show()
+    outbox, recent_ms = Outbox(load_params().outbox_mb), deque[float](maxlen=RECENT)
+    outbox.show()
+    uploader = Uploader(outbox, recent_ms)
+    if load_params().upload_url:
+        uploader.start()
     print(f"Waiting for files in {INBOX}; decisions go to {OUTBOX}.", flush=True)
     while not stop.is_set():
-        if drain_inbox(predictor, monitor):
-            write_to_textfile(str(METRICS), REGISTRY)
+        if drain_inbox(predictor, monitor, outbox, recent_ms):
+            with suppress(OSError):  # a full disk, which stops no decision
+                write_to_textfile(str(METRICS), REGISTRY)
         stop.wait(POLL_S)
+    uploader.stop.set()
+    outbox.close()
 
 
 @contextmanager

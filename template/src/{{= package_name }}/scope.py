@@ -63,6 +63,9 @@ class Params(BaseModel, frozen=True, extra="forbid"):
     drift_window: int = Field(ge=50)
     drift_false_alarm_rate: float = Field(gt=0, lt=0.1)
     metrics_url: str
+    outbox_mb: float = Field(8, ge=1)  # what only a device reads has a default
+    upload_url: str = Field("", pattern=r"^(https?://\S+)?$")
+    device: str = Field("", pattern=r"^[A-Za-z0-9_.:-]{0,64}$")
 
 
 def read_yaml(path: Path, model: type[Model]) -> Model:
