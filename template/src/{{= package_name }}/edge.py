@@ -16,6 +16,7 @@ from prometheus_client import REGISTRY, write_to_textfile
 from .monitor import Monitor
 from .predictor import Predictor
 from .refusal import Refusal
+from .trial import Answering
 
 INBOX = Path("data/inbox")
 REFUSED = Path("data/refused")
@@ -65,14 +66,14 @@ def edge() -> None:
         signal.signal(number, lambda *_: stop.set())
     for folder in (INBOX, REFUSED):
         folder.mkdir(parents=True, exist_ok=True)
-    predictor = Predictor()
-    monitor = Monitor(predictor)
-    monitor.show()
+    models = Answering()
     print(f"Waiting for files in {INBOX}; decisions go to {OUTBOX}.", flush=True)
     while not stop.is_set():
-        if drain_inbox(predictor, monitor):
-            write_to_textfile(str(METRICS), REGISTRY)
+        with models.turn() as news:
+            if drain_inbox(models.predictor, models.monitor) or news:
+                write_to_textfile(str(METRICS), REGISTRY)
         stop.wait(POLL_S)
+    models.stop()
 
 
 @contextmanager

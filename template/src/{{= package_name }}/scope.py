@@ -63,6 +63,8 @@ class Params(BaseModel, frozen=True, extra="forbid"):
     drift_window: int = Field(ge=50)
     drift_false_alarm_rate: float = Field(gt=0, lt=0.1)
     metrics_url: str
+    update_url: str = Field("", pattern=r"^(https?://\S+)?$")
+    update_every_s: int = Field(3600, ge=1)
 
 
 def read_yaml(path: Path, model: type[Model]) -> Model:
