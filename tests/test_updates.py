@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,11 +30,12 @@ INSTALLED = ("src", "models", "scope.yaml", "params.yaml", "schema.yaml", "price
 # What answers now, without moving on, and the releases in `data/models`, each held against itself.
 LOOK = """
 import json
+from pathlib import Path
 from scratch_detector import slots, registry, trial
 for folder in slots.SLOTS.glob("[0-9a-f]" * 12):
     registry.examined(folder)
 model = trial.Answering()
-(path,) = __import__("pathlib").Path(".").glob("payload.*")
+(path,) = Path(".").glob("payload.*")
 label, confidence, _ = model.predictor.predict(path.read_bytes())
 print(json.dumps([model.predictor.sha256, confidence]))
 """
@@ -52,7 +54,7 @@ content = publish._signed(root, root)
 FORGE = """
 import hashlib, json
 from scratch_detector import artifacts, publish, registry, signing
-old = registry.verified(registry.read_rollout().champion).folder
+old = registry.RELEASES / registry.read_rollout().champion
 content = {name: (old / name).read_bytes() for name in registry.FILES}
 gates = json.loads(content["gates.json"])
 gates[0]["passed"] = PASSED
@@ -178,9 +180,9 @@ class Device(NamedTuple):
         process = self.start("-c", LOOK)
         out, said = process.communicate(timeout=120)
         assert process.returncode == 0, said
-        sha256, confidence = json.loads(out)
+        hash, confidence = json.loads(out)
         assert 0 < confidence <= 1
-        return sha256, confidence
+        return hash, confidence
 
     def set(self, **values: object) -> None:
         path = self.folder / "params.yaml"
@@ -310,7 +312,6 @@ def test_first_update_no_op_and_signed_rollback(publisher: Publisher, device: De
         device.set(update_url=url)
         assert device.update()[0] == 0 and device.state() == {"good": first, "trial": "", "bad": ""}
     assert asked and all("/targets/" not in path for path in asked), "nothing was fetched again"
-    device.set(update_url=url.replace(url, f"{publisher.folder}"), update_every_s=60) if 0 else None
     with web(str(publisher.folder / "repository")) as (url, _):
         device.set(update_url=url)
         publisher.crown(second)
@@ -475,6 +476,13 @@ def test_through_a_proxy(publisher: Publisher, device: Device, server: str) -> N
     assert device.state()["trial"] == publisher.ids[0]
 
 
+def fill(folder: Path) -> None:
+    file = (folder / "filler").open("wb", buffering=0)
+    with file, pytest.raises(OSError, match="28"):
+        while True:
+            file.write(bytes(4096))
+
+
 def test_a_full_disk_keeps_the_last_good_one(publisher: Publisher, device: Device) -> None:
     models = device.folder / "data/models"
     models.mkdir()
@@ -484,23 +492,13 @@ def test_a_full_disk_keeps_the_last_good_one(publisher: Publisher, device: Devic
     try:
         device.has(publisher.ids[0])
         publisher.crown(publisher.ids[1])
-        with (
-            (models / "filler").open("wb", buffering=0) as file,
-            pytest.raises(OSError, match="28"),
-        ):
-            while True:
-                file.write(bytes(4096))
+        fill(models)
         assert "No space left" in device.refused()
         (models / "filler").unlink()
         assert device.update()[0] == 0 and device.state()["trial"] == publisher.ids[1]
-        with (
-            (models / "filler").open("wb", buffering=0) as file,
-            pytest.raises(OSError, match="28"),
-        ):
-            while True:
-                file.write(bytes(4096))
+        fill(models)
         good = (models / publisher.ids[0] / "model.onnx").read_bytes()
-        assert device.look()[0] == __import__("hashlib").sha256(good).hexdigest(), "uncounted"
+        assert device.look()[0] == sha256(good).hexdigest(), "uncounted"
         assert device.state()["trial"] == publisher.ids[1] and device.state()["bad"] == ""
     finally:
         subprocess.run(["umount", str(models)], check=True)
@@ -563,7 +561,7 @@ def test_a_trial_that_dies_three_times_is_over(publisher: Publisher, device: Dev
             process.kill()
         assert device.state()["trial"] == publisher.ids[1]
     good = device.folder / "data/models" / publisher.ids[0] / "model.onnx"
-    assert device.look()[0] == __import__("hashlib").sha256(good.read_bytes()).hexdigest()
+    assert device.look()[0] == sha256(good.read_bytes()).hexdigest()
     assert device.state() == {"good": publisher.ids[0], "trial": "", "bad": [publisher.ids[1]]}
 
 
@@ -573,7 +571,7 @@ def test_a_slot_that_the_disk_spoiled_is_fetched_anew(publisher: Publisher, devi
     installed = (device.folder / "models/model.int8.onnx").read_bytes()
     process = device.start("-c", LOOK.replace("registry.examined(folder)", "pass"))
     out, said = process.communicate(timeout=60)
-    assert json.loads(out)[0] == __import__("hashlib").sha256(installed).hexdigest(), said
+    assert json.loads(out)[0] == sha256(installed).hexdigest(), said
     assert "Back to the installed model" in said
     device.has(publisher.ids[0]).look()
 
