@@ -33,7 +33,6 @@ DAYS = {"root": 365, "targets": 365, "snapshot": 7, "timestamp": 7}  # then devi
 RENEWED_DAYS = 60  # before its end
 HINT = """Made the keys of the updates: git ignores keys/*.pem; docs/runbook.md#model-update says
   which of them to take offline. Commit keys/1.root.json: devices start to trust from there."""
-Signers = dict[str, CryptoSigner]
 
 
 def publish() -> None:
@@ -81,16 +80,9 @@ def rotate(name: str) -> None:
     with sole_writer():
         old = _newest_root()
         new, signer = deepcopy(old), CryptoSigner.generate_ed25519()
-        for key in old.keys.values():
-            for role in HOLDERS:
-                if (
-                    key.unrecognized_fields["x-name"] == name
-                    and key.keyid in old.roles[role].keyids
-                ):
-                    new.revoke_key(key.keyid, role)
-        _add(new, name, signer)
+        _give(new, name, signer)
         new.version += 1
-        content = _signed(new, old, {name: signer})
+        content = _signed(new, old, **{name: signer})
         write_whole(KEYS / f"{name}.pem", signer.private_bytes, mode=0o600)
         write_whole(KEYS / f"{new.version}.root.json", content)
         print(f"Made keys/{new.version}.root.json: commit it. Next: `make publish`")
@@ -100,36 +92,39 @@ def _newest_root() -> Root:
     """Return the newest root; the first time, make it and every key."""
     if path := newest(KEYS, "root"):
         return Metadata[Root].from_bytes(path.read_bytes()).signed
-    root, made = Root(consistent_snapshot=True), Signers()
+    root = Root(consistent_snapshot=True)
     for name in NAMES:
-        made[name] = CryptoSigner.generate_ed25519()
-        _add(root, name, made[name])
-        write_whole(KEYS / f"{name}.pem", made[name].private_bytes, mode=0o600)
+        signer = CryptoSigner.generate_ed25519()
+        _give(root, name, signer)
+        write_whole(KEYS / f"{name}.pem", signer.private_bytes, mode=0o600)
     root.roles["root"].threshold = ROOTS_NEEDED
     write_whole(KEYS / "1.root.json", _signed(root, root))
     print(HINT)
     return root
 
 
-def _add(root: Root, name: str, signer: CryptoSigner) -> None:
+def _give(root: Root, name: str, signer: CryptoSigner) -> None:
+    """Let a key count for what its name says, in place of the one before."""
     key = signer.public_key
     key.unrecognized_fields["x-name"] = name
-    for role, names in HOLDERS.items():
-        if name in names:
-            root.add_key(key, role)
+    for role in (role for role, names in HOLDERS.items() if name in names):
+        for id in list(root.roles[role].keyids):
+            if root.keys[id].unrecognized_fields["x-name"] == name:
+                root.revoke_key(id, role)
+        root.add_key(key, role)
 
 
-def _signed(payload: T, root: Root, made: Signers | None = None) -> bytes:
+def _signed(payload: T, root: Root, **made: CryptoSigner) -> bytes:
     """Sign with every key of the role that is in `keys/`, if `root` then takes it."""
     now, metadata = datetime.now(UTC).replace(microsecond=0), Metadata(payload)
     payload.expires = now + timedelta(days=DAYS[payload.type])
-    signers = dict(made or {})
     try:
         for name in HOLDERS[payload.type]:
-            if (path := KEYS / f"{name}.pem").exists() and name not in signers:
-                signers[name] = CryptoSigner(load_pem_private_key(path.read_bytes(), None))
-            if name in signers:
-                metadata.sign(signers[name], append=True)
+            if name in made:
+                metadata.sign(made[name], append=True)
+            elif (path := KEYS / f"{name}.pem").exists():
+                signer = CryptoSigner(load_pem_private_key(path.read_bytes(), None))
+                metadata.sign(signer, append=True)
         for judge in (root, payload) if isinstance(payload, Root) else (root,):
             judge.verify_delegate(payload.type, metadata.signed_bytes, metadata.signatures)
     except Exception as error:  # damaged keys raise errors that share no other base class
