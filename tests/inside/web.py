@@ -8,6 +8,7 @@ import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
 
 FOLDER, FAULT, WORD = (*sys.argv[1:], "", "")[:3]
@@ -22,8 +23,11 @@ class Handler(SimpleHTTPRequestHandler):
     def do_GET(self) -> None:
         if FOLDER == "proxy":
             self.log_message()
-            with build_opener(ProxyHandler({})).open(self.path) as response:
-                self.begin(response.read())
+            try:
+                with build_opener(ProxyHandler({})).open(self.path) as response:
+                    self.begin(response.read())
+            except HTTPError as error:
+                self.send_error(error.code)
         elif FAULT and WORD in self.path:
             self.log_message()
             content = Path(self.translate_path(self.path)).read_bytes()

@@ -120,6 +120,7 @@ class Answering:
                 with changing() as state:
                     state.starts += 1
                 self._trial, self._trial_ends_s = state.trial, time.monotonic() + TRIAL_S
+                UPDATES.labels("tried").inc()
         id = self._trial or state.good
         try:
             if self._trial and state.starts > MAX_STARTS:
