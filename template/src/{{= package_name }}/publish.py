@@ -21,14 +21,8 @@ from .rollout import sole_writer
 from .update import KEYS, newest
 
 REPOSITORY = Path("repository")
-ROOTS, ROOTS_NEEDED = ("root-1", "root-2", "root-3"), 2
-HOLDERS = {
-    "root": ROOTS,
-    "targets": ("targets",),
-    "snapshot": ("online",),
-    "timestamp": ("online",),
-}
-NAMES = (*ROOTS, "targets", "online")
+ROLES = {"targets": ["targets"], "online": ["snapshot", "timestamp"]}  # what each key signs
+ROLES |= {f"root-{number}": ["root"] for number in (1, 2, 3)}
 DAYS = {"root": 365, "targets": 365, "snapshot": 7, "timestamp": 7}  # then devices refuse it
 RENEWED_DAYS = 60  # before its end
 HINT = """Made the keys of the updates: git ignores keys/*.pem; docs/runbook.md#model-update says
@@ -48,14 +42,13 @@ def publish() -> None:
             folder.mkdir(parents=True, exist_ok=True)
         for path in KEYS.glob("[1-9]*.root.json"):
             write_whole(metadata / path.name, path.read_bytes())
-        files = {}
-        for path in champion.folder.iterdir():
-            content = path.read_bytes()
-            files[path.name] = TargetFile.from_data(path.name, content, ["sha256"])
-            write_whole(targets / f"{files[path.name].hashes['sha256']}.{path.name}", content)
+        contents = {path.name: path.read_bytes() for path in champion.folder.iterdir()}
+        files = {n: TargetFile.from_data(n, c, ["sha256"]) for n, c in contents.items()}
+        for name, file in files.items():
+            write_whole(targets / f"{file.hashes['sha256']}.{name}", contents[name])
         last = newest(metadata, "snapshot")
-        version = 1 + int(last.name.partition(".")[0]) if last else 1
-        version = max(version, int(time.time()))  # rises even where the folder was lost
+        after = 1 + int(last.name.partition(".")[0]) if last else 1
+        version = max(after, int(time.time()))  # rises even where the folder was lost
         named = _named(root, files) or version
         if named == version:
             content = _signed(Targets(version, targets=files), root)
@@ -75,8 +68,8 @@ def rotate(name: str) -> None:
     Raises:
         SystemExit: there is no such key, or fewer than two others of the root are in `keys/`.
     """
-    if name not in NAMES:
-        raise SystemExit(f"No key {name!r}: one of {', '.join(NAMES)}, like online.")
+    if name not in ROLES:
+        raise SystemExit(f"No key {name!r}: one of {', '.join(ROLES)}.")
     with sole_writer():
         old = _newest_root()
         new, signer = deepcopy(old), CryptoSigner.generate_ed25519()
@@ -93,11 +86,11 @@ def _newest_root() -> Root:
     if path := newest(KEYS, "root"):
         return Metadata[Root].from_bytes(path.read_bytes()).signed
     root = Root(consistent_snapshot=True)
-    for name in NAMES:
+    for name in ROLES:
         signer = CryptoSigner.generate_ed25519()
         _give(root, name, signer)
         write_whole(KEYS / f"{name}.pem", signer.private_bytes, mode=0o600)
-    root.roles["root"].threshold = ROOTS_NEEDED
+    root.roles["root"].threshold = 2
     write_whole(KEYS / "1.root.json", _signed(root, root))
     print(HINT)
     return root
@@ -107,7 +100,7 @@ def _give(root: Root, name: str, signer: CryptoSigner) -> None:
     """Let a key count for what its name says, in place of the one before."""
     key = signer.public_key
     key.unrecognized_fields["x-name"] = name
-    for role in (role for role, names in HOLDERS.items() if name in names):
+    for role in ROLES[name]:
         for id in list(root.roles[role].keyids):
             if root.keys[id].unrecognized_fields["x-name"] == name:
                 root.revoke_key(id, role)
@@ -118,18 +111,16 @@ def _signed(payload: T, root: Root, **made: CryptoSigner) -> bytes:
     """Sign with every key of the role that is in `keys/`, if `root` then takes it."""
     now, metadata = datetime.now(UTC).replace(microsecond=0), Metadata(payload)
     payload.expires = now + timedelta(days=DAYS[payload.type])
+    names = [name for name, roles in ROLES.items() if payload.type in roles]
     try:
-        for name in HOLDERS[payload.type]:
-            if name in made:
-                metadata.sign(made[name], append=True)
-            elif (path := KEYS / f"{name}.pem").exists():
-                signer = CryptoSigner(load_pem_private_key(path.read_bytes(), None))
-                metadata.sign(signer, append=True)
+        for path in filter(Path.exists, (KEYS / f"{name}.pem" for name in names)):
+            key = load_pem_private_key(path.read_bytes(), None)
+            metadata.sign(made.get(path.stem) or CryptoSigner(key), append=True)
         for judge in (root, payload) if isinstance(payload, Root) else (root,):
             judge.verify_delegate(payload.type, metadata.signed_bytes, metadata.signatures)
     except Exception as error:  # damaged keys raise errors that share no other base class
-        who = " or ".join(f"keys/{name}.pem" for name in HOLDERS[payload.type])
-        raise SystemExit(f"Cannot sign the {payload.type}: {error}. Bring back {who}.") from None
+        which = f"Its keys are {', '.join(names)}, as .pem files in {KEYS}"
+        raise SystemExit(f"Cannot sign the {payload.type}: {error}. {which}.") from None
     return metadata.to_bytes()
 
 

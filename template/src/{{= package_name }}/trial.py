@@ -58,9 +58,6 @@ class Answering:
         SystemExit: not even the installed model can be loaded.
     """
 
-    predictor: Tried
-    monitor: Monitor
-
     def __init__(self) -> None:
         self._trial, self._failed, self._seen_ns = "", "", 0
         self._due_s = self._trial_ends_s = 0.0

@@ -24,7 +24,7 @@ from .slots import SLOTS, alone, changing, read_state
 KEYS = Path("keys")
 TUF, DRAFTS = SLOTS / "tuf", SLOTS / "drafts"
 CONTENT = (*FILES, "manifest.json", "manifest.dsse")
-MAX_OTHER_MB = 5  # of all files of a release but the model
+MAX_OTHER_MB = 5  # each file of a release but the model
 MEND = "What to do: docs/runbook.md#model-update"
 
 
