@@ -58,12 +58,22 @@ def unsure(graph: onnx.GraphProto) -> None:
     graph.node.append(helper.make_node("Mul", ["honest", "fault"], ["logits"]))
 
 
+def unready(graph: onnx.GraphProto) -> None:
+    """Answer zeros, and nothing else: the root of what is negative is no number."""
+    graph.node.append(helper.make_node("Abs", [graph.input[0].name], ["size"]))
+    graph.node.append(helper.make_node("ReduceMax", ["size"], ["largest"], keepdims=0))
+    graph.node.append(helper.make_node("Neg", ["largest"], ["negative"]))
+    graph.node.append(helper.make_node("Sqrt", ["negative"], ["fault"]))
+    graph.node.append(helper.make_node("Add", ["honest", "fault"], ["logits"]))
+
+
 FAULTS = {
     "nan": nan,
     "slow": slow,
     "slower": partial(slow, **SLOWER),
     "turned": turned,
     "unsure": unsure,
+    "unready": unready,
 }
 
 

@@ -34,6 +34,9 @@ COMMANDS = {  # name: where it lives, what it does; the first ten are the road, 
     "challenge": ("rollout", "Let a release, by its ID, run beside the champion"),
     "promote": ("rollout", "Make the challenger the champion"),
     "rollback": ("rollout", "Make the champion before it the champion again"),
+    "publish": ("publish", "Write the champion to repository/, for devices to fetch"),
+    "rotate": ("publish", "Replace a key of the updates, by its NAME"),
+    "update": ("update", "Look once for a newer model"),
     "monitor": ("monitor", "Read the drift scores of a running model"),
 }
 ROAD = list(COMMANDS)[:10]
@@ -46,7 +49,7 @@ def run(name: str, *arguments: str) -> None:
 
 
 def _register(name: str, help: str) -> None:
-    takes_argument = {"ingest": _ingest, "challenge": _challenge}
+    takes_argument = {"ingest": _ingest, "challenge": _challenge, "rotate": _rotate}
     app.command(name, help=help)(takes_argument.get(name) or (lambda: run(name)))
 
 
@@ -56,6 +59,10 @@ def _ingest(source: Annotated[str, typer.Argument()] = "") -> None:
 
 def _challenge(id: Annotated[str, typer.Argument()] = "") -> None:
     run("challenge", id)
+
+
+def _rotate(name: Annotated[str, typer.Argument()] = "") -> None:
+    run("rotate", name)
 
 
 for _name, (_module, _help) in COMMANDS.items():

@@ -18,6 +18,7 @@ from .outbox import OUTBOX, Outbox
 from .predictor import Predictor
 from .refusal import Refusal
 from .scope import load_params
+from .trial import Answering
 from .upload import Uploader
 
 INBOX = Path("data/inbox")
@@ -71,9 +72,7 @@ def edge() -> None:
         signal.signal(number, lambda *_: stop.set())
     for folder in (INBOX, REFUSED):
         folder.mkdir(parents=True, exist_ok=True)
-    predictor = Predictor()
-    monitor = Monitor(predictor)
-    monitor.show()
+    models = Answering()
     outbox, recent_ms = Outbox(load_params().outbox_mb), deque[float](maxlen=RECENT)
     outbox.show()
     uploader = Uploader(outbox, recent_ms)
@@ -81,10 +80,12 @@ def edge() -> None:
         uploader.start()
     print(f"Waiting for files in {INBOX}; decisions go to {OUTBOX}.", flush=True)
     while not stop.is_set():
-        if drain_inbox(predictor, monitor, outbox, recent_ms):
-            with suppress(OSError):  # a full disk, which stops no decision
-                write_to_textfile(str(METRICS), REGISTRY)
+        with models.turn() as news:
+            if drain_inbox(models.predictor, models.monitor, outbox, recent_ms) or news:
+                with suppress(OSError):  # a full disk, which stops no decision
+                    write_to_textfile(str(METRICS), REGISTRY)
         stop.wait(POLL_S)
+    models.stop()
     uploader.stop.set()
     outbox.close()
 

@@ -66,6 +66,8 @@ class Params(BaseModel, frozen=True, extra="forbid"):
     outbox_mb: float = Field(8, ge=1)  # what only a device reads has a default
     upload_url: str = Field("", pattern=r"^(https?://\S+)?$")
     device: str = Field("", pattern=r"^[A-Za-z0-9_.:-]{0,64}$")
+    update_url: str = Field("", pattern=r"^(https?://\S+)?$")
+    update_every_s: int = Field(3600, ge=1)
 
 
 def read_yaml(path: Path, model: type[Model]) -> Model:

@@ -1,0 +1,157 @@
+"""The model that a device answers with: a newer one is on trial first, and the last good one stays.
+
+Before any release is good, and when none can be loaded, the model installed with the code answers.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from prometheus_client import Counter, Gauge
+
+from .artifacts import ONNX_INT8, REFERENCE
+from .monitor import Monitor
+from .predictor import Prediction, Predictor
+from .refusal import Refusal
+from .registry import examined
+from .scope import load_params
+from .slots import SLOTS, STATE, changing, read_state
+
+TRIAL_ANSWERS, TRIAL_S = 20, 600  # whichever comes first ends a trial well
+MAX_STARTS = 3  # of one trial: each crash, kill and power cut takes one
+UPDATES = Counter("updates_total", "Looks for a newer model, and trials of one", ["outcome"])
+CHECKED = Gauge("update_last_success_timestamp_seconds", "When the newest model was last known")
+
+
+class Failed(Exception):
+    """The payload keeps the contract, and the model has no answer to it."""
+
+
+class Tried(Predictor):
+    """A model that counts its answers."""
+
+    answered = 0
+
+    def predict(self, payload: bytes) -> Prediction:
+        """Answer one payload.
+
+        Raises:
+            Refusal: the payload cannot be decoded, or it breaks the contract.
+            Failed: the model is to blame.
+        """
+        try:
+            prediction = super().predict(payload)
+        except Refusal:
+            raise
+        except Exception as error:  # onnxruntime's errors share no other base class
+            raise Failed(str(error)) from error
+        self.answered += 1
+        return prediction
+
+
+class Answering:
+    """The model that answers, its live window, and the process that looks for a newer one.
+
+    Raises:
+        SystemExit: not even the installed model can be loaded.
+    """
+
+    def __init__(self) -> None:
+        self._trial, self._failed, self._seen_ns = "", "", 0
+        self._due_s = self._trial_ends_s = 0.0
+        self._look: subprocess.Popen[bytes] | None = None
+        self._load()
+
+    @contextmanager
+    def turn(self) -> Iterator[bool]:
+        """Follow `state.json`, and say whether there is news; then judge what happens inside.
+
+        A model on trial that fails goes, once and for all; the payload waits for the next turn.
+        """
+        looked, followed = self._looked(), self._followed()
+        try:
+            yield looked or followed
+        except Failed as failure:
+            if not self._trial:
+                raise
+            self._end_trial(failure)
+        over = self.predictor.answered >= TRIAL_ANSWERS or time.monotonic() > self._trial_ends_s
+        if self._trial and over:
+            self._end_trial()
+
+    def stop(self) -> None:
+        """End a look for a newer model; the next one goes on where this one was."""
+        if self._look:
+            self._look.kill()
+            self._look.wait()
+
+    def _looked(self) -> bool:
+        params, look, now_s = load_params(), self._look, time.monotonic()
+        if look and look.poll() is not None:
+            UPDATES.labels("failed" if look.returncode else "checked").inc()
+            self._look = None
+        elif params.update_url and not look and now_s >= self._due_s:
+            self._due_s = now_s + params.update_every_s
+            with suppress(OSError):  # no memory for another process: later, then
+                command = [sys.executable, "-m", str(__package__), "update"]
+                self._look = subprocess.Popen(command)  # noqa: S603 (our own)
+        return look is not None and self._look is None
+
+    def _followed(self) -> bool:
+        seen_ns = STATE.stat().st_mtime_ns if STATE.exists() else 0
+        if seen_ns == self._seen_ns:
+            return False
+        self._seen_ns, state = seen_ns, read_state()
+        CHECKED.set(state.checked_at)
+        if state.trial != self._trial:
+            self._load()
+        return True
+
+    def _load(self) -> None:
+        """Load the model on trial, else the last good one, else the installed one."""
+        state, self._trial = read_state(), ""
+        if state.trial not in ("", self._failed):
+            with suppress(OSError):  # a full disk cannot count starts: no trial now
+                with changing() as state:
+                    state.starts += 1
+                self._trial, self._trial_ends_s = state.trial, time.monotonic() + TRIAL_S
+                UPDATES.labels("tried").inc()
+        id = self._trial or state.good
+        try:
+            if self._trial and state.starts > MAX_STARTS:
+                raise Failed(f"its trial was not over after {MAX_STARTS} starts")
+            self._use(id)
+        except (Exception, SystemExit) as error:  # whatever it is, another model is there
+            if self._trial:
+                return self._end_trial(error)
+            print(f"Back to the installed model: {error}", file=sys.stderr, flush=True)
+            with suppress(OSError), changing() as state:  # so that it is fetched anew
+                state.good = ""
+            self._use("")
+
+    def _use(self, id: str) -> None:
+        model, reference = ONNX_INT8, REFERENCE
+        if id:
+            folder = examined(SLOTS / id).folder
+            model, reference = folder / "model.onnx", folder / "reference.json"
+        predictor = Tried(model)
+        self.predictor, self.monitor = predictor, Monitor(predictor, reference)
+        self.monitor.show()
+
+    def _end_trial(self, failure: BaseException | None = None) -> None:
+        tried = self._trial
+        with suppress(OSError):  # what a full disk does not take is known until the next start
+            with changing() as state:
+                if mine := state.trial == tried:
+                    state.trial, state.starts = "", 0
+                    state.good = state.good if failure else tried
+                if failure:
+                    state.bad.append(tried)
+            UPDATES.labels("returned" if failure else "kept").inc()
+            self._trial = "" if mine else tried
+        if failure:
+            self._failed = tried
+            print(f"Back from {tried}: {failure}", file=sys.stderr, flush=True)
+            self._load()
