@@ -75,7 +75,7 @@ def lines(path: Path) -> int:
 
 
 @pytest.mark.parametrize(("modality", "target"), NINE)
-def test_a_render_is_read_in_an_hour(modality: str, target: str, render: Render) -> None:
+def test_no_render_outgrows_its_budget(modality: str, target: str, render: Render) -> None:
     """Blank lines aside. More for a server, and for a device; tables need a little more, too."""
     sizes = [lines(path) for path in python_files(render(modality=modality, target=target))]
     places = 1110 * (target != "edge") + 790 * (target != "cloud")
