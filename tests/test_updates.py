@@ -398,6 +398,7 @@ def test_a_model_over_the_promised_size_is_not_fetched(cast: Publisher, device: 
     ("fault", "word"),
     [
         ("cut", "model.onnx"),
+        ("cut", "manifest.dsse"),
         ("endless", "model.onnx"),
         ("endless", "timestamp"),
         ("trickle", "model.onnx"),
@@ -418,6 +419,7 @@ def test_a_bad_link_is_survived_and_the_next_look_goes_on(
             device.refused()
     device.set(update_every_s=3600)
     fetched = {path.name for path in (device.folder / "data/models/drafts").glob("*/*")}
+    assert len(fetched) == (7 if word == "manifest.dsse" else 0)
     with web(repository) as (url, asked):
         device.set(update_url=url)
         device.has(publisher.ids[1])
