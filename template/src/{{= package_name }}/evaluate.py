@@ -13,30 +13,43 @@ from .scope import load_params, load_scope
 
 
 def evaluate() -> None:
-    """Score the float model, the int8 model and the baseline; save the reference for drift."""
+    """Score the exported model, the shipped file and the baseline; save the reference for drift."""
     scope, shipped = load_scope(), Predictor()
     metric, n = METRICS[scope.metric], len(shipped.labels)
     x, truth, slices = load_split("test")
     fp32 = Predictor(ONNX).probabilities(x).argmax(1)
-    int8 = shipped.probabilities(x).argmax(1)
+    answers = shipped.probabilities(x).argmax(1)
     simple = _baseline(x)
-    gain = gain_lower_bound(metric, truth, int8, simple, n, scope.confidence)
-    report = {
+    gain = gain_lower_bound(metric, truth, answers, simple, n, scope.confidence)
+    report = judge(truth, answers, fp32, slices, n) | {
         "model_sha256": shipped.sha256,
         "metric": scope.metric,
         "labels": shipped.labels,
-        "confusion": confusion(truth, int8, n).tolist(),
-        "int8": _score(metric, truth, int8, n),
-        "fp32": _score(metric, truth, fp32, n),
-        "slices": {
-            str(name): _score(metric, truth[slices == name], int8[slices == name], n)
-            for name in np.unique(slices)
-        },
+        "confusion": confusion(truth, answers, n).tolist(),
         "baseline": _score(metric, truth, simple, n) | {"gain_lower_bound": gain},
-        "int8_agreement": float((int8 == fp32).mean()),
     }
     write_report("evaluate", report)
     _save_reference(shipped)
+
+
+def judge(
+    truth: np.ndarray, answers: np.ndarray, fp32: np.ndarray, slices: np.ndarray, n: int
+) -> dict[str, Any]:
+    """Score answers, as a whole and slice by slice, and compare them with the exported model's.
+
+    All four have one entry for each example: of n labels the right one, the answer, the exported
+    model's answer; and the name of the slice.
+    """
+    metric = METRICS[load_scope().metric]
+    return {
+        "score": _score(metric, truth, answers, n),
+        "fp32": _score(metric, truth, fp32, n),
+        "slices": {
+            str(name): _score(metric, truth[slices == name], answers[slices == name], n)
+            for name in np.unique(slices)
+        },
+        "agreement": float((answers == fp32).mean()),
+    }
 
 
 def _score(metric: Metric, truth: np.ndarray, answers: np.ndarray, n: int) -> dict[str, Any]:
