@@ -53,12 +53,8 @@ def edit(folder: Path, name: str, before: str, after: str) -> None:
 
 def only(folder: Path, *names: str) -> None:
     """Try some of the candidates, to be quick."""
-    edit(
-        folder,
-        "compress.py",
-        "Row = dict[",
-        f"CANDIDATES = {{n: CANDIDATES[n] for n in {names}}}\nRow = dict[",
-    )
+    few = f"CANDIDATES = {{name: CANDIDATES[name] for name in {names}}}\nRow = dict["
+    edit(folder, "compress.py", "Row = dict[", few)
 
 
 def stopped(folder: Path) -> subprocess.CompletedProcess[str]:

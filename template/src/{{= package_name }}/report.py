@@ -75,7 +75,7 @@ def _candidates() -> Figure:
     for (name, row), marker in zip(rows.items(), cycle("os^v<>DPXhd"), strict=False):
         words = " (shipped)" if name == evidence["shipped"] else " (refused)" * bool(row["broken"])
         x, y, ms = row["size_mb"], row["score"]["lower_bound"], row["latency_p95_ms"]
-        axes.scatter(x, y, 80, ms, marker, norm=speed, alpha=0.7, label=name + words)
+        axes.scatter(x, y, c=ms, norm=speed, marker=marker, alpha=0.7, label=name + words)
     colours = ScalarMappable(speed)
     promised = f"promised: {scope.max_latency_p95_ms:g}"
     figure.colorbar(colours, ax=axes, label=f"p95 ms of the network ({promised})")
