@@ -57,12 +57,18 @@ def int8_minmax(path: Path) -> None:
 
 
 def int8_entropy(path: Path) -> None:
-    """Quantize activations by the range that keeps most information (Migacz 2017, TensorRT)."""
+    """Quantize activations by the range that keeps most information.
+
+    Migacz 2017, "8-bit inference with TensorRT".
+    """
     _static(ONNX, path, CalibrationMethod.Entropy)
 
 
 def int8_percentile(path: Path) -> None:
-    """Quantize activations by the range without the rarest values (Wu et al. 2020)."""
+    """Quantize activations by the range without the rarest values.
+
+    Wu et al. 2020, "Integer quantization for deep learning inference".
+    """
     _static(ONNX, path, CalibrationMethod.Percentile)
 
 
@@ -72,16 +78,11 @@ def int8_float_ends(path: Path) -> None:
     _static(ONNX, path, kept_float=[*layers[:1], *layers[-1:]])
 
 
-def student(path: Path) -> None:
-    """Train the smaller network to answer like the large one."""
-    distill(path)
-
-
 def student_int8(path: Path) -> None:
     """Quantize the student, which was written beside it or is trained now."""
     large = path.with_name("student.onnx")
     if not large.exists():
-        student(large)
+        distill(large)
     _static(large, path)
 
 
@@ -95,7 +96,7 @@ CANDIDATES: dict[str, Callable[[Path], None]] = {
     "int8_float_ends": int8_float_ends,
 }
 if has_student():
-    CANDIDATES |= {"student": student, "student_int8": student_int8}
+    CANDIDATES |= {"student": distill, "student_int8": student_int8}
 
 
 class _CalibrationSet(CalibrationDataReader):

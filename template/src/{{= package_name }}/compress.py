@@ -10,17 +10,18 @@ from typing import Any
 import onnx
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
 from .artifacts import ONNX, SHIPPED, to_json, write_report, write_whole
 from .candidates import CANDIDATES
-from .evaluate import judge
 from .featurize import load_split
 from .footprint import footprint
 from .gates import Gate, broken_promises, gate, quality_gates
 from .metrics import METRICS, gain_lower_bound, share_lower_bound
 from .predictor import Predictor
+from .quality import judge
 from .scope import Scope, load_scope
 
 SAME_SIZE = 1.01  # files that differ by less are as small as each other: the better one wins
@@ -49,7 +50,7 @@ def compress() -> None:
             _stamp(files[shipped], sha256(to_json(rows[shipped])).hexdigest())
             write_whole(SHIPPED, files[shipped].read_bytes())
     write_report("compress", evidence)
-    Console(width=130).print(_table(rows, shipped))
+    Console(width=140).print(_table(rows, shipped))
     if not shipped:
         raise SystemExit(_what_would_fit(rows))
 
@@ -105,13 +106,14 @@ def _chosen(rows: dict[str, Row]) -> str | None:
 
 def _table(rows: dict[str, Row], shipped: str | None) -> Table:
     """Show every figure, the bound where a bound is judged, in red where it breaks a promise."""
-    table = Table(title="Candidates, on the validation split", box=SIMPLE_HEAD)
+    title = "Candidates, on the validation split"
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     headings = ("metric", "at least", "worst slice", "agrees", "drop", "p50 ms", "p95 ms")
     for heading in ("candidate", *headings, "MB", "peak MB", "verdict"):
         table.add_column(heading, no_wrap=heading == "candidate")
     for name, row in rows.items():
         if "failed" in row:
-            table.add_row(name, *[""] * 9, f"failed: {row['failed']}")
+            table.add_row(name, *[""] * 9, escape(f"failed: {row['failed']}"))
             continue
         judged = promises(row)
         quality, worst, agreement, drop, p95, size = (

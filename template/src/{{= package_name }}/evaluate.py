@@ -1,14 +1,13 @@
 """Models in, the numbers the gates judge out, on data that no model has seen."""
 
-from typing import Any
-
 import numpy as np
 
 from .artifacts import BASELINE, ONNX, REFERENCE, write_report
 from .drift import fit_reference
 from .featurize import load_facts, load_split
-from .metrics import METRICS, Metric, confusion, gain_lower_bound, lower_bound
+from .metrics import METRICS, confusion, gain_lower_bound
 from .predictor import Predictor
+from .quality import judge, score
 from .scope import load_params, load_scope
 
 
@@ -26,36 +25,10 @@ def evaluate() -> None:
         "metric": scope.metric,
         "labels": shipped.labels,
         "confusion": confusion(truth, answers, n).tolist(),
-        "baseline": _score(metric, truth, simple, n) | {"gain_lower_bound": gain},
+        "baseline": score(metric, truth, simple, n) | {"gain_lower_bound": gain},
     }
     write_report("evaluate", report)
     _save_reference(shipped)
-
-
-def judge(
-    truth: np.ndarray, answers: np.ndarray, fp32: np.ndarray, slices: np.ndarray, n: int
-) -> dict[str, Any]:
-    """Score answers, as a whole and slice by slice, and compare them with the exported model's.
-
-    All four have one entry for each example: of n labels the right one, the answer, the exported
-    model's answer; and the name of the slice.
-    """
-    metric = METRICS[load_scope().metric]
-    return {
-        "score": _score(metric, truth, answers, n),
-        "fp32": _score(metric, truth, fp32, n),
-        "slices": {
-            str(name): _score(metric, truth[slices == name], answers[slices == name], n)
-            for name in np.unique(slices)
-        },
-        "agreement": float((answers == fp32).mean()),
-    }
-
-
-def _score(metric: Metric, truth: np.ndarray, answers: np.ndarray, n: int) -> dict[str, Any]:
-    matrix = confusion(truth, answers, n)
-    bound = lower_bound(metric, matrix, load_scope().confidence)
-    return {"examples": len(truth), "value": float(metric(matrix)), "lower_bound": bound}
 
 
 def _baseline(x: np.ndarray) -> np.ndarray:

@@ -76,7 +76,7 @@ def _quality_gates() -> list[Gate]:
 
 
 def quality_gates(quality: dict[str, Any]) -> list[Gate]:
-    """Hold what `evaluate.judge` found against the floor, as a whole and in the worst slice."""
+    """Hold what `quality.judge` found against the floor, as a whole and in the worst slice."""
     scope = load_scope()
     sure = f"{scope.confidence:.0%} sure"
     least = quality["score"]["lower_bound"]

@@ -2,15 +2,13 @@
 
 import io
 from html import escape
-from itertools import cycle
 
 import numpy as np
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from .artifacts import REPORTS, read_report
 from .gates import Gate, verdicts
+from .pareto import pareto
 from .scope import load_scope
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
@@ -27,7 +25,7 @@ def report() -> None:
     """Write `reports/report.html`."""
     title = escape(f"{load_scope().project}: promised and measured")
     rows = "".join(map(_row, verdicts()))
-    figures = "".join(map(_svg, (_confusion(), _curve(), _candidates())))
+    figures = "".join(map(_svg, (_confusion(), _curve(), pareto())))
     (REPORTS / "report.html").write_text(PAGE.format(title=title, rows=rows, figures=figures))
 
 
@@ -62,27 +60,6 @@ def _curve() -> Figure:
         axes.plot(range(1, len(losses) + 1), losses, marker="o", label=name.replace("_", " "))
     axes.set(xlabel="epoch", ylabel="cross-entropy", title="Training", yscale="log")
     axes.legend()
-    return figure
-
-
-def _candidates() -> Figure:
-    """What `compress` chose from: small is left, good is up, slow is bright."""
-    scope, evidence = load_scope(), read_report("compress")
-    rows = {name: row for name, row in evidence["candidates"].items() if "broken" in row}
-    p95_ms = [row["latency_p95_ms"] for row in rows.values()]
-    figure = Figure(figsize=(10, 5), layout="constrained")
-    axes, speed = figure.subplots(), LogNorm(min(p95_ms), max(p95_ms))
-    for (name, row), marker in zip(rows.items(), cycle("os^v<>DPXhd"), strict=False):
-        words = " (shipped)" if name == evidence["shipped"] else " (refused)" * bool(row["broken"])
-        x, y, ms = row["size_mb"], row["score"]["lower_bound"], row["latency_p95_ms"]
-        axes.scatter(x, y, c=ms, norm=speed, marker=marker, alpha=0.7, label=name + words)
-    colours = ScalarMappable(speed)
-    promised = f"promised: {scope.max_latency_p95_ms:g}"
-    figure.colorbar(colours, ax=axes, label=f"p95 ms of the network ({promised})")
-    axes.axvline(scope.max_model_mb, color="#b3261e", linestyle="--", label="max_model_mb")
-    axes.axhline(scope.min_metric, color="#b3261e", linestyle=":", label="min_metric")
-    axes.set(xlabel="MB", ylabel=f"{scope.metric}, at least", title="Candidates", xscale="log")
-    figure.legend(loc="outside left upper")
     return figure
 
 
