@@ -106,8 +106,7 @@ def _chosen(rows: dict[str, Row]) -> str | None:
 
 def _table(rows: dict[str, Row], shipped: str | None) -> Table:
     """Show every figure, the bound where a bound is judged, in red where it breaks a promise."""
-    title = "Candidates, on the validation split"
-    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title="On the validation split", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     headings = ("metric", "at least", "worst slice", "agrees", "drop", "p50 ms", "p95 ms")
     for heading in ("candidate", *headings, "MB", "peak MB", "verdict"):
         table.add_column(heading, no_wrap=heading == "candidate")

@@ -21,9 +21,8 @@ def pareto() -> Figure:
         words = " (shipped)" if name == evidence["shipped"] else " (refused)" * bool(row["broken"])
         x, y, ms = row["size_mb"], row["score"]["lower_bound"], row["latency_p95_ms"]
         axes.scatter(x, y, c=ms, norm=speed, marker=marker, alpha=0.7, label=name + words)
-    colours = ScalarMappable(speed)
-    promised = f"promised: {scope.max_latency_p95_ms:g}"
-    figure.colorbar(colours, ax=axes, label=f"p95 ms of the network ({promised})")
+    label = f"p95 ms of the network (promised: {scope.max_latency_p95_ms:g})"
+    figure.colorbar(ScalarMappable(speed), ax=axes, label=label)
     axes.axvline(scope.max_model_mb, color="#b3261e", linestyle="--", label="max_model_mb")
     axes.axhline(scope.min_metric, color="#b3261e", linestyle=":", label="min_metric")
     axes.set(xlabel="MB", ylabel=f"{scope.metric}, at least", title="Candidates", xscale="log")
