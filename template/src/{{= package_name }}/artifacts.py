@@ -12,6 +12,7 @@ CHECKPOINT = Path("models/model.pt")
 BASELINE = Path("models/baseline.npz")  # the simple model that the network has to beat
 ONNX = Path("models/model.onnx")
 SHIPPED = Path("models/shipped.onnx")  # the candidate that `compress` chose
+ONNX_INT8 = SHIPPED  # its name in 0.2: code of yours may have it, and old lines merge
 REFERENCE = Path("models/reference.json")  # what inputs looked like at training
 REPORTS = Path("reports")
 

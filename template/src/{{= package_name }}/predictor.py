@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import onnxruntime
 
-from .artifacts import SHIPPED
+from .artifacts import ONNX_INT8
 from .intake import take_in
 from .task.features import FEATURES_VERSION, features
 
@@ -42,7 +42,7 @@ class Predictor:
         SystemExit: the file is missing, is not a model of ours, or needs other features.
     """
 
-    def __init__(self, path: Path = SHIPPED, threads: int = 1) -> None:
+    def __init__(self, path: Path = ONNX_INT8, threads: int = 1) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
