@@ -15,13 +15,13 @@ from rich.progress import track
 from rich.table import Table
 
 from .artifacts import ONNX, SHIPPED, to_json, write_report, write_whole
-from .candidates import CANDIDATES
 from .featurize import load_split
 from .footprint import footprint
 from .gates import Gate, broken_promises, gate, quality_gates
 from .metrics import METRICS, gain_lower_bound, share_lower_bound
 from .predictor import Predictor
 from .quality import judge
+from .quantize import CANDIDATES
 from .scope import Scope, load_scope
 
 SAME_SIZE = 1.01  # files that differ by less are as small as each other: the better one wins
