@@ -18,7 +18,7 @@ import measure
 
 STARTS, REQUESTS, CLIENTS = 5, 2000, 8
 GOAL_MB = 150
-STAGES = ["ingest", "validate", "featurize", "train", "export", "quantize", "evaluate", "example"]
+STAGES = ["ingest", "validate", "featurize", "train", "export", "int8", "evaluate", "example"]
 
 
 def memory_mb(pid: int, when: str) -> dict[str, float]:

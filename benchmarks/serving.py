@@ -52,7 +52,7 @@ PARTS = {
     "decode_features": "decode, features",
     "contract": "contract",
 }
-STAGES = ["ingest", "validate", "featurize", "train", "export", "quantize", "evaluate", "example"]
+STAGES = ["ingest", "validate", "featurize", "train", "export", "int8", "evaluate", "example"]
 INSIDE = measure.INSIDE / "serving"
 OURS, LITSERVE = "ours", "LitServe"
 PEERS: dict[str, tuple[list[str], list[str | Path]]] = {  # requirements, command

@@ -21,8 +21,8 @@ READY_WITHIN_S = 60
 RELEASE = """
 from hashlib import sha256
 from scratch_detector import card, gates, release
-from scratch_detector.artifacts import ONNX_INT8, read_report, write_report
-shipped = sha256(ONNX_INT8.read_bytes()).hexdigest()
+from scratch_detector.artifacts import SHIPPED, read_report, write_report
+shipped = sha256(SHIPPED.read_bytes()).hexdigest()
 write_report("evaluate", read_report("evaluate") | {"model_sha256": shipped})
 gates.check()
 card.card()
@@ -131,7 +131,7 @@ def serving(
 
 def release(folder: Path, kind: str = "", before: str = "") -> str:
     """Release the model, on demand with a fault, after some lines of Python; return the id."""
-    model, script = "models/model.int8.onnx", ROOT / "tests/inside/fabricate.py"
+    model, script = "models/shipped.onnx", ROOT / "tests/inside/fabricate.py"
     if kind:
         done(run_in(folder, "python", str(script), kind, model, model))
     said = done(run_in(folder, "python", "-c", before + RELEASE))

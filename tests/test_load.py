@@ -39,7 +39,7 @@ def promise(folder: Path, **promises: float) -> None:
 
 
 def plant(folder: Path, kind: str) -> None:
-    model, script = "models/model.int8.onnx", ROOT / "tests/inside/fabricate.py"
+    model, script = "models/shipped.onnx", ROOT / "tests/inside/fabricate.py"
     done(run_in(folder, "python", str(script), kind, model, model))
 
 

@@ -21,7 +21,7 @@ from test_road import decided, make, served
 pytestmark = pytest.mark.long
 HEAD = (
     "scenario|data|trained / judged on|decides|measured|at least|worst slice, at least"
-    "|baseline|gain, at least|float32 to int8|p95"
+    "|baseline|gain, at least|float32 to shipped|p95"
 )
 Table = list[str]
 
@@ -64,11 +64,12 @@ def judged(folder: Path) -> dict[str, bool]:
 
 def row(scenario: str, data: str, folder: Path) -> str:
     """What was measured on this machine, for docs/real-data.md."""
-    names = ("train", "evaluate", "quantize", "benchmark")
-    training, quality, size, speed = (
+    names = ("train", "evaluate", "compress", "benchmark")
+    training, quality, compressed, speed = (
         json.loads((folder / "reports" / f"{name}.json").read_text()) for name in names
     )
-    scope, shipped = yaml.safe_load((folder / "scope.yaml").read_text()), quality["int8"]
+    scope, shipped = yaml.safe_load((folder / "scope.yaml").read_text()), quality["score"]
+    fp32_mb = compressed["candidates"]["fp32"]["size_mb"]
     slices = {name: score["lower_bound"] for name, score in quality["slices"].items()}
     worst = min(slices, key=lambda name: slices[name])
     timings = (f"{t['latency_p95_ms']:.2g} ms ({place})" for place, t in speed.items())
@@ -82,7 +83,7 @@ def row(scenario: str, data: str, folder: Path) -> str:
         f"{slices[worst]:.3f} ({worst})",
         f"{quality['baseline']['value']:.3f} ({scope['baseline']})",
         f"{quality['baseline']['gain_lower_bound']:.3f}",
-        f"{1000 * size['fp32_mb']:.0f} to {1000 * size['int8_mb']:.0f} kB",
+        f"{1000 * fp32_mb:.0f} to {1000 * compressed['size_mb']:.0f} kB ({compressed['shipped']})",
         ", ".join(timings),
     )
     return f"| {' | '.join(cells)} |"

@@ -17,12 +17,12 @@ CAST = tuple[Path, dict[str, str]]  # a project, and the ids: of first, second a
 THREE = """
 import hashlib, onnx
 from scratch_detector import card, gates, release, rollout
-from scratch_detector.artifacts import ONNX_INT8, read_report, write_report
+from scratch_detector.artifacts import SHIPPED, read_report, write_report
 for number in range(3):
-    model = onnx.load(ONNX_INT8)
+    model = onnx.load(SHIPPED)
     model.metadata_props.add(key="copy", value=str(number))
-    onnx.save(model, ONNX_INT8)
-    sha256 = hashlib.sha256(ONNX_INT8.read_bytes()).hexdigest()
+    onnx.save(model, SHIPPED)
+    sha256 = hashlib.sha256(SHIPPED.read_bytes()).hexdigest()
     write_report("evaluate", read_report("evaluate") | {"model_sha256": sha256})
     gates.check()
     card.card()
@@ -200,20 +200,20 @@ def test_a_release_that_was_tampered_with_or_is_not_ours_is_refused(
 
 def test_what_was_not_judged_good_is_not_released(project: Path) -> None:
     reports, known = project / "reports", manifests(project)
-    gates, quantized = reports / "gates.json", reports / "quantize.json"
-    judged, size = gates.read_text(), quantized.read_text()
+    gates, compressed = reports / "gates.json", reports / "compress.json"
+    judged, size = gates.read_text(), compressed.read_text()
     gates.unlink()
     assert "reports/gates.json: No such file" in refused(project, "release")
     gates.write_text(judged)
-    quantized.write_text(json.dumps(json.loads(size) | {"int8_mb": 1e6}))
+    compressed.write_text(json.dumps(json.loads(size) | {"size_mb": 1e6}))
     assert run_in(project, "python", "-m", "scratch_detector", "check").returncode != 0
     assert "model_size: 1e+06, not <=" in refused(project, "release")
     gates.write_text(gates.read_text().replace('"passed": false', '"passed": true'))
     assert "model_size: 1e+06, not <=" in refused(project, "release")
-    quantized.write_text(size)
+    compressed.write_text(size)
     assert "reports/gates.json says {'id': 'model_size'" in refused(project, "release")
     gates.write_text(judged)
-    damage(project / "models" / "model.int8.onnx")
+    damage(project / "models" / "shipped.onnx")
     assert "reports/evaluate.json is about the model" in refused(project, "release")
     assert manifests(project) == known
 

@@ -1,4 +1,4 @@
-"""Renders, executed: data to a judged int8 model, then a prediction where it belongs.
+"""Renders, executed: data to a judged model, then a prediction where it belongs.
 
 Three of the nine run every day, one per modality and target; `make test-all` runs them all.
 """

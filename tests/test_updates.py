@@ -570,7 +570,7 @@ def test_a_trial_that_dies_three_times_is_over(publisher: Publisher, device: Dev
 def test_a_slot_that_the_disk_spoiled_is_fetched_anew(publisher: Publisher, device: Device) -> None:
     device.has(publisher.ids[0])
     damage(device.folder / "data/models" / publisher.ids[0] / "model.onnx")
-    installed = (device.folder / "models/model.int8.onnx").read_bytes()
+    installed = (device.folder / "models/shipped.onnx").read_bytes()
     process = device.start("-c", LOOK.replace("registry.examined(folder)", "pass"))
     out, said = process.communicate(timeout=60)
     assert json.loads(out)[0] == sha256(installed).hexdigest(), said

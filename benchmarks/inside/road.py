@@ -1,4 +1,7 @@
-"""Walk the stages that are named, or the whole road, in one process."""
+"""Walk the stages that are named, or the whole road, in one process.
+
+The stage `int8` ships the plain int8 file, whatever `compress` would choose.
+"""
 
 import sys
 from importlib import import_module
@@ -6,4 +9,8 @@ from importlib import import_module
 package, *stages = sys.argv[1:]
 cli = import_module(f"{package}.cli")
 for stage in stages or cli.ROAD:
-    cli.run(stage)
+    if stage == "int8":
+        shipped = import_module(f"{package}.artifacts").SHIPPED
+        import_module(f"{package}.quantize").int8_minmax(shipped)
+    else:
+        cli.run(stage)

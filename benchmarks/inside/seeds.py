@@ -18,6 +18,6 @@ for seed in range(count):
     ingest.sample_examples = partial(sample_examples, seed=seed)
     for stage in cli.ROAD[: cli.ROAD.index("report")]:
         cli.run(stage)
-    value = artifacts.read_report("evaluate")["int8"]["value"]
+    value = artifacts.read_report("evaluate")["score"]["value"]
     verdicts = [gate._asdict() for gate in gates.verdicts()]
     print("\n" + json.dumps({"value": value, "gates": verdicts}), flush=True)

@@ -9,7 +9,7 @@ from statistics import median
 
 import numpy as np
 import onnxruntime
-from scratch_detector.artifacts import ONNX_INT8
+from scratch_detector.artifacts import SHIPPED
 from scratch_detector.intake import take_in
 from scratch_detector.predictor import Predictor
 from scratch_detector.task.features import decode, features
@@ -31,7 +31,7 @@ def cpu_ms(action: Callable[[], object], examples: int = 1) -> float:
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = 1
 options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-session = onnxruntime.InferenceSession(ONNX_INT8.read_bytes(), options)
+session = onnxruntime.InferenceSession(SHIPPED.read_bytes(), options)
 payload = Path(sys.argv[1]).read_bytes()
 raw = decode(payload)
 x1 = features(raw)[None]

@@ -36,7 +36,7 @@ def _row(gate: Gate) -> str:
 def model_card() -> str:
     """Return the card: what it is for, how good it is, and on whom (Mitchell et al. 2019)."""
     scope, quality, data = load_scope(), read_report("evaluate"), read_report("ingest")
-    training = read_report("train")
+    training, shipped = read_report("train"), read_report("compress")["shipped"]
     day = time.strftime("%Y-%m-%d", time.gmtime(training["trained_at"]))
     slices = "".join(
         f"| {name} | {score['examples']} | {score['value']:.4g} | {score['lower_bound']:.4g} |\n"
@@ -51,14 +51,14 @@ Written by `make card` from `scope.yaml` and `reports/`; do not edit it by hand.
 - Not for {scope.not_for}.
 - Decides whether it succeeds: {scope.decider or "nobody is named"}; answers for the data:
   {scope.data_owner or "nobody is named"}.
-- Network of {training["parameters"]} parameters, shipped as int8 ONNX, trained {day} on
+- Network of {training["parameters"]} parameters, shipped as {shipped} ONNX, trained {day} on
   {training["examples"]} examples.
 - Data: {data["source"]}, with the labels {labels}.
 
 ## Promised and measured
 
 {table()}
-Quality is measured on {quality["int8"]["examples"]} held-out examples, with the int8 file that is
+Quality is measured on {quality["score"]["examples"]} held-out examples, with the file that is
 shipped. A bound is what the metric is at least, {scope.confidence:.0%} sure.
 
 ## Slices

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import NamedTuple
 
-from .artifacts import ONNX_INT8, REFERENCE
+from .artifacts import REFERENCE, SHIPPED
 from .monitor import Monitor
 from .predictor import Predictor
 from .registry import Unfit, read_rollout, verified
@@ -47,7 +47,7 @@ def released() -> Served:
 
 def unreleased() -> Served:
     """Load the model that was made last, whatever the gates say: to time it, or to try it."""
-    return _warm(ONNX_INT8, REFERENCE, UNRELEASED)
+    return _warm(SHIPPED, REFERENCE, UNRELEASED)
 
 
 def _warm(model: Path, reference: Path, release: str) -> Served:

@@ -1,48 +1,34 @@
 """Models in, the numbers the gates judge out, on data that no model has seen."""
 
-from typing import Any
-
 import numpy as np
 
 from .artifacts import BASELINE, ONNX, REFERENCE, write_report
 from .drift import fit_reference
 from .featurize import load_facts, load_split
-from .metrics import METRICS, Metric, confusion, gain_lower_bound, lower_bound
+from .metrics import METRICS, confusion, gain_lower_bound
 from .predictor import Predictor
+from .quality import judge, score
 from .scope import load_params, load_scope
 
 
 def evaluate() -> None:
-    """Score the float model, the int8 model and the baseline; save the reference for drift."""
+    """Score the exported model, the shipped file and the baseline; save the reference for drift."""
     scope, shipped = load_scope(), Predictor()
     metric, n = METRICS[scope.metric], len(shipped.labels)
     x, truth, slices = load_split("test")
     fp32 = Predictor(ONNX).probabilities(x).argmax(1)
-    int8 = shipped.probabilities(x).argmax(1)
+    answers = shipped.probabilities(x).argmax(1)
     simple = _baseline(x)
-    gain = gain_lower_bound(metric, truth, int8, simple, n, scope.confidence)
-    report = {
+    gain = gain_lower_bound(metric, truth, answers, simple, n, scope.confidence)
+    report = judge(truth, answers, fp32, slices, n) | {
         "model_sha256": shipped.sha256,
         "metric": scope.metric,
         "labels": shipped.labels,
-        "confusion": confusion(truth, int8, n).tolist(),
-        "int8": _score(metric, truth, int8, n),
-        "fp32": _score(metric, truth, fp32, n),
-        "slices": {
-            str(name): _score(metric, truth[slices == name], int8[slices == name], n)
-            for name in np.unique(slices)
-        },
-        "baseline": _score(metric, truth, simple, n) | {"gain_lower_bound": gain},
-        "int8_agreement": float((int8 == fp32).mean()),
+        "confusion": confusion(truth, answers, n).tolist(),
+        "baseline": score(metric, truth, simple, n) | {"gain_lower_bound": gain},
     }
     write_report("evaluate", report)
     _save_reference(shipped)
-
-
-def _score(metric: Metric, truth: np.ndarray, answers: np.ndarray, n: int) -> dict[str, Any]:
-    matrix = confusion(truth, answers, n)
-    bound = lower_bound(metric, matrix, load_scope().confidence)
-    return {"examples": len(truth), "value": float(metric(matrix)), "lower_bound": bound}
 
 
 def _baseline(x: np.ndarray) -> np.ndarray:

@@ -57,6 +57,18 @@ def lower_bound(metric: Metric, matrix: np.ndarray, confidence: float) -> float:
     return float(np.quantile(scores, 1 - confidence))
 
 
+def share_lower_bound(hits: np.ndarray, confidence: float) -> float:
+    """Return what the share of hits, bool (examples,), is at least; all for all, however few.
+
+    Bayesian bootstrap (Rubin 1981), as below.
+    """
+    found, missed = int(hits.sum()), int((~hits).sum())
+    if not found or not missed:
+        return float(not missed)
+    draws = np.random.default_rng(0).beta(found, missed, DRAWS)
+    return float(np.quantile(draws, 1 - confidence))
+
+
 def gain_lower_bound(
     metric: Metric,
     truth: np.ndarray,

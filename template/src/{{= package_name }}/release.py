@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any
 from uuid import uuid4
 
-from .artifacts import ONNX_INT8, RAW, REFERENCE, REPORTS, move_whole, to_json, write_whole
+from .artifacts import RAW, REFERENCE, REPORTS, SHIPPED, move_whole, to_json, write_whole
 from .card import CARD, model_card
 from .gates import as_rows, refuse_broken, refuse_other_models, verdicts
 from .predictor import Predictor
@@ -29,7 +29,7 @@ from .signing import load_signer, sealed
 from .verify import recorded_md5s
 
 GATES = REPORTS / "gates.json"
-SOURCES = (ONNX_INT8, REFERENCE, SCOPE, GATES, REPORTS / "evaluate.json", CARD)
+SOURCES = (SHIPPED, REFERENCE, SCOPE, GATES, REPORTS / "evaluate.json", CARD)
 PACKAGES = ("numpy", "onnxruntime")  # with which it was judged
 
 

@@ -1,4 +1,4 @@
-"""The evidence as one self-contained page for people: gates, confusion, training curve."""
+"""The evidence as one self-contained page for people: gates, and what they judged in pictures."""
 
 import io
 from html import escape
@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from .artifacts import REPORTS, read_report
 from .gates import Gate, verdicts
+from .pareto import pareto
 from .scope import load_scope
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
@@ -23,7 +24,8 @@ svg {{ width: 48%; min-width: 20rem; height: auto }}
 def report() -> None:
     """Write `reports/report.html`."""
     title = escape(f"{load_scope().project}: promised and measured")
-    rows, figures = "".join(map(_row, verdicts())), _svg(_confusion()) + _svg(_curve())
+    rows = "".join(map(_row, verdicts()))
+    figures = "".join(map(_svg, (_confusion(), _curve(), pareto())))
     (REPORTS / "report.html").write_text(PAGE.format(title=title, rows=rows, figures=figures))
 
 
@@ -45,7 +47,7 @@ def _confusion() -> Figure:
         axes.text(column, row, f"{count}", ha="center", va="center")
     axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
     axes.set_yticks(range(len(labels)), labels)
-    axes.set(xlabel="answer of the int8 model", ylabel="label", title="Held-out examples")
+    axes.set(xlabel="answer of the shipped model", ylabel="label", title="Held-out examples")
     return figure
 
 

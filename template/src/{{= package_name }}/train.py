@@ -3,6 +3,7 @@
 import copy
 import pickle
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from .task.features import FEATURES_VERSION
 from .task.model import build_model
 
 BASELINE_STEPS = 2000  # on little data a few epochs would leave it untrained, and easy to beat
+Criterion = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def train() -> None:
@@ -43,8 +45,9 @@ def fit(
     validation: tuple[np.ndarray, np.ndarray],
     title: str,
     least_steps: int = 0,
+    criterion: Criterion = nn.functional.cross_entropy,
 ) -> dict[str, list[float]]:
-    """Minimise cross-entropy, keep the best epoch, return the losses of every epoch.
+    """Minimise a loss, keep the best epoch, return the losses of every epoch.
 
     One-cycle learning rate (Smith and Topin 2018, "Super-convergence") with decoupled decay.
     """
@@ -63,13 +66,13 @@ def fit(
         losses = []
         for rows in torch.randperm(len(x)).split(params.batch_size):
             optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(model(x[rows]), y[rows])
+            loss = criterion(model(x[rows]), y[rows])
             loss.backward()
             optimizer.step()
             schedule.step()
             losses.append(loss.item())
         curve["training_loss"].append(float(np.mean(losses)))
-        curve["validation_loss"].append(_loss(model, *validation))
+        curve["validation_loss"].append(_loss(model, *validation, criterion))
         if curve["validation_loss"][-1] <= min(curve["validation_loss"]):  # never so for NaN
             best = copy.deepcopy(model.state_dict())
     if not best:
@@ -79,9 +82,9 @@ def fit(
 
 
 @torch.no_grad()
-def _loss(model: nn.Module, x: np.ndarray, y: np.ndarray) -> float:
+def _loss(model: nn.Module, x: np.ndarray, y: np.ndarray, criterion: Criterion) -> float:
     model.eval()
-    return float(nn.functional.cross_entropy(model(torch.from_numpy(x)), torch.from_numpy(y)))
+    return float(criterion(model(torch.from_numpy(x)), torch.from_numpy(y)))
 
 
 def _train_baseline(x: np.ndarray, y: np.ndarray, classes: int) -> None:

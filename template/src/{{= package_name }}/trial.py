@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 from prometheus_client import Counter, Gauge
 
-from .artifacts import ONNX_INT8, REFERENCE
+from .artifacts import REFERENCE, SHIPPED
 from .monitor import Monitor
 from .predictor import Prediction, Predictor
 from .refusal import Refusal
@@ -132,7 +132,7 @@ class Answering:
             self._use("")
 
     def _use(self, id: str) -> None:
-        model, reference = ONNX_INT8, REFERENCE
+        model, reference = SHIPPED, REFERENCE
         if id:
             folder = examined(SLOTS / id).folder
             model, reference = folder / "model.onnx", folder / "reference.json"

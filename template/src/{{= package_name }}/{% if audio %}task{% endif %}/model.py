@@ -11,14 +11,23 @@ def build_model(input_shape: tuple[int, ...], classes: int) -> nn.Module:
     The bands are channels, so that every kernel hears all frequencies at once (Choi et al. 2019,
     "Temporal convolution for real-time keyword spotting on mobile devices").
     """
+    return _network(input_shape, classes, WIDTH)
+
+
+def build_student(input_shape: tuple[int, ...], classes: int) -> nn.Module:
+    """Return a convnet of half the width, for `compress` to try; optional."""
+    return _network(input_shape, classes, WIDTH // 2)
+
+
+def _network(input_shape: tuple[int, ...], classes: int, width: int) -> nn.Module:
     bands, *_ = input_shape
     return nn.Sequential(
-        *_block(bands, WIDTH, stride=1),
-        *_block(WIDTH, WIDTH, stride=2),
-        *_block(WIDTH, 2 * WIDTH, stride=2),
+        *_block(bands, width, stride=1),
+        *_block(width, width, stride=2),
+        *_block(width, 2 * width, stride=2),
         nn.AdaptiveMaxPool1d(1),
         nn.Flatten(),
-        nn.Linear(2 * WIDTH, classes),
+        nn.Linear(2 * width, classes),
     )
 
 

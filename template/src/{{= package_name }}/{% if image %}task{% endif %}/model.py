@@ -7,14 +7,23 @@ WIDTH = 16
 
 def build_model(input_shape: tuple[int, ...], classes: int) -> nn.Module:
     """Return a small convolutional net: float32 (n, 3, height, width) to logits (n, classes)."""
+    return _network(input_shape, classes, WIDTH)
+
+
+def build_student(input_shape: tuple[int, ...], classes: int) -> nn.Module:
+    """Return a net of half the width, for `compress` to try; optional."""
+    return _network(input_shape, classes, WIDTH // 2)
+
+
+def _network(input_shape: tuple[int, ...], classes: int, width: int) -> nn.Module:
     channels, *_ = input_shape
     return nn.Sequential(
-        *_block(channels, WIDTH, stride=2),
-        *_block(WIDTH, 2 * WIDTH, stride=2),
-        *_block(2 * WIDTH, 4 * WIDTH, stride=2),
+        *_block(channels, width, stride=2),
+        *_block(width, 2 * width, stride=2),
+        *_block(2 * width, 4 * width, stride=2),
         nn.AdaptiveMaxPool2d(1),
         nn.Flatten(),
-        nn.Linear(4 * WIDTH, classes),
+        nn.Linear(4 * width, classes),
     )
 
 

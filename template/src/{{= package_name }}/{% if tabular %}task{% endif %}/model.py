@@ -7,11 +7,20 @@ WIDTH = 64
 
 def build_model(input_shape: tuple[int, ...], classes: int) -> nn.Module:
     """Return a small multi-layer perceptron: float32 (n, width) to logits (n, classes)."""
+    return _network(input_shape, classes, WIDTH)
+
+
+def build_student(input_shape: tuple[int, ...], classes: int) -> nn.Module:
+    """Return a perceptron of half the width, for `compress` to try; optional."""
+    return _network(input_shape, classes, WIDTH // 2)
+
+
+def _network(input_shape: tuple[int, ...], classes: int, width: int) -> nn.Module:
     (inputs,) = input_shape
     return nn.Sequential(
-        nn.Linear(inputs, WIDTH),
+        nn.Linear(inputs, width),
         nn.ReLU(),
-        nn.Linear(WIDTH, WIDTH),
+        nn.Linear(width, width),
         nn.ReLU(),
-        nn.Linear(WIDTH, classes),
+        nn.Linear(width, classes),
     )
