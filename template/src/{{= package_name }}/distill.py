@@ -1,5 +1,6 @@
 """A trained network in, a smaller one that learned to answer like it out."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,13 @@ from .scope import load_params
 from .task import model as network
 from .train import fit, load_checkpoint
 
+BUILD: Callable[..., nn.Module] | None = getattr(network, "build_student", None)
 TEMPERATURE = 4.0  # how much of the teacher's doubt between wrong answers is taught
 
 
 def has_student() -> bool:
     """Whether `task/model.py` says what a smaller network would be."""
-    return hasattr(network, "build_student")
+    return BUILD is not None
 
 
 def distill(path: Path) -> None:
@@ -31,7 +33,8 @@ def distill(path: Path) -> None:
     torch.manual_seed(params.seed)
     torch.use_deterministic_algorithms(True)
     x, validation_x = (load_split(split)[0] for split in ("train", "validation"))
-    student = network.build_student(x.shape[1:], len(checkpoint["labels"]))
+    assert BUILD, "has_student() says so"  # noqa: S101
+    student = BUILD(x.shape[1:], len(checkpoint["labels"]))
     training = x, _logits(teacher, x, params.batch_size)
     validation = validation_x, _logits(teacher, validation_x, params.batch_size)
     fit(student, training, validation, "Distilling", criterion=_soft_cross_entropy)

@@ -75,17 +75,17 @@ def _quality_gates() -> list[Gate]:
     return [*quality_gates(quality), beaten]
 
 
-def quality_gates(quality: dict[str, Any]) -> list[Gate]:
+def quality_gates(quality: dict[str, Any], by: str = "lower_bound") -> list[Gate]:
     """Hold what `quality.judge` found against the floor, as a whole and in the worst slice."""
     scope = load_scope()
-    sure = f"{scope.confidence:.0%} sure"
-    least = quality["score"]["lower_bound"]
-    bounds = {name: score["lower_bound"] for name, score in quality["slices"].items()}
-    worst = min(bounds, key=lambda name: bounds[name])
+    sure = f"{scope.confidence:.0%} sure" if by == "lower_bound" else by
+    least = quality["score"][by]
+    found = {name: score[by] for name, score in quality["slices"].items()}
+    worst = min(found, key=lambda name: found[name])
     floor, at = scope.min_metric - scope.max_slice_gap, f"{SCOPE}: min_metric, max_slice_gap"
     return [
         gate("quality", f"{scope.metric} ({sure})", least, "min_metric"),
-        Gate("worst_slice", f"worst slice: {worst[:16]} ({sure})", bounds[worst], ">=", floor, at),
+        Gate("worst_slice", f"worst slice: {worst[:16]} ({sure})", found[worst], ">=", floor, at),
     ]
 
 

@@ -19,12 +19,14 @@ def pareto() -> Figure:
     axes, speed = figure.subplots(), LogNorm(min(p95_ms), max(p95_ms))
     for (name, row), marker in zip(rows.items(), cycle("os^v<>DPXhd"), strict=False):
         words = " (shipped)" if name == evidence["shipped"] else " (refused)" * bool(row["broken"])
-        x, y, ms = row["size_mb"], row["score"]["lower_bound"], row["latency_p95_ms"]
+        x, y, ms = row["size_mb"], row["score"]["value"], row["latency_p95_ms"]
         axes.scatter(x, y, c=ms, norm=speed, marker=marker, alpha=0.7, label=name + words)
     label = f"p95 ms of the network (promised: {scope.max_latency_p95_ms:g})"
     figure.colorbar(ScalarMappable(speed), ax=axes, label=label)
     axes.axvline(scope.max_model_mb, color="#b3261e", linestyle="--", label="max_model_mb")
     axes.axhline(scope.min_metric, color="#b3261e", linestyle=":", label="min_metric")
-    axes.set(xlabel="MB", ylabel=f"{scope.metric}, at least", title="Candidates", xscale="log")
+    axes.set(
+        xlabel="MB", ylabel=f"{scope.metric}, validation split", title="Candidates", xscale="log"
+    )
     figure.legend(loc="outside left upper")
     return figure
