@@ -16,7 +16,7 @@ from rich.table import Table
 
 from .artifacts import ONNX, SHIPPED, to_json, write_report, write_whole
 from .featurize import load_split
-from .footprint import footprint
+from .footprint import batch_gap, footprint
 from .gates import Gate, broken_promises, gate, quality_gates
 from .metrics import METRICS, gain_lower_bound, share_lower_bound
 from .predictor import Predictor
@@ -25,6 +25,7 @@ from .quantize import CANDIDATES
 from .scope import Scope, load_scope
 
 SAME_SIZE = 1.01  # files that differ by less are as small as each other: the better one wins
+BATCH = 32  # examples that are answered alone, and together
 UNKNOWN = "0" * 64  # as long as the hash that replaces it: the size that is measured is shipped
 Row = dict[str, Any]
 
@@ -68,6 +69,7 @@ def promises(row: Row) -> list[Gate]:
         gate("int8_drop", "metric lost to fp32", drop, "max_int8_drop"),
         gate("latency_p95_network", "latency p95 ms, network", p95_ms, "max_latency_p95_ms"),
         gate("model_size", "model size MB", row["size_mb"], "max_model_mb"),
+        gate("batch_parity", "alone and in a batch", row["batch_gap"], "max_onnx_difference"),
     ]
 
 
@@ -77,13 +79,15 @@ def _measured(path: Path, write: Callable[[Path], None], exported: Predictor, sc
         write(path)
         _stamp(path, UNKNOWN)
         x, truth, slices = load_split("validation")
-        answers, fp32 = (p.probabilities(x).argmax(1) for p in (Predictor(path), exported))
+        candidate = Predictor(path)
+        answers, fp32 = (p.probabilities(x).argmax(1) for p in (candidate, exported))
         n, metric, sure = len(exported.labels), METRICS[scope.metric], scope.confidence
         row = judge(truth, answers, fp32, slices, n) | {
             # Bounds, as what is like the exported model by luck would break on the test split.
             "same_lower_bound": share_lower_bound(answers == fp32, sure),
             "drop_upper_bound": 0 - gain_lower_bound(metric, truth, answers, fp32, n, sure),
             "size_mb": path.stat().st_size / 1e6,
+            "batch_gap": batch_gap(candidate, x[:BATCH]),
         }
         row |= footprint(path)
     except (Exception, SystemExit) as error:  # converters raise anything
@@ -111,21 +115,21 @@ def _chosen(rows: dict[str, Row]) -> str | None:
 def _table(rows: dict[str, Row], shipped: str | None) -> Table:
     """Show every figure, the bound where a bound is judged, in red where it breaks a promise."""
     table = Table(title="On the validation split", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    headings = ("metric", "at least", "worst slice", "agrees", "drop", "p50 ms", "p95 ms")
+    headings = ("metric", "at least", "worst slice", "agrees", "drop", "batch", "p50 ms", "p95 ms")
     for heading in ("candidate", *headings, "MB", "peak MB", "verdict"):
         table.add_column(heading, no_wrap=heading == "candidate")
     for name, row in rows.items():
         if "failed" in row:
-            table.add_row(name, *[""] * 9, escape(f"failed: {row['failed']}"))
+            table.add_row(name, *[""] * 10, escape(f"failed: {row['failed']}"))
             continue
         judged = promises(row)
-        quality, worst, agreement, drop, p95, size = (
+        quality, worst, agreement, drop, p95, size, gap = (
             f"{g.observed:.4g}" if g.passed else f"[red]{g.observed:.4g}[/red]" for g in judged
         )
         measured = quality, f"{row['score']['lower_bound']:.4g}", worst, agreement, drop
         p50, peak = f"{row['latency_p50_ms']:.3g}", f"{row['peak_memory_mb']:.0f}"
         verdict = _verdict(name == shipped, row, rows.get("fp32", row))
-        table.add_row(name, *measured, p50, p95, size, peak, verdict)
+        table.add_row(name, *measured, gap, p50, p95, size, peak, verdict)
     return table
 
 

@@ -50,5 +50,14 @@ def _peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # bytes, on macOS
 
 
+def batch_gap(candidate: Predictor, x: np.ndarray) -> float:
+    """Return by how much a probability depends on who else is in the batch.
+
+    Dynamic quantization takes one range for the whole batch.
+    """
+    alone = np.concatenate([candidate.probabilities(row[None]) for row in x])
+    return float(np.abs(candidate.probabilities(x) - alone).max())
+
+
 if __name__ == "__main__":
     print(json.dumps(measure(Path(sys.argv[1]))))
