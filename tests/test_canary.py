@@ -19,7 +19,7 @@ BY = {"nan": "errors", "slower": "slowdown", "turned": "disagreement", "unsure":
 # Sign a model that this runtime cannot load, as a build with a newer one would.
 ELSEWHERE = """
 from types import SimpleNamespace
-from scratch_detector import release
+from scratch_detector.releases import release
 release.Predictor = lambda: SimpleNamespace(trained_at=0.0)
 """
 

@@ -104,7 +104,8 @@ ODD: dict[str, Any] = {
     "decider": "odd@example.com",
 }
 SAY = """
-from {package} import answer, card, gates, serve
+from {package} import card, gates, serve
+from {package}.serving import answer
 for gate in gates.verdicts(): print("gate", gate.limit)
 for bucket in answer.BUCKETS: print("bucket", f"{{1000 * bucket:g}}")
 print("api", serve.app.description)

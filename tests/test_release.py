@@ -16,7 +16,8 @@ from repository import damage, done, run_in
 CAST = tuple[Path, dict[str, str]]  # a project, and the ids: of first, second and third
 THREE = """
 import hashlib, onnx
-from scratch_detector import card, gates, release, rollout
+from scratch_detector import card, gates
+from scratch_detector.releases import release, rollout
 from scratch_detector.artifacts import SHIPPED, read_report, write_report
 for number in range(3):
     model = onnx.load(SHIPPED)
@@ -33,7 +34,7 @@ for number in range(3):
 DIE = """
 import json, os, random, shutil, signal, sys, time
 from scratch_detector import cli
-from scratch_detector.registry import RELEASES, verified
+from scratch_detector.releases.registry import RELEASES, verified
 
 def start(calls_to_live=10**9):
     def counted(real):
@@ -94,7 +95,8 @@ print("died at each of", calls, "calls")
 # Two commands in two processes, at once, thirty times; print what is in use afterwards.
 TOGETHER = """
 import json, os, sys
-from scratch_detector import cli, registry
+from scratch_detector import cli
+from scratch_detector.releases import registry
 run = lambda *command: os.dup2(2, 1) and cli.run(*command) or 0
 for _ in range(30):
     (registry.RELEASES / "rollout.json").write_text(sys.argv[1])
@@ -153,7 +155,7 @@ def test_a_release_says_where_it_came_from_and_git_sees_no_secret(cast: CAST) ->
     )
     assert len(manifest["files"]) == 6 and manifest["created_at"].endswith("+00:00")
     status = done(run_in(folder, "git", "status", "--porcelain", "-uall"))
-    assert "keys/release.pub" in status and ".pem" not in status and "releases/" not in status
+    assert "keys/release.pub" in status and ".pem" not in status and "?? releases" not in status
 
 
 def test_back_and_again(project: Path, cast: CAST) -> None:

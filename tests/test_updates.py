@@ -31,7 +31,8 @@ INSTALLED = ("src", "models", "scope.yaml", "params.yaml", "schema.yaml", "price
 LOOK = """
 import json
 from pathlib import Path
-from scratch_detector import slots, registry, trial
+from scratch_detector.device import slots, trial
+from scratch_detector.releases import registry
 for folder in slots.SLOTS.glob("[0-9a-f]" * 12):
     registry.examined(folder)
 model = trial.Answering()
@@ -42,7 +43,7 @@ print(json.dumps([model.predictor.sha256, confidence]))
 # A root of version 2 that one of two keys has signed.
 BELOW = """
 from tuf.api.metadata import Metadata, Root
-from scratch_detector import publish
+from scratch_detector.fleet import publish
 publish.ROLES = {"root-1": ["root"]}
 root = publish._newest_root()
 root.version = 2
@@ -53,7 +54,9 @@ content = publish._signed(root, root)
 # A release with other gates, signed with the key that is in keys/, and published whatever it is.
 FORGE = """
 import hashlib, json
-from scratch_detector import artifacts, publish, registry, signing
+from scratch_detector import artifacts
+from scratch_detector.fleet import publish
+from scratch_detector.releases import registry, signing
 old = registry.RELEASES / registry.read_rollout().champion
 content = {name: (old / name).read_bytes() for name in registry.FILES}
 gates = json.loads(content["gates.json"])
@@ -73,7 +76,8 @@ publish.publish()
 DIE = """
 import json, os, random, shutil, signal, sys, time
 from pathlib import Path
-from scratch_detector import registry, slots, trial, update
+from scratch_detector.device import slots, trial, update
+from scratch_detector.releases import registry
 (path,) = Path(".").glob("payload.*")
 payload = path.read_bytes()
 trial.load_params = lambda: type("P", (), {"update_url": ""})
@@ -90,8 +94,8 @@ def work():
     update.update()
     models = trial.Answering()
     while slots.read_state().trial:
-        with models.turn():
-            models.predictor.predict(payload)
+        models.follow()
+        models.answer(payload)
 
 def start():
     if pid := os.fork():
@@ -357,7 +361,7 @@ def spoiled(publisher: Publisher, name: str) -> None:
 
 def stale(publisher: Publisher) -> None:
     publisher.python(
-        "from scratch_detector import publish; publish.DAYS['timestamp'] = 0; publish.publish()"
+        "from scratch_detector.fleet import publish; publish.DAYS['timestamp'] = 0; publish.publish()"
     )
 
 
@@ -472,7 +476,7 @@ def test_a_key_that_was_replaced_signs_nothing_more(publisher: Publisher, device
     assert device.update()[0] == 0
     (publisher.folder / "keys/online.pem").write_bytes(stolen)
     publisher.python(
-        "from scratch_detector import publish\n"
+        "from scratch_detector.fleet import publish\n"
         "publish.Root.verify_delegate = lambda *_: None\npublish.publish()"
     )
     assert "UnsignedMetadataError: timestamp was signed by 0/1 keys" in device.refused()

@@ -12,7 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from scratch_detector import outbox, scope
+from scratch_detector import scope
+from scratch_detector.device import outbox
 
 LOG = Path("puts.log")
 
@@ -27,7 +28,7 @@ def device(count: int, synchronous: str = "FULL", pause_s: float = 0) -> None:
     queue = outbox.Outbox(scope.load_params().outbox_mb, Path("box.db"))
     queue._db.execute(f"PRAGMA synchronous={synchronous}")
     if scope.load_params().upload_url:
-        from scratch_detector import upload
+        from scratch_detector.device import upload
 
         upload.OUTBOX = Path("box.db")
         upload.POLL_S, upload.BASE_S, upload.CAP_S, upload.TIMEOUT_S = 0.02, 0.02, 0.2, 1

@@ -4,7 +4,7 @@ A module is imported when its command runs, so that a device without PyTorch has
 """
 
 from importlib import import_module
-from importlib.util import find_spec
+from importlib.resources import files
 from typing import Annotated
 
 import typer
@@ -15,28 +15,30 @@ COMMANDS = {  # name: where it lives, what it does; the first ten are the road, 
     "featurize": ("featurize", "Turn payloads into what the model sees"),
     "train": ("train", "Fit the model, and the baseline it has to beat"),
     "export": ("export", "Write the model as ONNX and compare the answers"),
-    "compress": ("compress", "Search the smallest file that keeps every promise"),
+    "compress": ("compression.compress", "Search the smallest file that keeps every promise"),
     "evaluate": ("evaluate", "Score the models on held-out data"),
     "benchmark": ("benchmark", "Time whole predictions"),
     "report": ("report", "Draw reports/report.html"),
     "check": ("gates", "Judge the evidence against scope.yaml"),
     "verify": ("verify", "Recompute the hashes in dvc.lock"),
     "card": ("card", "Write the model card and the table in the README"),
-    "size": ("size", "Write into deploy/ how many servers the promises need"),
+    "size": ("serving.size", "Write into deploy/ how many servers the promises need"),
     "example": ("ingest", "Write one held-out payload to try things with"),
     "serve": ("serve", "Answer over HTTP with the champion"),
     "rehearse": ("serve", "Answer over HTTP with the model that was made last"),
-    "load": ("loadtest", "Hold a server under the promised traffic, and judge it"),
-    "edge": ("edge", "Answer what lands in the inbox"),
-    "outbox": ("outbox", "Print the decisions that wait, as JSON lines"),
-    "collect": ("collect", "Take what devices send, and show them to Prometheus"),
-    "release": ("release", "Sign a model that keeps its promises, as a candidate"),
-    "challenge": ("rollout", "Let a release, by its ID, run beside the champion"),
-    "promote": ("rollout", "Make the challenger the champion"),
-    "rollback": ("rollout", "Make the champion before it the champion again"),
-    "publish": ("publish", "Write the champion to repository/, for devices to fetch"),
-    "rotate": ("publish", "Replace a key of the updates, by its NAME"),
-    "update": ("update", "Look once for a newer model"),
+    "load": ("serving.loadtest", "Hold a server under the promised traffic, and judge it"),
+    "edge": ("edge", "Decide on what lands in the inbox, or is asked at data/decide.sock"),
+    "put": ("device.inbox", "Put what standard input holds into the inbox"),
+    "capture": ("device.inbox", "Put what a sensor sees or hears into the inbox"),
+    "outbox": ("device.outbox", "Print the decisions that wait, as JSON lines"),
+    "collect": ("fleet.collect", "Take what devices send, and show them to Prometheus"),
+    "release": ("releases.release", "Sign a model that keeps its promises, as a candidate"),
+    "challenge": ("releases.rollout", "Let a release, by its ID, run beside the champion"),
+    "promote": ("releases.rollout", "Make the challenger the champion"),
+    "rollback": ("releases.rollout", "Make the champion before it the champion again"),
+    "publish": ("fleet.publish", "Write the champion to repository/, for devices to fetch"),
+    "rotate": ("fleet.publish", "Replace a key of the updates, by its NAME"),
+    "update": ("device.update", "Look once for a newer model"),
     "monitor": ("monitor", "Read the drift scores of a running model"),
 }
 ROAD = list(COMMANDS)[:10]
@@ -66,5 +68,5 @@ def _rotate(name: Annotated[str, typer.Argument()] = "") -> None:
 
 
 for _name, (_module, _help) in COMMANDS.items():
-    if find_spec(f".{_module}", __package__):
+    if files(__package__).joinpath(f"{_module.replace('.', '/')}.py").is_file():
         _register(_name, _help)

@@ -1,15 +1,15 @@
 """API keys: who may ask, where somebody set any."""
 
 import hmac
-import os
 from pathlib import Path
+
+from .environment import setting
 
 
 def known_keys(name: str) -> list[bytes]:
     """Read the lines of the file that `<PACKAGE>_<NAME>_FILE` names, or `<PACKAGE>_<NAME>`."""
-    variable = f"{__package__}_{name}".upper()
-    file = os.environ.get(f"{variable}_FILE")
-    text = Path(file).read_text() if file else os.environ.get(variable, "")
+    file = setting(f"{name}_FILE")
+    text = Path(file).read_text() if file else setting(name)
     return [key.encode() for key in text.split()]
 
 

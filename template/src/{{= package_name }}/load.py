@@ -16,12 +16,13 @@ from urllib.parse import urlsplit
 
 from rich.progress import track
 
+from .environment import PACKAGE, setting, variable
 from .task.features import CONTENT_TYPES
 
 START_S = 60
 TIMEOUT_S = 65  # longer than any promise
 IDLE_S = 1  # what is idle for longer may be closed by the other side
-KEY = os.environ.get(f"{__package__}_LOAD_KEY".upper(), "")
+KEY = setting("LOAD_KEY")
 HEADERS = {"content-type": next(iter(CONTENT_TYPES)), "x-api-key": KEY}
 
 
@@ -35,8 +36,8 @@ def running_server() -> Iterator[int]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
-    environment = os.environ | {f"{__package__}_PORT".upper(): str(port)}
-    command = [sys.executable, "-m", str(__package__), "rehearse"]
+    environment = os.environ | {variable("PORT"): str(port)}
+    command = [sys.executable, "-m", PACKAGE, "rehearse"]
     quiet = subprocess.DEVNULL  # errors still show
     process = subprocess.Popen(command, env=environment, stdout=quiet)  # noqa: S603 (our own)
     try:

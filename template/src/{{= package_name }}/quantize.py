@@ -22,7 +22,6 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from .artifacts import ONNX
-from .distill import distill, has_student
 from .featurize import load_split
 from .scope import load_params
 
@@ -53,7 +52,7 @@ def int8_dynamic(path: Path) -> None:
 
 def int8_minmax(path: Path) -> None:
     """Quantize activations by the whole range that calibration showed."""
-    _static(ONNX, path)
+    static(ONNX, path)
 
 
 def int8_entropy(path: Path) -> None:
@@ -61,7 +60,7 @@ def int8_entropy(path: Path) -> None:
 
     Migacz 2017, "8-bit inference with TensorRT".
     """
-    _static(ONNX, path, CalibrationMethod.Entropy)
+    static(ONNX, path, CalibrationMethod.Entropy)
 
 
 def int8_percentile(path: Path) -> None:
@@ -69,21 +68,13 @@ def int8_percentile(path: Path) -> None:
 
     Wu et al. 2020, "Integer quantization for deep learning inference".
     """
-    _static(ONNX, path, CalibrationMethod.Percentile)
+    static(ONNX, path, CalibrationMethod.Percentile)
 
 
 def int8_float_ends(path: Path) -> None:
     """Leave the first and the last layer, which quantizing often hurts most, in float32."""
     layers = [n.name for n in _prepared(ONNX, path).graph.node if n.op_type in WITH_WEIGHTS]
-    _static(ONNX, path, kept_float=[*layers[:1], *layers[-1:]])
-
-
-def student_int8(path: Path) -> None:
-    """Quantize the student, which was written beside it or is trained now."""
-    large = path.with_name("student.onnx")
-    if not large.exists():
-        distill(large)
-    _static(large, path)
+    static(ONNX, path, kept_float=[*layers[:1], *layers[-1:]])
 
 
 CANDIDATES: dict[str, Callable[[Path], None]] = {
@@ -95,8 +86,6 @@ CANDIDATES: dict[str, Callable[[Path], None]] = {
     "int8_percentile": int8_percentile,
     "int8_float_ends": int8_float_ends,
 }
-if has_student():
-    CANDIDATES |= {"student": distill, "student_int8": student_int8}
 
 
 class _CalibrationSet(CalibrationDataReader):
@@ -110,7 +99,7 @@ class _CalibrationSet(CalibrationDataReader):
         return next(self._rows, None)
 
 
-def _static(
+def static(
     source: Path,
     path: Path,
     method: CalibrationMethod = CalibrationMethod.MinMax,

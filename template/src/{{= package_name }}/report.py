@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from .artifacts import REPORTS, read_report
+from .compression.pareto import pareto
 from .gates import Gate, verdicts
-from .pareto import pareto
 from .scope import load_scope
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">

@@ -2,10 +2,10 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 SCOPE = Path("scope.yaml")
 PARAMS = Path("params.yaml")
@@ -19,6 +19,13 @@ class Challenger(BaseModel, frozen=True, extra="forbid"):
     max_slowdown: float = Field(gt=0)
     max_disagreement: float = Field(gt=0, le=1)
     max_shift: float = Field(gt=0, le=1)
+
+
+class FailSafe(BaseModel, frozen=True, extra="forbid"):
+    """What a device says when its model has no answer, or none within `after_ms`."""
+
+    label: str = Field(min_length=1, max_length=64)
+    after_ms: float = Field(gt=0, le=600_000)
 
 
 class Scope(BaseModel, frozen=True, extra="forbid"):
@@ -49,6 +56,13 @@ class Scope(BaseModel, frozen=True, extra="forbid"):
     max_cost_usd_month: float = Field(gt=0)
     buy_usd_month: float = Field(gt=0)
     challenger: Challenger | None = None  # without a server there is nobody to try one
+    fail_safe: FailSafe = FailSafe(label="review", after_ms=600_000)  # only a device reads it
+
+    @model_validator(mode="after")
+    def _in_time(self) -> Self:
+        if self.fail_safe.after_ms < self.max_latency_p95_ms:
+            raise ValueError("fail_safe.after_ms is less than max_latency_p95_ms: like 10 times it")
+        return self
 
 
 class Params(BaseModel, frozen=True, extra="forbid"):
@@ -63,7 +77,9 @@ class Params(BaseModel, frozen=True, extra="forbid"):
     drift_window: int = Field(ge=50)
     drift_false_alarm_rate: float = Field(gt=0, lt=0.1)
     metrics_url: str
-    outbox_mb: float = Field(8, ge=1)  # what only a device reads has a default
+    capture: str = ""  # what only a device reads has a default
+    capture_every_s: float = Field(1, gt=0)
+    outbox_mb: float = Field(8, ge=1)
     upload_url: str = Field("", pattern=r"^(https?://\S+)?$")
     device: str = Field("", pattern=r"^[A-Za-z0-9_.:-]{0,64}$")
     update_url: str = Field("", pattern=r"^(https?://\S+)?$")

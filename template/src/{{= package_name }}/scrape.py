@@ -1,11 +1,11 @@
 """What a running model says about itself, read back; light, because a rollback must not wait."""
 
-import os
 from urllib.error import URLError
 from urllib.request import urlopen
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from .environment import setting
 from .scope import load_params
 
 
@@ -27,4 +27,4 @@ def scraped(name: str, label: str) -> dict[str, float]:
 
 def address() -> str:
     """Return `<PACKAGE>_METRICS_URL`, or else `metrics_url` of params.yaml."""
-    return os.environ.get(f"{__package__}_METRICS_URL".upper(), load_params().metrics_url)
+    return setting("METRICS_URL", load_params().metrics_url)

@@ -17,15 +17,15 @@ from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
-from . import oip
-from .answer import LATENCY, PROMISE_S, WHY, answered, id_of, log, read, refused
-from .canary import Trial
-from .champion import Served, released, unreleased
-from .engine import Engine
-from .follow import follow
-from .guard import listen
 from .refusal import Refusal
 from .scope import load_scope
+from .serving import oip
+from .serving.answer import LATENCY, PROMISE_S, WHY, answered, id_of, log, read, refused
+from .serving.canary import Trial
+from .serving.champion import Served, released, unreleased
+from .serving.engine import Engine
+from .serving.follow import follow
+from .serving.guard import listen
 from .task.features import CONTENT_TYPES, MAX_PAYLOAD_BYTES
 
 WAITING = Gauge("waiting_requests", "Payloads that wait for their turn")

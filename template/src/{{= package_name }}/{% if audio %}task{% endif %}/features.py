@@ -10,6 +10,7 @@ from ..refusal import Refusal
 SAMPLE_RATE_HZ = 16_000
 WINDOW, HOP = 512, 320  # samples: 32 ms, every 20 ms
 BANDS = 32
+QUIET_DB = -45  # of full scale
 RANGE_DB = 50  # what is quieter than this below the loudest is one floor
 MAX_HEADER_BYTES = 4096  # more beside the samples means that the header lies about their number
 MAX_PAYLOAD_BYTES = 400_000
@@ -69,6 +70,17 @@ def _loudest_second(samples: Raw) -> np.ndarray:
     energy = np.cumsum(np.pad(samples, (1, 0)).astype(np.float64) ** 2)
     start = int(np.argmax(energy[SAMPLE_RATE_HZ:] - energy[:-SAMPLE_RATE_HZ]))
     return samples[start : start + SAMPLE_RATE_HZ]
+
+
+def quiet(samples: Raw) -> bool:
+    """Whether even the loudest 32 ms are too soft for a voice: a device then asks no model.
+
+    Energy over short times, as in Rabiner and Sambur 1975, "An algorithm for determining the
+    endpoints of isolated utterances".
+    """
+    energy = np.cumsum(np.pad(samples, (1, WINDOW)).astype(np.float64) ** 2)
+    loudest = float((energy[WINDOW:] - energy[:-WINDOW]).max()) / WINDOW
+    return loudest < 10 ** (QUIET_DB / 10)
 
 
 def describe(samples: Raw) -> dict[str, float]:

@@ -1,0 +1,63 @@
+"""How long one answer of an ONNX file takes, and how much memory, in a process of its own."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from ..predictor import Predictor
+
+WARM_UP, LEAST, MOST, TIMED_S = 10, 30, 400, 1.0
+
+
+def footprint(path: Path) -> dict[str, float]:
+    """Run the network alone, on one example and one thread, where nothing else was loaded.
+
+    Raises:
+        CalledProcessError: the process ended by an error, or the system ended it.
+    """
+    command = [sys.executable, "-m", __name__, str(path)]
+    result = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+    found: dict[str, float] = json.loads(result.stdout)
+    return found
+
+
+def measure(path: Path) -> dict[str, float]:
+    """Measure in this process: median and 95th percentile in milliseconds, peak in megabytes."""
+    predictor, timings_ms = Predictor(path), list[float]()
+    x = np.random.default_rng(0).normal(size=(1, *predictor.input_shape)).astype(np.float32)
+    until = time.perf_counter() + TIMED_S
+    while len(timings_ms) < LEAST or (len(timings_ms) < MOST and time.perf_counter() < until):
+        start = time.perf_counter()
+        predictor.probabilities(x)
+        timings_ms.append(1000 * (time.perf_counter() - start))
+    p50, p95 = np.percentile(timings_ms[WARM_UP:], [50, 95])
+    peak_mb = _peak_memory_mb()
+    return {"latency_p50_ms": float(p50), "latency_p95_ms": float(p95), "peak_memory_mb": peak_mb}
+
+
+def _peak_memory_mb() -> float:
+    """Ask Linux for this process alone: `getrusage` would count the parent's memory, too."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(re.findall(r"VmHWM:\s*(\d+) kB", status.read_text())[0]) * 1024 / 1e6
+    import resource  # not there on Windows
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # bytes, on macOS
+
+
+def batch_gap(candidate: Predictor, x: np.ndarray) -> float:
+    """Return by how much a probability depends on who else is in the batch.
+
+    Dynamic quantization takes one range for the whole batch.
+    """
+    alone = np.concatenate([candidate.probabilities(row[None]) for row in x])
+    return float(np.abs(candidate.probabilities(x) - alone).max())
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(Path(sys.argv[1]))))

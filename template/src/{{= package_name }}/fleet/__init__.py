@@ -1,0 +1,1 @@
+"""What devices report to, and where they find their models."""

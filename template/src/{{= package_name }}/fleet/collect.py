@@ -1,0 +1,135 @@
+"""The collector: keeps what devices send, and shows the fleet to Prometheus.
+
+It answers 200 when all of a batch is on disk; what comes again is known by its id.
+"""
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Lock
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily as Family
+from prometheus_client.registry import Collector
+
+from ..device.batch import MAX_BATCH_BYTES, Event, Telemetry, from_lines
+from ..environment import setting
+from ..keys import admits, known_keys
+from ..refusal import Refusal
+
+COLLECTED = Path("data/collected.db")
+MAX_DEVICES = 1000  # with gauges of their own
+LAST_SEEN, WHO = "last_seen_timestamp_seconds", ["device", "model_sha256", "version"]
+TOLD = {name: f.description for name, f in Telemetry.model_fields.items() if f.description}
+TABLES = """
+PRAGMA journal_mode=WAL;
+PRAGMA synchronous=FULL;
+CREATE TABLE IF NOT EXISTS events (device, id, received_s, decision, PRIMARY KEY (device, id));
+CREATE TABLE IF NOT EXISTS devices (device PRIMARY KEY, seen_s, telemetry);
+"""
+SEEN = """INSERT INTO devices VALUES (?, ?, ?) ON CONFLICT (device)
+DO UPDATE SET seen_s = excluded.seen_s, telemetry = excluded.telemetry"""
+
+
+class Fleet(Collector):
+    """All events that were taken, and the last telemetry of each device, in one SQLite file."""
+
+    def __init__(self, path: Path = COLLECTED) -> None:
+        self._lock = Lock()
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db.executescript(TABLES)
+
+    def add(self, told: Telemetry, events: list[Event]) -> None:
+        """Keep a batch; all of it is on disk when this returns, each event once."""
+        now_s = time.time()
+        rows = [(told.device, event.id, now_s, json.dumps(event.decision)) for event in events]
+        with self._lock, self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?)", rows)
+            self._db.execute(SEEN, (told.device, now_s, told.model_dump_json()))
+
+    def collect(self) -> Iterator[Family]:
+        """Yield gauges for each of the devices that came first, and how many there are in all."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT seen_s, telemetry FROM devices ORDER BY rowid"
+            ).fetchall()
+        yield Family("devices", "Devices that ever reported", len(rows))
+        fleet = [json.loads(text) | {LAST_SEEN: seen_s} for seen_s, text in rows[:MAX_DEVICES]]
+        for name, about in ({LAST_SEEN: "By the clock of the collector"} | TOLD).items():
+            family = Family(f"device_{name}", about, labels=["device"])
+            for told in fleet:
+                if told[name] is not None:
+                    family.add_metric([told["device"]], told[name])
+            yield family
+        info = Family("device_info", "Always 1; which model answers, in which package", labels=WHO)
+        for told in fleet:
+            info.add_metric([told[name] or "" for name in WHO], 1)
+        yield info
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One request of a device, or of Prometheus."""
+
+    timeout = 10  # seconds, of each read
+    fleet: Fleet
+    registry: CollectorRegistry
+    keys: list[bytes]
+
+    def do_GET(self) -> None:
+        """Answer `/healthz` and `/metrics`."""
+        if self.path == "/metrics":
+            self._answer(200, generate_latest(self.registry), CONTENT_TYPE_LATEST)
+        else:
+            self._answer(200 if self.path == "/healthz" else 404, b"")
+
+    def do_POST(self) -> None:
+        """Take a batch at `/events`."""
+        status, said = self._taken() if self.path == "/events" else (404, [])
+        content = {"detail": [said.detail]} if isinstance(said, Refusal) else {"stored": said}
+        self._answer(status, json.dumps(content).encode())
+
+    def _taken(self) -> tuple[int, Refusal | list[str]]:
+        length = self.headers.get("content-length", "")
+        size = int(length) if length.isdecimal() else 0
+        body = self.rfile.read(min(size, 2 * MAX_BATCH_BYTES))  # who still sends hears no answer
+        if not admits(self.keys, self.headers.get("x-api-key", "")):
+            return 401, Refusal("x-api-key", "no known key", "a key of this collector", "...")
+        if size > MAX_BATCH_BYTES:
+            return 413, Refusal("content-length", size, f"at most {MAX_BATCH_BYTES} bytes", 1000)
+        try:
+            telemetry, events = from_lines(body)
+            self.fleet.add(telemetry, events)
+            return 200, [event.id for event in events]
+        except Refusal as refusal:
+            return 422, refusal
+        except sqlite3.Error as error:  # a full disk, most likely: the device keeps what it has
+            self.log_error("nothing is stored: %s", error)
+            return 503, []
+
+    def _answer(self, status: int, body: bytes, kind: str = "application/json") -> None:
+        self.send_response_only(status)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def collect() -> None:
+    """Listen until told to stop; `<PACKAGE>_COLLECT_HOST` and `<PACKAGE>_COLLECT_PORT` say where.
+
+    The keys are lines of the file `<PACKAGE>_COLLECT_KEYS_FILE`, or in `<PACKAGE>_COLLECT_KEYS`.
+    """
+    host = setting("COLLECT_HOST", "127.0.0.1")
+    port = int(setting("COLLECT_PORT", "8001"))
+    COLLECTED.parent.mkdir(exist_ok=True)
+    Handler.fleet, Handler.keys = Fleet(), known_keys("COLLECT_KEYS")
+    Handler.registry = CollectorRegistry()
+    Handler.registry.register(Handler.fleet)
+    with ThreadingHTTPServer((host, port), Handler) as server:
+        url = f"http://{host}:{server.server_port}/events"
+        print(f"Collecting at {url} into {COLLECTED}.", flush=True)
+        server.serve_forever()

@@ -1,0 +1,1 @@
+"""Models that were judged and signed, and which of them answers."""

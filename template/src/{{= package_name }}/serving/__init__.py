@@ -1,0 +1,1 @@
+"""What a server does: read, answer, hold back, try a challenger. `serve.py` runs it."""

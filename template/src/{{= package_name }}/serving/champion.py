@@ -1,0 +1,55 @@
+"""A release that can answer: verified, loaded and warm."""
+
+import logging
+from pathlib import Path
+from typing import NamedTuple
+
+from ..artifacts import REFERENCE, SHIPPED
+from ..monitor import Monitor
+from ..predictor import Predictor
+from ..releases.registry import Unfit, read_rollout, verified
+from .warm import Warm
+
+UNRELEASED = "unreleased"
+log = logging.getLogger(__package__)
+
+
+class Served(NamedTuple):
+    """What answers: a warm model, its live window, and the release that it is from."""
+
+    model: Warm
+    monitor: Monitor
+    release: str
+
+
+def loaded(id: str) -> Served:
+    """Load a release.
+
+    Raises:
+        Unfit: it is missing, altered or not good enough.
+        SystemExit: this runtime cannot run it.
+    """
+    release = verified(id)
+    return _warm(release.folder / "model.onnx", release.folder / "reference.json", release.id)
+
+
+def released() -> Served:
+    """Load the champion.
+
+    Raises:
+        SystemExit: it is missing, altered or unfit; the file and what to do are named.
+    """
+    try:
+        return loaded(read_rollout().champion)
+    except Unfit as unfit:
+        raise SystemExit(str(unfit)) from None
+
+
+def unreleased() -> Served:
+    """Load the model that was made last, whatever the gates say: to time it, or to try it."""
+    return _warm(SHIPPED, REFERENCE, UNRELEASED)
+
+
+def _warm(model: Path, reference: Path, release: str) -> Served:
+    predictor = Predictor(model)
+    return Served(Warm.up(predictor), Monitor(predictor, reference), release)

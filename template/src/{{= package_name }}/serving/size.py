@@ -1,0 +1,36 @@
+"""Promises and measurements in, the size of a deployment out: numbers in the files of deploy/."""
+
+import re
+from pathlib import Path
+
+from ..artifacts import read_report
+from ..cost import PRICES, Prices, replicas
+from ..scope import load_scope, read_yaml
+
+AUTOSCALER = Path("deploy/kubernetes/autoscaler.yaml")
+CLOUD_RUN = Path("deploy/cloud-run.yaml")
+KSERVE = Path("deploy/kserve/inference-service.yaml")
+MOST_AT_ONCE = 1000  # of Cloud Run
+
+
+def size() -> None:
+    """Write how many servers the promises need, at least and at most, and how busy they may be."""
+    scope, prices = load_scope(), read_yaml(PRICES, Prices)
+    speed = read_report("benchmark")["server"]["throughput_per_s"]
+    least, most = prices.server.at_least, replicas("server", speed, scope.peak_requests_per_s)
+    busy_percent = max(1, round(100 * prices.utilisation))
+    in_time = max(1, min(MOST_AT_ONCE, int(speed * scope.max_latency_p95_ms / 1000)))
+    _write(AUTOSCALER, minReplicas=least, maxReplicas=most, averageUtilization=busy_percent)
+    _write(CLOUD_RUN, minScale=least, maxScale=most, containerConcurrency=in_time)
+    _write(KSERVE, minReplicas=least, maxReplicas=most, scaleTarget=busy_percent)
+
+
+def _write(path: Path, **numbers: int) -> None:
+    """Put each number behind its key, and leave the rest of the file as it is."""
+    text = path.read_text()
+    for key, number in numbers.items():
+        text, found = re.subn(rf'^( *(?:\S+/)?{key}: "?)\d+', rf"\g<1>{number}", text, flags=re.M)
+        if found != 1:
+            raise SystemExit(f"{path} needs one line with `{key}: NUMBER`, and has {found}.")
+    path.write_text(text)
+    print(f"{path}:", *(f"{key} {number}" for key, number in numbers.items()))
