@@ -5,6 +5,7 @@ import json
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -27,12 +28,18 @@ class Device:
 
     def __init__(self) -> None:
         self.decider, self.outbox = Decider(), Outbox(load_params().outbox_mb)
+        self._consider: Callable[[bytes, dict[str, Any]], None] = lambda *_: None
+        if load_params().server_url:  # only a hybrid knows of one
+            second = import_module(".device.second", __package__).SecondOpinion(self.outbox)
+            second.start()
+            self._consider = second.consider
 
-    def keep(self, decision: dict[str, Any], *moment: object) -> None:
+    def keep(self, payload: bytes, decision: dict[str, Any], *moment: object) -> None:
         """Put a decision into the outbox; by its moment, a repeat of it is known to collectors."""
         if "skipped" not in decision:
             event = json.dumps([*moment, decision["id"]])
             self.outbox.put(hashlib.sha256(event.encode()).hexdigest(), json.dumps(decision))
+            self._consider(payload, decision)
 
     def drain_inbox(self) -> int:
         """Decide on every file that is whole, oldest first, and return how many there were.
@@ -48,7 +55,7 @@ class Device:
             except OSError:  # not ours to read, or a worn disk: refused, as what holds nothing is
                 payload = b""
             decision = {"file": path.name} | self.decider.decide(payload)
-            self.keep(decision, path.name, came_ns)
+            self.keep(payload, decision, path.name, came_ns)
             if "refused" in decision:
                 path.replace(REFUSED / path.name)
             else:

@@ -56,6 +56,7 @@ class Scope(BaseModel, frozen=True, extra="forbid"):
     max_cost_usd_month: float = Field(gt=0)
     buy_usd_month: float = Field(gt=0)
     challenger: Challenger | None = None  # without a server there is nobody to try one
+    ask_server_below: float = Field(0, ge=0, le=1)
     fail_safe: FailSafe = FailSafe(label="review", after_ms=600_000)  # only a device reads it
 
     @model_validator(mode="after")
@@ -80,6 +81,8 @@ class Params(BaseModel, frozen=True, extra="forbid"):
     capture: str = ""  # what only a device reads has a default
     capture_every_s: float = Field(1, gt=0)
     outbox_mb: float = Field(8, ge=1)
+    server_url: str = Field("", pattern=r"^(https?://\S+)?$")
+    unsure_mb: float = Field(8, ge=1)
     upload_url: str = Field("", pattern=r"^(https?://\S+)?$")
     device: str = Field("", pattern=r"^[A-Za-z0-9_.:-]{0,64}$")
     update_url: str = Field("", pattern=r"^(https?://\S+)?$")

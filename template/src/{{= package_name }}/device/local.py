@@ -16,7 +16,7 @@ from ..task.features import MAX_PAYLOAD_BYTES
 from .decide import Decider
 
 SOCKET = Path("data/decide.sock")
-Record = Callable[[dict[str, Any], float], None]
+Record = Callable[[bytes, dict[str, Any], float], None]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -37,7 +37,7 @@ class Handler(BaseHTTPRequestHandler):
             return self._answer(422, {"detail": [refusal.detail]})
         decision = self.decider.decide(payload)
         self._answer(200, decision)
-        self.record(decision, decision["time"])
+        self.record(payload, decision, decision["time"])
 
     def _answer(self, status: int, content: dict[str, Any]) -> None:
         body = json.dumps(content).encode()
