@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 SOCKET = "data/decide.sock"
-WAIT_S = 2.0  # longer than `fail_safe.after_ms` in scope.yaml, within which the device answers
+WAIT_S = 2.0  # longer than the device takes at most: see `fail_safe` in scope.yaml
 
 
 class Device(http.client.HTTPConnection):

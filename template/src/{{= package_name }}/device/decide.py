@@ -27,7 +27,7 @@ class Decider:
         self.recent_ms = deque[float](maxlen=RECENT)
         self._busy_since_s = 0.0
         self.models, self._thread = Answering(), ThreadPoolExecutor(1)
-        self._fail_safe = load_scope().fail_safe
+        self._scope = load_scope()
 
     def decide(self, payload: bytes) -> dict[str, Any]:
         """Return the decision on one payload; it has a label, or says why it was skipped.
@@ -40,7 +40,7 @@ class Decider:
         start_s = time.perf_counter()
         future = self._thread.submit(self._answer, payload)
         try:
-            found = future.result(self._fail_safe.after_ms / 1000)
+            found = future.result(self._scope.deadline_ms / 1000)
         except TimeoutError:
             future.cancel()  # what has not begun never will
             found = self._safe("late")
@@ -68,4 +68,4 @@ class Decider:
         return {"label": prediction.label, "confidence": prediction.confidence}
 
     def _safe(self, why: str) -> dict[str, Any]:
-        return {"label": self._fail_safe.label, "fail_safe": why}
+        return {"label": self._scope.fail_safe.label, "fail_safe": why}

@@ -7,52 +7,22 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from pathlib import Path
 from threading import RLock
 
 from prometheus_client import Counter, Gauge
 
 from ..artifacts import REFERENCE, SHIPPED
 from ..environment import PACKAGE
-from ..monitor import Monitor
-from ..predictor import Prediction, Predictor
-from ..refusal import Refusal
+from ..predictor import Prediction
 from ..releases.registry import examined
 from ..scope import load_params, load_scope
 from .slots import SLOTS, STATE, changing, read_state
+from .tried import Failed, Tried
 
 TRIAL_ANSWERS, TRIAL_S = 20, 600  # whichever comes first ends a trial well
 MAX_STARTS = 3  # of one trial: each crash, kill and power cut takes one
 UPDATES = Counter("updates_total", "Looks for a newer model, and trials of one", ["outcome"])
 CHECKED = Gauge("update_last_success_timestamp_seconds", "When the newest model was last known")
-
-
-class Failed(Exception):
-    """The payload keeps the contract, and the model has no answer to it."""
-
-
-class Tried(Predictor):
-    """A model with its live window, which counts its answers; `trial` is its id while on trial."""
-
-    def __init__(self, path: Path, reference: Path, trial: str) -> None:
-        super().__init__(path)
-        self.answered, self.monitor, self.trial = 0, Monitor(self, reference), trial
-
-    def predict(self, payload: bytes) -> Prediction:
-        """Answer one payload.
-
-        Raises:
-            Refusal: the payload cannot be decoded, or it breaks the contract.
-            Failed: the model is to blame.
-        """
-        try:
-            prediction = super().predict(payload)
-        except Refusal:
-            raise
-        except Exception as error:  # onnxruntime's errors share no other base class
-            raise Failed(str(error)) from error
-        self.answered += 1
-        return prediction
 
 
 class Answering:
@@ -67,7 +37,7 @@ class Answering:
     def __init__(self) -> None:
         self._trial, self._failed, self._seen_ns = "", "", 0
         self._due_s = self._trial_ends_s = 0.0
-        self._late_ms = load_scope().fail_safe.after_ms
+        self._late_ms = load_scope().deadline_ms
         self._look: subprocess.Popen[bytes] | None = None
         self._lock = RLock()
         self._load()
