@@ -77,6 +77,7 @@ DIE = """
 import json, os, random, shutil, signal, sys, time
 from pathlib import Path
 from scratch_detector.device import slots, trial, update
+from scratch_detector.predictor import prepared
 from scratch_detector.releases import registry
 (path,) = Path(".").glob("payload.*")
 payload = path.read_bytes()
@@ -95,7 +96,7 @@ def work():
     models = trial.Answering()
     while slots.read_state().trial:
         models.follow()
-        models.answer(payload)
+        models.answer(prepared(payload))
 
 def start():
     if pid := os.fork():

@@ -9,6 +9,7 @@ from typing import Any
 
 from prometheus_client import Counter
 
+from ..predictor import prepared
 from ..refusal import Refusal
 from ..scope import load_scope
 from ..task import features as task
@@ -17,7 +18,7 @@ from .trial import Answering
 HANGS_S = 10
 RECENT = 250  # decisions whose p95 latency is reported
 DECISIONS = Counter("decisions", "Decisions made; only some are the model's", ["outcome"])
-QUIET: Callable[[Any], bool] | None = getattr(task, "quiet", None)
+QUIET: Callable[[dict[str, float]], bool] | None = getattr(task, "quiet", None)
 
 
 class Decider:
@@ -56,9 +57,10 @@ class Decider:
     def _answer(self, payload: bytes) -> dict[str, Any]:
         self._busy_since_s = time.monotonic()
         try:
-            if QUIET and QUIET(task.decode(payload)):
+            inputs = prepared(payload)
+            if QUIET and QUIET(inputs.facts):
                 return {"skipped": "quiet"}
-            prediction = self.models.answer(payload)
+            prediction = self.models.answer(inputs)
         except Refusal as refusal:
             return self._safe("refused") | {"refused": refusal.detail}
         except Exception as error:  # onnxruntime's errors share no other base class

@@ -13,7 +13,7 @@ from prometheus_client import Counter, Gauge
 
 from ..artifacts import REFERENCE, SHIPPED
 from ..environment import PACKAGE
-from ..predictor import Prediction
+from ..predictor import Prediction, Prepared
 from ..releases.registry import examined
 from ..scope import load_params, load_scope
 from .slots import SLOTS, STATE, changing, read_state
@@ -42,21 +42,20 @@ class Answering:
         self._lock = RLock()
         self._load()
 
-    def answer(self, payload: bytes) -> Prediction:
-        """Answer one payload; a model on trial that fails or is late goes, once and for all.
+    def answer(self, inputs: Prepared) -> Prediction:
+        """Answer once; a model on trial that fails or is late goes, once and for all.
 
         Raises:
-            Refusal: the payload cannot be decoded, or it breaks the contract.
-            Failed: the model is to blame, and it is not on trial.
+            Failed: the model has no answer, and it is not on trial.
         """
         start_s, predictor = time.monotonic(), self.predictor
         try:
-            prediction = predictor.predict(payload)
+            prediction = predictor.answer(inputs)
         except Failed as failure:
             if not predictor.trial:
                 raise
             self._end_trial(predictor.trial, failure)
-            return self.answer(payload)
+            return self.answer(inputs)
         predictor.monitor.observe(prediction)
         took_ms = 1000 * (time.monotonic() - start_s)
         if predictor.trial and took_ms > self._late_ms:

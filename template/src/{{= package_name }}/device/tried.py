@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from ..monitor import Monitor
-from ..predictor import Prediction, Predictor
-from ..refusal import Refusal
+from ..predictor import Prediction, Predictor, Prepared
 
 
 class Failed(Exception):
@@ -18,18 +17,17 @@ class Tried(Predictor):
         super().__init__(path)
         self.answered, self.monitor, self.trial = 0, Monitor(self, reference), trial
 
-    def predict(self, payload: bytes) -> Prediction:
-        """Answer one payload.
+    def answer(self, inputs: Prepared) -> Prediction:
+        """Answer once.
 
         Raises:
-            Refusal: the payload cannot be decoded, or it breaks the contract.
-            Failed: the model is to blame.
+            Failed: the model has no answer, or one that is no number.
         """
         try:
-            prediction = super().predict(payload)
-        except Refusal:
-            raise
+            (result,) = self.answers([inputs])
         except Exception as error:  # onnxruntime's errors share no other base class
             raise Failed(str(error)) from error
+        if isinstance(result, Exception):
+            raise Failed(str(result)) from result
         self.answered += 1
-        return prediction
+        return result

@@ -10,7 +10,7 @@ from ..refusal import Refusal
 SAMPLE_RATE_HZ = 16_000
 WINDOW, HOP = 512, 320  # samples: 32 ms, every 20 ms
 BANDS = 32
-QUIET_DB = -45  # of full scale
+QUIET_PEAK = 0.01  # 1 is full scale
 RANGE_DB = 50  # what is quieter than this below the loudest is one floor
 MAX_HEADER_BYTES = 4096  # more beside the samples means that the header lies about their number
 MAX_PAYLOAD_BYTES = 400_000
@@ -72,17 +72,6 @@ def _loudest_second(samples: Raw) -> np.ndarray:
     return samples[start : start + SAMPLE_RATE_HZ]
 
 
-def quiet(samples: Raw) -> bool:
-    """Whether even the loudest 32 ms are too soft for a voice: a device then asks no model.
-
-    Energy over short times, as in Rabiner and Sambur 1975, "An algorithm for determining the
-    endpoints of isolated utterances".
-    """
-    energy = np.cumsum(np.pad(samples, (1, WINDOW)).astype(np.float64) ** 2)
-    loudest = float((energy[WINDOW:] - energy[:-WINDOW]).max()) / WINDOW
-    return loudest < 10 ** (QUIET_DB / 10)
-
-
 def describe(samples: Raw) -> dict[str, float]:
     """Return the facts that the contract limits and the drift monitor follows."""
     loudness = float(np.sqrt(np.mean(samples**2)))
@@ -96,6 +85,11 @@ def describe(samples: Raw) -> dict[str, float]:
         "silence_share": float(np.mean(size < 0.1 * peak)),
         "frequency_hz": slope / (loudness + 1e-6) / (2 * np.pi),  # root mean square
     }
+
+
+def quiet(facts: dict[str, float]) -> bool:
+    """Whether nothing in a clip is as loud as a voice: a device then asks no model about it."""
+    return facts["peak"] < QUIET_PEAK
 
 
 def _mel_filters() -> np.ndarray:
