@@ -362,7 +362,8 @@ def spoiled(publisher: Publisher, name: str) -> None:
 
 def stale(publisher: Publisher) -> None:
     publisher.python(
-        "from scratch_detector.fleet import publish; publish.DAYS['timestamp'] = 0; publish.publish()"
+        "from scratch_detector.fleet import publish\n"
+        "publish.DAYS['timestamp'] = 0; publish.publish()"
     )
 
 
