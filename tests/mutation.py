@@ -49,7 +49,10 @@ TEXTS = {
     "dvc_remote": "s3://bucket/dvc",
 }
 MODEL = b"what was judged"
-UNDER_LOAD = "from {}.serving import loadtest; print(*(g.id for g in loadtest.verdicts() if not g.passed))"
+UNDER_LOAD = """
+from {}.serving import loadtest
+print(*(g.id for g in loadtest.verdicts() if not g.passed))
+"""
 LOADS = ("pyarrow", "rich")  # what that needs of the training libraries
 NOT_RUN = (".md", "LICENSE", ".copier-answers.yml")  # what is only read by people
 
