@@ -17,19 +17,31 @@ UNITS = {"": 1, "m": 1e-3, "Mi": 2**20, "Gi": 2**30}
 def read(folder: Path) -> Files:
     """Read what deploy/ says: manifests by kind, the rest by file name."""
     deploy, package = folder / "deploy", folder / "src/scratch_detector"
-    serve, guard = ((package / f"{name}.py").read_text() for name in ("serve", "guard"))
+    serve, guard = ((package / f"{name}.py").read_text() for name in ("serve", "serving/guard"))
     manifests = [yaml.safe_load(p.read_text()) for p in (deploy / "kubernetes").glob("*.yaml")]
     lines = (deploy / "Dockerfile").read_text().replace("\\\n", " ")
-    (port,) = re.findall(r'_PORT"\.upper\(\), "(\d+)"', guard)
+    compose = yaml.safe_load((deploy / "compose.yaml").read_text())
+    (port,) = re.findall(r'"PORT", "(\d+)"', guard)
     return {m["kind"]: m for m in manifests} | {
         "cloud-run": yaml.safe_load((deploy / "cloud-run.yaml").read_text())["spec"]["template"],
         "kserve": yaml.safe_load((deploy / "kserve/inference-service.yaml").read_text()),
-        "compose": yaml.safe_load((deploy / "compose.yaml").read_text())["services"],
+        "compose": compose["services"],
+        "volumes": compose["volumes"],
         "prometheus": yaml.safe_load((deploy / "prometheus.yml").read_text()),
         "docker": dict(re.findall(r"^([A-Z]+) +(.+)$", lines, re.M)),  # of several, the last
         "app": {"port": int(port), "paths": re.findall(r'@app\.get\("([^"]+)"', serve)}
-        | {"v2": re.findall(r'prefix="/(v\d+)"', (package / "oip.py").read_text())},
+        | {"v2": re.findall(r'prefix="/(v\d+)"', (package / "serving/oip.py").read_text())},
+        "fleet": collector(package / "fleet/collect.py") | {"image": lines},
     }
+
+
+def collector(path: Path) -> dict[str, Any]:
+    """What its code says about the collector; nothing where there are no devices."""
+    if not path.exists():
+        return {}
+    (port,) = re.findall(r'"COLLECT_PORT", "(\d+)"', path.read_text())
+    (keeps_in,) = re.findall(r'^COLLECTED = Path\("(\w+)/', path.read_text(), re.M)
+    return {"port": port, "keeps_in": keeps_in}
 
 
 def pod(d: Files) -> Any:
@@ -164,3 +176,34 @@ def kserve_knows_the_server(d: Files) -> None:
     said = {"deploymentMode": "Standard", "autoscalerClass": "hpa"}
     wanted = {f"serving.kserve.io/{key}": value for key, value in said.items()}
     assert d["kserve"]["metadata"]["annotations"] == wanted
+
+
+def the_collector_keeps_what_it_takes(d: Files) -> None:
+    if (service := d["compose"].get("collector")) is None:
+        assert "port" not in d["fleet"]
+        return
+    assert service["image"] == d["compose"]["server"]["image"] == service["command"][0]
+    assert service["command"][1:] == ["collect"]
+    (volume,) = service["volumes"]
+    name, _, place = volume.partition(":")
+    assert name in d["volumes"] and place == f"/app/{d['fleet']['keeps_in']}"
+    owner, group = d["docker"]["USER"].split(":")
+    made = f"RUN install -d -o {owner} -g {group} {d['fleet']['keeps_in']}\n"
+    assert made in d["fleet"]["image"], "the user of the image could not write there"
+
+
+def the_collector_is_reached_and_watched(d: Files) -> None:
+    jobs = {job["job_name"]: job["static_configs"][0] for job in d["prometheus"]["scrape_configs"]}
+    services = d["compose"].keys() - {"prometheus"}
+    assert jobs.keys() == services == d["compose"]["prometheus"]["depends_on"].keys()
+    mounted = [volume.split(":")[:2] for volume in d["compose"]["prometheus"]["volumes"]]
+    for name in ["prometheus.yml", *d["prometheus"].get("rule_files", [])]:
+        assert [f"./{name}", f"/etc/prometheus/{name}"] in mounted
+    if (service := d["compose"].get("collector")) is None:
+        return
+    assert d["prometheus"]["rule_files"] == ["fleet-alerts.yml"]
+    found = [service["ports"][0].rpartition(":")[2]]
+    found += [target.removeprefix("collector:") for target in jobs["collector"]["targets"]]
+    found += re.findall(r"127\.0\.0\.1:(\d+)/healthz", service["healthcheck"]["test"][-1])
+    assert found == [d["fleet"]["port"]] * 3
+    assert "SCRATCH_DETECTOR_COLLECT_HOST=0.0.0.0" in service["environment"]

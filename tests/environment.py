@@ -26,8 +26,10 @@ def requirements(render: Path, *groups: str) -> list[str]:
     """Return what a rendered `pyproject.toml` asks for: always, and in these groups or extras."""
     project = tomllib.loads((render / "pyproject.toml").read_text())
     named = project["project"].get("optional-dependencies", {}) | project["dependency-groups"]
-    wanted = [r for group in groups for r in named.get(group, [])]
-    return sorted(set(project["project"]["dependencies"] + wanted))
+    wanted = project["project"]["dependencies"] + [r for g in groups for r in named.get(g, [])]
+    if "train" in groups and (render / "deploy/device").exists():
+        wanted.append("paho-mqtt>=2")  # PyTorch is installed once for both answers to `uplink`
+    return sorted(set(wanted))
 
 
 def environment(wanted: list[str]) -> Path:

@@ -27,6 +27,8 @@ from deploy_rules import (
     probes_ask_what_is_answered,
     read,
     selectors_match,
+    the_collector_is_reached_and_watched,
+    the_collector_keeps_what_it_takes,
     the_network_is_closed,
 )
 from test_render import run
@@ -111,6 +113,26 @@ FAULTS: list[tuple[Callable[[Files], None], str, Any]] = [
     (kserve_knows_the_server, "KSERVE/containers/0/image", "other"),
     (kserve_knows_the_server, "KSERVE/containers/0/env/0/value", "v1"),
     (kserve_knows_the_server, "kserve/metadata/annotations", {}),
+    (nothing_can_write_or_rise, "compose/collector/read_only", False),
+    (nothing_can_write_or_rise, "compose/collector/ports/0", "8001:8001"),
+    (an_end_is_orderly_and_a_crash_mended, "compose/collector/restart", "no"),
+    (the_collector_keeps_what_it_takes, "compose/collector/image", "other"),
+    (the_collector_keeps_what_it_takes, "compose/collector/command/1", "serve"),
+    (the_collector_keeps_what_it_takes, "compose/collector/volumes/0", "collected:/data"),
+    (the_collector_keeps_what_it_takes, "volumes", {}),
+    (the_collector_keeps_what_it_takes, "docker/USER", "10002:10002"),
+    (the_collector_is_reached_and_watched, "compose/collector/ports/0", "127.0.0.1:1:8000"),
+    (the_collector_is_reached_and_watched, "compose/collector/environment", []),
+    (the_collector_is_reached_and_watched, "compose/collector/healthcheck/test/3", "8000"),
+    (the_collector_is_reached_and_watched, "compose/prometheus/depends_on", {}),
+    (the_collector_is_reached_and_watched, "compose/prometheus/volumes/1", "prometheus:/x"),
+    (the_collector_is_reached_and_watched, "prometheus/rule_files", []),
+    (the_collector_is_reached_and_watched, "prometheus/scrape_configs/1/job_name", "server"),
+    (
+        the_collector_is_reached_and_watched,
+        "prometheus/scrape_configs/1/static_configs/0/targets",
+        ["server:8001"],
+    ),
 ]
 RULES = list(dict.fromkeys(rule for rule, _, _ in FAULTS))
 
@@ -151,13 +173,13 @@ def test_rules_hold_and_manifests_are_valid(folder: Path) -> None:
 def test_each_rule_goes_red(
     rule: Callable[[Files], None], path: str, value: Any, render: Render
 ) -> None:
-    planted = deepcopy(read(render(modality="image", target="cloud")))
+    planted = deepcopy(read(render(modality="audio", target="hybrid")))
     path = path.replace("POD", "Deployment/spec/template/spec")
     *way, last = path.replace("KSERVE", "kserve/spec/predictor").split("/")
     at: Any = planted
     for key in way:
         at = at[int(key) if key.isdigit() else key]
-    at[last] = value
+    at[int(last) if last.isdigit() else last] = value
     with pytest.raises(AssertionError):
         rule(planted)
 

@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import threading
@@ -42,15 +43,28 @@ def settings(folder: Path, old: str, new: str) -> None:
     (folder / "params.yaml").write_text(text.replace(old, new))
 
 
-def start(folder: Path, *command: str, within: tuple[str, ...] = (), **env: str) -> Any:
+def start(
+    folder: Path,
+    *command: str,
+    within: tuple[str, ...] = (),
+    stderr: int | None = None,
+    **env: str,
+) -> Any:
     place = environment(requirements(folder))
     return subprocess.Popen(
         [*within, str(place / "bin/python"), *command],
         cwd=folder,
         env=variables(folder, place) | {"PYTHONDONTWRITEBYTECODE": "1"} | env,
         stdout=subprocess.PIPE,
+        stderr=stderr,
         text=True,
     )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def end(process: Any) -> None:
@@ -69,9 +83,9 @@ def collector(folder: Path, port: int = 0, **how: Any) -> tuple[Any, int]:
     return process, int(url.rsplit(":", 1)[1].partition("/")[0])
 
 
-def until(true: Callable[[], object]) -> None:
+def until(true: Callable[[], object], within_s: float = WITHIN_S) -> None:
     """Wait for something that must happen."""
-    last_s = time.monotonic() + WITHIN_S
+    last_s = time.monotonic() + within_s
     while not true():
         assert time.monotonic() < last_s, "that never happened"
         time.sleep(0.02)

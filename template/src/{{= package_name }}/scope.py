@@ -21,6 +21,14 @@ class Challenger(BaseModel, frozen=True, extra="forbid"):
     max_shift: float = Field(gt=0, le=1)
 
 
+class Fleet(BaseModel, frozen=True, extra="forbid"):
+    """When a device needs somebody, beside a broken promise of latency and drift above its line."""
+
+    max_silence_s: float = Field(gt=60)  # it reports once a minute
+    max_staleness_days: float = Field(gt=0)
+    min_disk_free_mb: float = Field(gt=0)
+
+
 class FailSafe(BaseModel, frozen=True, extra="forbid"):
     """What a device says when its model has no answer, or none in time."""
 
@@ -58,6 +66,7 @@ class Scope(BaseModel, frozen=True, extra="forbid"):
     challenger: Challenger | None = None  # without a server there is nobody to try one
     ask_server_below: float = Field(0, ge=0, le=1)
     fail_safe: FailSafe = FailSafe(label="review", after_times_p95=10)  # only a device reads it
+    fleet: Fleet | None = None  # without devices there is none
 
     @property
     def deadline_ms(self) -> float:
@@ -82,7 +91,8 @@ class Params(BaseModel, frozen=True, extra="forbid"):
     outbox_mb: float = Field(8, ge=1)
     server_url: str = Field("", pattern=r"^(https?://\S+)?$")
     unsure_mb: float = Field(8, ge=1)
-    upload_url: str = Field("", pattern=r"^(https?://\S+)?$")
+    upload_url: str = Field("", pattern=r"^(https?://\S+|mqtts?://[^/@\s]+/[^\s#+]+)?$")
+    keep_days: float = Field(90, gt=0)
     device: str = Field("", pattern=r"^[A-Za-z0-9_.:-]{0,64}$")
     update_url: str = Field("", pattern=r"^(https?://\S+)?$")
     update_every_s: int = Field(3600, ge=1)

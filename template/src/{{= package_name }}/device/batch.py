@@ -1,10 +1,13 @@
 """What a device sends: JSON lines, its telemetry first, then one event each."""
 
 import json
+from importlib import import_module
+from types import ModuleType
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
+from ..environment import PACKAGE
 from ..refusal import Refusal
 
 MAX_BATCH_BYTES = 1_000_000
@@ -22,6 +25,9 @@ class Telemetry(BaseModel, frozen=True, allow_inf_nan=False):
     disk_free_bytes: int = Field(description="Free on the disk of its outbox")
     outbox_depth: int = Field(description="Decisions that waited when it reported")
     outbox_dropped: int = Field(description="Decisions that had to make room, ever")
+    model_current_timestamp_seconds: float | None = Field(
+        None, description="When its model was known to be the newest: last look, or its training"
+    )
 
 
 class Event(BaseModel, frozen=True):
@@ -51,3 +57,16 @@ def _read(kind: type[Line], line: bytes, number: int) -> Line:
     except (ValueError, RecursionError) as error:
         field, found, rule = "json", line, str(error)
     raise Refusal(f"line {number}: {field}", found, rule, ", ".join(kind.model_fields))
+
+
+def uplink(module: str) -> ModuleType:
+    """Import what speaks MQTT on one side or the other; only some projects have it.
+
+    Raises:
+        SystemExit: this one does not, or what it needs is not installed.
+    """
+    try:
+        return import_module(f".{module}", PACKAGE)
+    except ModuleNotFoundError as error:
+        wrong = f"upload_url names a broker, but {error}. `uplink` has to be answered with mqtt"
+        raise SystemExit(f"{wrong}, and `make setup` run.") from None

@@ -7,7 +7,7 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from importlib import metadata
 from itertools import takewhile
 from threading import Event, Thread
@@ -17,10 +17,11 @@ import numpy as np
 from prometheus_client import Counter
 
 from ..environment import PACKAGE, setting
-from ..monitor import DRIFT, MODEL
+from ..monitor import DRIFT, MODEL, TRAINED
 from ..scope import load_params
-from .batch import Telemetry
+from .batch import Telemetry, uplink
 from .outbox import OUTBOX, Outbox
+from .slots import read_state
 
 BATCH, MAX_REPLY_BYTES = 100, 100_000
 POLL_S, HEARTBEAT_S, TIMEOUT_S = 1, 60, 10
@@ -37,7 +38,10 @@ class Uploader(Thread):
     def __init__(self, outbox: Outbox, recent_ms: Collection[float]) -> None:
         super().__init__(daemon=True)  # a network that hangs keeps no process alive
         self.stop, self._outbox, self._recent_ms = Event(), outbox, recent_ms
-        self._told_s = -math.inf
+        self._told_s, url = -math.inf, load_params().upload_url
+        self._post: Callable[[bytes], dict[str, list[str]]] = _post
+        if url.startswith("mqtt"):
+            self._post = uplink("device.mqtt").Link(url, TIMEOUT_S).post
 
     def run(self) -> None:
         """Send until stopped; whatever fails is sent again, later and later."""
@@ -55,7 +59,7 @@ class Uploader(Thread):
         """Send the oldest events, at times only the telemetry; return how many were stored.
 
         Raises:
-            OSError: no answer, or another one than 200.
+            OSError: no answer, or another status than 200.
             ValueError: not all is said to be stored; what is, waits here no longer.
         """
         events = self._outbox.oldest(BATCH)
@@ -63,7 +67,7 @@ class Uploader(Thread):
             return 0
         lines = [telemetry(self._outbox, self._recent_ms).model_dump_json()]
         lines += [f'{{"id": "{event.id}", "decision": {event.body}}}' for event in events]
-        stored = set(_post("\n".join(lines).encode())["stored"])
+        stored = set(self._post("\n".join(lines).encode())["stored"])
         self._told_s = time.monotonic()
         if taken := list(takewhile(lambda event: event.id in stored, events)):
             self._outbox.acknowledge(taken[-1].seq)
@@ -84,6 +88,7 @@ def telemetry(outbox: Outbox, recent_ms: Collection[float]) -> Telemetry:
     """Read how this device does."""
     scores = [sample.value for family in DRIFT.collect() for sample in family.samples]
     models = [sample.labels["sha256"] for family in MODEL.collect() for sample in family.samples]
+    (trained,) = (sample.value for family in TRAINED.collect() for sample in family.samples)
     times_ms, hostname = list(recent_ms), re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())
     try:
         version = metadata.version(PACKAGE)
@@ -98,6 +103,7 @@ def telemetry(outbox: Outbox, recent_ms: Collection[float]) -> Telemetry:
         disk_free_bytes=shutil.disk_usage(OUTBOX.parent).free,
         outbox_depth=outbox.depth(),
         outbox_dropped=outbox.dropped(),
+        model_current_timestamp_seconds=max(trained, read_state().checked_at) or None,
     )
 
 
