@@ -15,8 +15,9 @@ import pytest
 import yaml
 
 from conftest import Render
+from containers import free_port
 from environment import environment, requirements, variables
-from test_outbox import collector, delivered, device, end, free_port, settings, until
+from test_outbox import collector, delivered, device, end, settings, until
 
 RULES = "deploy/fleet-alerts.yml"
 DEVICE = '{device="a"}'

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
@@ -33,6 +34,7 @@ print(os.getuid(), [name for name in {TRAINING} if importlib.util.find_spec(name
 INSIDE = r"""
 import json, re
 from pathlib import Path
+from typing import Any
 
 def wrong(folder):
     try:
@@ -188,3 +190,57 @@ def test_compose_brings_a_prometheus_that_sees_it_die_and_return(
         finally:
             docker(*compose, "down", "--volumes")
     assert not docker("ps", "--all", "--quiet", f"--filter=name={NAME}")
+
+
+FLEET = "fleet-test"
+TOLD = {"device": "a", "version": "1", "disk_free_bytes": 1, "outbox_depth": 0, "outbox_dropped": 0}
+TOLD |= dict.fromkeys(("model_sha256", "latency_p95_ms", "drift_score_max"))
+
+
+def test_compose_brings_a_collector_that_keeps_what_it_took(
+    docker: Docker, render: Render, tmp_path: Path
+) -> None:
+    """It writes into its volume and nowhere else; Prometheus sees it, and has the alerts."""
+    folder = tmp_path / "repo"
+    shutil.copytree(render(project_name=FLEET, modality="tabular", target="hybrid"), folder)
+    for name in ("keys/release.pub", "releases/rollout.json"):  # the collector reads neither
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("{}")
+    env = variables(folder, environment(requirements(folder, "serve", "train", "dev")))
+    subprocess.run(["uv", "lock", "--quiet"], cwd=folder, env=env, check=True)
+    file, port, watch = folder / "deploy/compose.yaml", free_port(), free_port()
+    (file.parent / ".env").write_text(
+        f"FLEET_TEST_COLLECT_PORT={port}\nFLEET_TEST_COLLECT_KEYS=a-key\nPROMETHEUS_PORT={watch}\n"
+    )
+    if re.search(r"version v?1\.", docker("compose", "version")):
+        file.write_text(file.read_text().replace(f"name: {FLEET}\n", ""))
+    compose = ["compose", "--project-name", FLEET, "--file", str(file)]
+    (python,) = PYTHON.findall((folder / DOCKERFILE).read_text())
+    prometheus = yaml.safe_load(file.read_text())["services"]["prometheus"]["image"]
+    site, watching = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{watch}/api/v1"
+    batch = Request(f"{site}/events", json.dumps(TOLD).encode(), {"x-api-key": "a-key"})
+
+    def seen(query: str) -> list[Any]:
+        return list(json.loads(get(f"{watching}/query?query={query}"))["data"]["result"])
+
+    with image(docker, python), image(docker, prometheus):
+        docker("build", "--quiet", "--tag", FLEET, "--file", f"{folder / DOCKERFILE}", f"{folder}")
+        try:
+            docker(*compose, "up", "--detach", "--no-build", "--no-deps", "collector", "prometheus")
+            when_there(lambda: get(f"{site}/healthz") == b"")
+            with urlopen(batch, timeout=30) as response:
+                assert response.status == 200
+            container = docker(*compose, "ps", "--quiet", "collector")
+            health = "--format={{.State.Health.Status}}"
+            when_there(lambda: docker("inspect", health, container) == "healthy")
+            docker(*compose, "rm", "--force", "--stop", "collector")
+            docker(*compose, "up", "--detach", "--no-build", "--no-deps", "collector")
+            when_there(
+                lambda: 'device_outbox_depth{device="a"} 0.0' in get(f"{site}/metrics").decode()
+            )
+            when_there(lambda: seen('device_last_seen_timestamp_seconds{device="a"}'))
+            (group,) = json.loads(get(f"{watching}/rules"))["data"]["groups"]
+            assert "DeviceSilent" in [rule["name"] for rule in group["rules"]]
+        finally:
+            docker(*compose, "down", "--volumes")
+            docker("image", "rm", "--force", FLEET)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from conftest import Render
+from containers import free_port
 from test_outbox import (
     DEVICE,
     SHORT_AND_LONG,
@@ -21,7 +22,6 @@ from test_outbox import (
     device,
     dropped,
     end,
-    free_port,
     logged,
     put,
     settings,
