@@ -36,7 +36,13 @@ STAND_INS = {  # by image: how Debian's packages become one like it, and its set
             '"--storage.tsdb.path=/prometheus"]',
         ],
     ),
+    "device": (["--include=dbus,python3.11,systemd,systemd-sysv"], ['CMD ["/sbin/init"]']),
 }
+DEVICE = "localhost/device"  # no registry has it: Debian with systemd, as the first process
+SUPERVISED = [f"--cap-add={right}" for right in ("SYS_ADMIN", "SYS_PTRACE", "NET_ADMIN")]
+SUPERVISED += [f"--security-opt={free}=unconfined" for free in ("seccomp", "systempaths")]
+SUPERVISED += ["--cgroupns=host", "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw", "--network=none"]
+SUPERVISED += [f"--tmpfs={folder}" for folder in ("/run:exec", "/run/lock", "/tmp")]
 Docker = Callable[..., str]
 
 
@@ -127,6 +133,19 @@ def _make(archive: Path, packages: list[str]) -> None:
     made = ["mmdebstrap", "--quiet", "--variant=minbase", *lean, *packages, "bookworm", str(part)]
     subprocess.run(made, check=True)
     part.rename(archive)
+
+
+@contextmanager
+def device(docker: Docker, name: str) -> Iterator[Callable[..., str]]:
+    """A machine with systemd, and without a network; what is given runs a command on it."""
+    with image(docker, DEVICE):
+        docker("run", "--detach", "--name", name, *SUPERVISED, DEVICE)
+        try:
+            asked = ["exec", name, "sh", "-c", "systemctl is-system-running || true"]
+            when_there(lambda: docker(*asked) in ("running", "degraded"))
+            yield lambda *command: docker("exec", name, *command)
+        finally:
+            docker("rm", "--force", "--volumes", name)
 
 
 def free_port() -> int:

@@ -40,10 +40,16 @@ COMMANDS = {  # name: where it lives, what it does; the first ten are the road, 
     "publish": ("fleet.publish", "Write the champion to repository/, for devices to fetch"),
     "rotate": ("fleet.publish", "Replace a key of the updates, by its NAME"),
     "update": ("device.update", "Look once for a newer model"),
+    "package": ("fleet.package", "Put the loop and its model into a .deb, for ARCH"),
     "monitor": ("monitor", "Read the drift scores of a running model"),
 }
 ROAD = list(COMMANDS)[:10]
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # a device has no rich
+)
 
 
 def run(name: str, *arguments: str) -> None:
@@ -53,6 +59,7 @@ def run(name: str, *arguments: str) -> None:
 
 def _register(name: str, help: str) -> None:
     takes_argument = {"ingest": _ingest, "challenge": _challenge, "rotate": _rotate}
+    takes_argument |= {"package": _package}
     app.command(name, help=help)(takes_argument.get(name) or (lambda: run(name)))
 
 
@@ -66,6 +73,10 @@ def _challenge(id: Annotated[str, typer.Argument()] = "") -> None:
 
 def _rotate(name: Annotated[str, typer.Argument()] = "") -> None:
     run("rotate", name)
+
+
+def _package(arch: Annotated[str, typer.Argument()] = "") -> None:
+    run("package", arch)
 
 
 for _name, (_module, _help) in COMMANDS.items():

@@ -18,6 +18,7 @@ from .device.inbox import INBOX, REFUSED, waiting
 from .device.local import listen
 from .device.outbox import OUTBOX, Outbox
 from .device.upload import Uploader
+from .device.watchdog import notify
 from .scope import load_params
 
 METRICS = Path("data/metrics.prom")  # for the textfile collector of Prometheus' node exporter
@@ -42,6 +43,11 @@ class Device:
             self.outbox.put(hashlib.sha256(event.encode()).hexdigest(), json.dumps(decision))
             self._consider(payload, decision)
 
+    def show_life(self) -> None:
+        """Tell systemd; it restarts a process that says nothing, as one does whose model hangs."""
+        if not self.decider.hangs():
+            notify("WATCHDOG=1")
+
     def drain_inbox(self) -> int:
         """Decide on every file that is whole, oldest first, and return how many there were.
 
@@ -50,6 +56,7 @@ class Device:
         """
         files = waiting()
         for path in files:
+            self.show_life()
             came_ns = path.stat().st_mtime_ns
             try:
                 payload = path.read_bytes()
@@ -78,12 +85,15 @@ def edge() -> None:
         uploader.start()
     listen(device.decider, device.keep)
     print(f"Waiting for files in {INBOX}; decisions go to {OUTBOX}.", flush=True)
+    notify("READY=1")
     while not stop.is_set():
+        device.show_life()
         news = device.decider.models.follow()
         if device.drain_inbox() or news:
             with suppress(OSError):  # a full disk, which stops no decision
                 write_to_textfile(str(METRICS), REGISTRY)
         stop.wait(POLL_S)
+    notify("STOPPING=1")
     device.decider.models.stop()
     uploader.stop.set()
     device.outbox.close()
