@@ -86,3 +86,14 @@ def modelled(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     road = "from scratch_detector.cli import ROAD, run; [run(name) for name in [*ROAD[3:], 'card']]"
     done(run_in(folder, "python", "-c", road))
     return folder
+
+
+@pytest.fixture(scope="session")
+def deployable(render: Render, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project for devices, with a model that keeps its promises and all that `make deb` takes."""
+    folder = tmp_path_factory.mktemp("deployable") / "repo"
+    shutil.copytree(render(modality="image", target="edge"), folder)
+    done(run_in(folder, "git", "init", "-q", "-b", "main"))
+    for command in ("make model", "make example", "uv lock --quiet"):
+        done(run_in(folder, *command.split()))
+    return folder

@@ -162,5 +162,5 @@ def _run(*command: str, given: str = "") -> str:
         done = subprocess.run(command, check=True, input=given, stdout=subprocess.PIPE, text=True)  # noqa: S603
     except (OSError, subprocess.CalledProcessError) as error:
         wanted = "It takes uv, uv.lock (`make setup` writes it) and dpkg-deb"
-        raise SystemExit(f"{error}. {wanted}.") from None
+        raise SystemExit(f"{str(error).rstrip('.')}. {wanted}.") from None
     return done.stdout

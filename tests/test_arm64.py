@@ -1,0 +1,170 @@
+"""What is packed for 64-bit Arm answers as on x86: on emulated processors, so never how fast."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from containers import CACHE
+from repository import done, run_in
+
+pytestmark = pytest.mark.long
+PROCESSORS = ("cortex-a53", "cortex-a72", "cortex-a76")  # of a Raspberry Pi 3, 4 and 5
+LEAST_QEMU = 10  # 7.2, of Debian 12 itself, is ended by a segmentation fault in onnxruntime
+DEBIAN = "deb http://deb.debian.org/debian bookworm"
+SYSTEM = "python3.11-minimal,libpython3.11-stdlib,libstdc++6,libsqlite3-0,libssl3,libffi8,liblzma5"
+HELD_OUT = """
+import sys
+from pathlib import Path
+from scratch_detector.artifacts import RAW
+from scratch_detector.examples import read_shards, split_of
+for e in read_shards(RAW):
+    if split_of(e.id) == "test":
+        Path(sys.argv[1], e.id.replace("/", "_")).write_bytes(e.payload)
+"""
+ANSWER = """
+import json, platform, sys, time
+from pathlib import Path
+from scratch_detector.predictor import Predictor, prepared
+predictor, rows, times_s = Predictor(), [], []
+for path in sorted(Path(sys.argv[1]).iterdir()):
+    start_s = time.perf_counter()
+    rows.append(predictor.probabilities(prepared(path.read_bytes()).x[None])[0].tolist())
+    times_s.append(time.perf_counter() - start_s)
+median_ms = 1000 * sorted(times_s)[len(rows) // 2]
+print(json.dumps({"machine": platform.machine(), "median_ms": median_ms, "rows": rows}))
+"""
+ALTER = """
+import onnx, numpy as np
+model = onnx.load("models/shipped.onnx")
+floats = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT]
+for tensor in floats:
+    values = onnx.numpy_helper.to_array(tensor) * np.float32(1.05)
+    tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+onnx.save(model, "altered.onnx")
+"""
+
+
+def from_debian(name: str, *options: str) -> Path:
+    """Unpack packages of Debian into a folder, once; nothing of them is run."""
+    folder = CACHE / name
+    if not folder.exists():
+        tool = shutil.which("mmdebstrap") or pytest.skip(
+            "no mmdebstrap to fetch Debian's files with"
+        )
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE, prefix=".part-") as part:
+            command = [tool, "--quiet", "--variant=extract", *options]
+            made = subprocess.run(
+                [
+                    *command,
+                    "bookworm",
+                    f"{part}/{name}",
+                    DEBIAN + " main",
+                    f"{DEBIAN}-backports main",
+                ],
+                capture_output=True,
+                text=True,
+            )
+            if made.returncode:
+                pytest.skip(f"Debian's {name} cannot be had here: {made.stderr[-300:]}")
+            Path(part, name).rename(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def qemu() -> str:
+    """The emulator, not older than it may be."""
+    found = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
+    if not found or version(found) < LEAST_QEMU:
+        fetched = from_debian("qemu", "--include=qemu-user/bookworm-backports")
+        found = str(fetched / "usr/bin/qemu-aarch64")
+    assert version(found) >= LEAST_QEMU
+    return found
+
+
+def version(qemu: str) -> int:
+    said = subprocess.run([qemu, "--version"], capture_output=True, text=True).stdout
+    return int(re.findall(r"version (\d+)\.", said)[0])
+
+
+@pytest.fixture(scope="module")
+def payloads(deployable: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("payloads")
+    done(run_in(deployable, "python", "-c", HELD_OUT, str(folder)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def on_x86(deployable: Path, payloads: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(
+        done(run_in(deployable, "python", "-c", ANSWER, str(payloads)))
+    )
+    assert len(found["rows"]) >= 200
+    return found
+
+
+@pytest.fixture(scope="module")
+def home(deployable: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a device has in /opt, unpacked."""
+    done(run_in(deployable, "make", "deb", "ARCH=arm64"))
+    folder = tmp_path_factory.mktemp("arm64")
+    with tarfile.open(deployable / "dist/scratch-detector_0.1.0_arm64.tar.gz") as archive:
+        archive.extractall(folder, filter="fully_trusted")
+    return folder / "opt/scratch-detector"
+
+
+def emulated(qemu: str, processor: str, home: Path, payloads: Path) -> dict[str, Any]:
+    """Answers of the package's own code and libraries, on an emulated processor."""
+    root = from_debian("arm64", "--architectures=arm64", f"--include={SYSTEM}")
+    python = [qemu, "-cpu", processor, "-L", str(root), str(root / "usr/bin/python3.11")]
+    env = {"PYTHONHOME": str(root / "usr"), "PYTHONPATH": str(home / "lib")}
+    command = [*python, "-B", "-c", ANSWER, str(payloads)]
+    result = subprocess.run(command, cwd=home, env=env, capture_output=True, text=True)
+    found: dict[str, Any] = json.loads(done(result))
+    assert found["machine"] == "aarch64"
+    return found
+
+
+def gaps(found: dict[str, Any], expected: dict[str, Any]) -> tuple[int, float]:
+    """How many answers are others, and the largest difference of a probability."""
+    pairs = list(zip(found["rows"], expected["rows"], strict=True))
+    others = sum(a.index(max(a)) != b.index(max(b)) for a, b in pairs)
+    return others, max(abs(x - y) for a, b in pairs for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_it_answers_as_on_x86(
+    processor: str, qemu: str, home: Path, deployable: Path, payloads: Path, on_x86: dict[str, Any]
+) -> None:
+    found = emulated(qemu, processor, home, payloads)
+    others, largest = gaps(found, on_x86)
+    chosen = json.loads((deployable / "reports/compress.json").read_text())["shipped"]
+    print(
+        f"{processor}, {chosen}: {others} of {len(on_x86['rows'])} answers differ, probabilities "
+        f"by {largest:.2g}; median of {found['median_ms']:.3g} ms is the emulator's, no device's"
+    )
+    assert "int8" in chosen
+    allowed = yaml.safe_load((deployable / "scope.yaml").read_text())["max_onnx_difference"]
+    assert others == 0 and largest <= allowed
+
+
+def test_another_model_is_noticed(
+    qemu: str, home: Path, deployable: Path, payloads: Path, on_x86: dict[str, Any], tmp_path: Path
+) -> None:
+    done(run_in(deployable, "python", "-c", ALTER))
+    other = tmp_path / "home"
+    shutil.copytree(home, other, symlinks=True, copy_function=os.link)
+    (other / "models/shipped.onnx").unlink()
+    shutil.copy(deployable / "altered.onnx", other / "models/shipped.onnx")
+    _, largest = gaps(emulated(qemu, PROCESSORS[0], other, payloads), on_x86)
+    allowed = yaml.safe_load((deployable / "scope.yaml").read_text())["max_onnx_difference"]
+    assert largest > allowed
