@@ -53,10 +53,10 @@ onnx.save(model, "altered.onnx")
 """
 
 
-def from_debian(name: str, *options: str) -> Path:
-    """Unpack packages of Debian into a folder, once; nothing of them is run."""
-    folder = CACHE / name
-    if not folder.exists():
+def from_debian(name: str, kept: str, *options: str) -> Path:
+    """Unpack packages of Debian, once, and keep this of them; nothing of them is run."""
+    place = CACHE / name
+    if not place.exists():
         tool = shutil.which("mmdebstrap") or pytest.skip(
             "no mmdebstrap to fetch Debian's files with"
         )
@@ -76,8 +76,8 @@ def from_debian(name: str, *options: str) -> Path:
             )
             if made.returncode:
                 pytest.skip(f"Debian's {name} cannot be had here: {made.stderr[-300:]}")
-            Path(part, name).rename(folder)
-    return folder
+            Path(part, name, kept).rename(place)
+    return place
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +85,8 @@ def qemu() -> str:
     """The emulator, not older than it may be."""
     found = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
     if not found or version(found) < LEAST_QEMU:
-        fetched = from_debian("qemu", "--include=qemu-user/bookworm-backports")
-        found = str(fetched / "usr/bin/qemu-aarch64")
+        package = "--include=qemu-user/bookworm-backports"
+        found = str(from_debian("qemu-aarch64", "usr/bin/qemu-aarch64", package))
     assert version(found) >= LEAST_QEMU
     return found
 
@@ -124,7 +124,7 @@ def home(deployable: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def emulated(qemu: str, processor: str, home: Path, payloads: Path) -> dict[str, Any]:
     """Answers of the package's own code and libraries, on an emulated processor."""
-    root = from_debian("arm64", "--architectures=arm64", f"--include={SYSTEM}")
+    root = from_debian("arm64", ".", "--architectures=arm64", f"--include={SYSTEM}")
     python = [qemu, "-cpu", processor, "-L", str(root), str(root / "usr/bin/python3.11")]
     env = {"PYTHONHOME": str(root / "usr"), "PYTHONPATH": str(home / "lib")}
     command = [*python, "-B", "-c", ANSWER, str(payloads)]

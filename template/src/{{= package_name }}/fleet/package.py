@@ -19,22 +19,14 @@ from ..gates import refuse_broken, refuse_other_models, verdicts
 from ..scope import PARAMS, SCOPE, load_scope
 
 SOURCE, DIST, KEYS = Path("deploy/device"), Path("dist"), Path("keys")
-SCHEMA, RUNBOOK = Path("schema.yaml"), Path("docs/runbook.md")
+CONTENT = (SCOPE, Path("schema.yaml"), Path("docs/runbook.md"), SHIPPED, REFERENCE)
 UNITS, START = "usr/lib/systemd/system", "multi-user.target.wants"
 PLATFORMS = {"amd64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}
 MAX_INSTALLED_MB, BLOCK_BYTES = 150, 4096
-UNUSED = (  # for developers of a library, for programs in C, or for training
-    "bin",
-    "**/tests",
-    "**/test_data",
-    "**/*.pyi",
-    "numpy/f2py",
-    "onnxruntime/capi/libonnxruntime.so*",
-    "onnxruntime/quantization",
-    "onnxruntime/tools",
-    "onnxruntime/transformers",
-)
-COLOURS = "rich"  # and what only it needs: typer prints plainly without
+# For developers of a library, for programs in C, or for training.
+UNUSED = ["bin", "**/tests", "**/test_data", "**/*.pyi", "numpy/f2py"]
+UNUSED += [f"onnxruntime/{name}" for name in ("quantization", "tools", "transformers")]
+UNUSED += ["onnxruntime/capi/libonnxruntime.so*"]
 LOADED = "import {0}.cli, {0}.edge, {0}.device.update, sys; print(*sys.modules)"
 
 
@@ -58,7 +50,7 @@ def package(arch: str = "") -> None:
         installed_mb = fit_mb(tree)
         with tarfile.open(archive, "w:gz", compresslevel=6) as file:
             for path in _files(tree):  # no folders: those that a device has stay as they are
-                file.add(path, path.relative_to(tree), filter=_owned_by_root)
+                file.add(path, path.relative_to(tree))
         control = shutil.copytree(SOURCE / "debian", tree / "DEBIAN") / "control"
         facts = f"Version: {version}\nArchitecture: {arch}\n"
         facts += f"Installed-Size: {installed_mb * 1e6 / 1024:.0f}\n"
@@ -93,42 +85,29 @@ def _files(folder: Path) -> list[Path]:
 
 def _fill(tree: Path, name: str, arch: str) -> None:
     """Put everything where a device has it."""
-    home, settings, unit = tree / "opt" / name, tree / "etc" / name, f"{name}.service"
+    home, unit = tree / "opt" / name, f"{name}.service"
     shutil.copytree(SOURCE / "root", tree)
-    (python,) = re.findall(
-        r"^ExecStart=/usr/bin/python(\S+)", (tree / UNITS / unit).read_text(), re.M
-    )
+    (python,) = re.findall(r"=/usr/bin/python([\d.]+)", (tree / UNITS / unit).read_text())
     _install(home / "lib", python, arch)
-    for folder in (home / "models", home / "keys", home / "docs", settings, tree / UNITS / START):
-        folder.mkdir(parents=True)
-    public = [*KEYS.glob("*.pub"), *KEYS.glob("*.root.json")]
-    for path in (SCOPE, SCHEMA, RUNBOOK, SHIPPED, REFERENCE, *public):
-        shutil.copyfile(path, home / path)
-    shutil.copyfile(PARAMS, settings / PARAMS)
+    places = {path: home / path for path in CONTENT}
+    places |= {path: home / path for end in ("*.pub", "*.root.json") for path in KEYS.glob(end)}
+    for path, place in (places | {PARAMS: tree / "etc" / name / PARAMS}).items():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place)
     (home / PARAMS).symlink_to(f"/etc/{name}/{PARAMS}")
     (home / "data").symlink_to(f"/var/lib/{name}")
+    (tree / UNITS / START).mkdir()
     (tree / UNITS / START / unit).symlink_to(f"../{unit}")
     shutil.copytree(SOURCE / "debian", home / "debian")  # for install.sh
     _set_rights(tree)
 
 
 def _install(lib: Path, python: str, arch: str) -> None:
-    """Install for a device's Python, which compiles here: the two have to be one version."""
+    """Install for a device's Python, without `rich` and what only that needs: typer can do so."""
     if python != (here := f"{sys.version_info.major}.{sys.version_info.minor}"):
         raise SystemExit(f"Devices have Python {python}, here is {here}: `uv python pin {python}`.")
-    locked = _run(
-        "uv", "export", "--frozen", "--no-default-groups", "--no-emit-project", "--prune", COLOURS
-    )
-    install = [
-        "uv",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--link-mode=copy",
-        "--target",
-        str(lib),
-    ]
+    locked = _run(*"uv export --frozen --no-default-groups --no-emit-project --prune rich".split())
+    install = f"uv pip install --quiet --no-deps --link-mode=copy --target {lib}".split()
     install += ["--python-version", python, "--python-platform", PLATFORMS[arch]]
     _run(*install, "--only-binary", ":all:", "--requirements", "-", given=locked)
     _run(*install, ".")
@@ -149,12 +128,6 @@ def _set_rights(tree: Path) -> None:
         if not path.is_symlink():
             runs = path.is_dir() or path.parent.name in ("bin", "debian", "DEBIAN")
             path.chmod(0o755 if runs else 0o644)
-
-
-def _owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    member.uid = member.gid = 0
-    member.uname = member.gname = "root"
-    return member
 
 
 def _run(*command: str, given: str = "") -> str:
