@@ -39,7 +39,7 @@ test: lint ## The everyday suite: all nine renders read by linters, three of the
 test-all: lint ## Everything: all nine renders executed, real data, a real `make setup`
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not container"
 
-test-container: setup ## Build and run the image of a render; needs docker.io, docker-compose, mmdebstrap
+test-container: setup ## Run image and device package of renders; needs docker.io, docker-compose, mmdebstrap
 	$(BIN)/python -m pytest -m container
 
 mutate: setup ## Change every answer and see what notices; fails when an answer is dead

@@ -27,6 +27,7 @@ MAX_INSTALLED_MB, BLOCK_BYTES = 150, 4096
 UNUSED = ["bin", "**/tests", "**/test_data", "**/*.pyi", "numpy/f2py"]
 UNUSED += [f"onnxruntime/{name}" for name in ("quantization", "tools", "transformers")]
 UNUSED += ["onnxruntime/capi/libonnxruntime.so*"]
+EXPORT = ["uv", "export", "--frozen", "--no-default-groups", "--no-emit-project", "--prune=rich"]
 LOADED = "import {0}.cli, {0}.edge, {0}.device.update, sys; print(*sys.modules)"
 
 
@@ -70,7 +71,7 @@ def fit_mb(tree: Path) -> float:
     """
     if found := sorted(tree.glob("opt/*/lib/torch*")):
         raise SystemExit(f"no_torch: {found[0].name} is in the package, and only trains.")
-    blocks = sum(-(-path.lstat().st_size // BLOCK_BYTES) for path in tree.rglob("*"))
+    blocks = sum(-(-path.lstat().st_size // BLOCK_BYTES) or 1 for path in tree.rglob("*"))
     if (found_mb := blocks * BLOCK_BYTES / 1e6) > MAX_INSTALLED_MB:
         parts = [(sum(p.stat().st_size for p in _files(f)), f) for f in tree.glob("opt/*/lib/*")]
         large = ", ".join(f"{f.name} {size / 1e6:.0f} MB" for size, f in sorted(parts)[:-4:-1])
@@ -106,7 +107,7 @@ def _install(lib: Path, python: str, arch: str) -> None:
     """Install for a device's Python, without `rich` and what only that needs: typer can do so."""
     if python != (here := f"{sys.version_info.major}.{sys.version_info.minor}"):
         raise SystemExit(f"Devices have Python {python}, here is {here}: `uv python pin {python}`.")
-    locked = _run(*"uv export --frozen --no-default-groups --no-emit-project --prune rich".split())
+    locked = _run(*EXPORT)
     install = f"uv pip install --quiet --no-deps --link-mode=copy --target {lib}".split()
     install += ["--python-version", python, "--python-platform", PLATFORMS[arch]]
     _run(*install, "--only-binary", ":all:", "--requirements", "-", given=locked)
