@@ -23,6 +23,20 @@ PLACES += [
 ]
 PLACES += [f"/usr/lib/{kind}.d/{NAME}.conf" for kind in ("sysusers", "tmpfiles")]
 MOST_MB = 150  # installed, and in memory
+ASK = f"""
+import sys
+from http.client import HTTPConnection
+from socket import AF_UNIX, socket
+asking = HTTPConnection("device")
+asking.sock = socket(AF_UNIX)
+asking.sock.connect("{STATE}/decide.sock")
+asking.request("POST", "/decide", sys.stdin.buffer.read())
+print(asking.getresponse().read().decode())
+"""
+SENT = f"""
+import sqlite3
+print(*sqlite3.connect("{STATE}/collected.db").execute("SELECT count(*) FROM events").fetchone())
+"""
 HOG = "kept = b'x' * 400_000_000; print(len(kept))"  # more bytes than MemoryMax
 On = Callable[..., str]
 
@@ -36,13 +50,11 @@ def docker() -> Iterator[Docker]:
 @pytest.fixture(scope="module")
 def on(docker: Docker, deployable: Path) -> Iterator[On]:
     """A machine; in /root are what was packed, `install.sh` and a payload."""
-    make(
-        deployable,
-        "deb",
-        variables(deployable, environment(requirements(deployable, "serve", "train", "dev"))),
-    )
+    env = variables(deployable, environment(requirements(deployable, "serve", "train", "dev")))
+    for target in ("release", "publish", "deb"):
+        make(deployable, target, env)
     with device(docker, MACHINE) as on:
-        for path in ("data/example.png", "deploy/device/install.sh", "dist/."):
+        for path in ("data/example.png", "deploy/device/install.sh", "dist/.", "repository"):
             docker("cp", f"{deployable}/{path}", f"{MACHINE}:/root")
         on("chmod", "a+rx", "/root")
         on("useradd", "camera")
@@ -140,6 +152,25 @@ def test_its_group_may_hand_in_payloads_and_nobody_else(installed: On) -> None:
     assert decisions(installed)[0]["file"] == "new.png"
     with pytest.raises(AssertionError, match="Permission denied"):
         put(installed, "camera")
+
+
+def test_inside_its_limits_it_sends_is_renewed_and_is_asked(installed: On, docker: Docker) -> None:
+    site = ["python3.11", "-m", "http.server", "8002", "--bind=127.0.0.1", "--directory"]
+    for command in ([NAME, "collect"], [*site, "/root/repository"]):
+        docker("exec", "--detach", MACHINE, *command)
+    for name, place in (("upload_url", "8001/events"), ("update_url", "8002")):
+        change = f's|^{name}: ""|{name}: http://127.0.0.1:{place}|'
+        installed("sed", "-i", change, f"{SETTINGS}/params.yaml")
+    changed(installed)
+    running(installed)
+    put(installed, NAME)
+    when_there(lambda: installed("python3.11", "-c", SENT) == "1")
+    metrics = ["sh", "-c", f"cat {STATE}/metrics.prom || true"]
+    when_there(lambda: 'updates_total{outcome="checked"} 1.0' in installed(*metrics))
+    assert json.loads(installed("cat", f"{STATE}/models/state.json"))["trial"]
+    who = ["setpriv", "--reuid=camera", f"--regid={NAME}", "--clear-groups"]
+    asked = " ".join(who) + f" python3.11 -c '{ASK}' < /root/example.png"
+    assert json.loads(installed("sh", "-c", asked))["label"] in ("clean", "scratched")
 
 
 def test_it_may_write_its_state_only_and_rise_nowhere(installed: On) -> None:
