@@ -19,7 +19,8 @@ from repository import done, run_in
 pytestmark = pytest.mark.long
 PROCESSORS = ("cortex-a53", "cortex-a72", "cortex-a76")  # of a Raspberry Pi 3, 4 and 5
 LEAST_QEMU = 10  # 7.2, of Debian 12 itself, is ended by a segmentation fault in onnxruntime
-DEBIAN = "deb http://deb.debian.org/debian bookworm"
+SUITES = ("bookworm", "bookworm-backports")
+SOURCES = [f"deb http://deb.debian.org/debian {name} main" for name in SUITES]
 SYSTEM = "python3.11-minimal,libpython3.11-stdlib,libstdc++6,libsqlite3-0,libssl3,libffi8,liblzma5"
 HELD_OUT = """
 import sys
@@ -57,23 +58,11 @@ def from_debian(name: str, kept: str, *options: str) -> Path:
     """Unpack packages of Debian, once, and keep this of them; nothing of them is run."""
     place = CACHE / name
     if not place.exists():
-        tool = shutil.which("mmdebstrap") or pytest.skip(
-            "no mmdebstrap to fetch Debian's files with"
-        )
+        tool = shutil.which("mmdebstrap") or pytest.skip("no mmdebstrap to fetch Debian's files")
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=CACHE, prefix=".part-") as part:
-            command = [tool, "--quiet", "--variant=extract", *options]
-            made = subprocess.run(
-                [
-                    *command,
-                    "bookworm",
-                    f"{part}/{name}",
-                    DEBIAN + " main",
-                    f"{DEBIAN}-backports main",
-                ],
-                capture_output=True,
-                text=True,
-            )
+            command = [tool, "--quiet", "--variant=extract", *options, "bookworm", f"{part}/{name}"]
+            made = subprocess.run([*command, *SOURCES], capture_output=True, text=True)
             if made.returncode:
                 pytest.skip(f"Debian's {name} cannot be had here: {made.stderr[-300:]}")
             Path(part, name, kept).rename(place)
