@@ -15,18 +15,15 @@ from rich.progress import track
 from rich.table import Table
 
 from ..artifacts import ONNX, SHIPPED, to_json, write_report, write_whole
-from ..featurize import load_split
 from ..gates import Gate, broken_promises, gate, quality_gates
-from ..metrics import METRICS, gain_lower_bound, share_lower_bound
 from ..predictor import Predictor
-from ..quality import judge
 from ..quantize import CANDIDATES
 from ..scope import Scope, load_scope
+from .compare import compared
 from .distill import STUDENTS
-from .footprint import batch_gap, footprint
+from .footprint import footprint
 
 SAME_SIZE = 1.01  # files that differ by less are as small as each other: the better one wins
-BATCH = 32  # examples that are answered alone, and together
 UNKNOWN = "0" * 64  # as long as the hash that replaces it: the size that is measured is shipped
 ALL = CANDIDATES | STUDENTS
 Row = dict[str, Any]
@@ -53,7 +50,7 @@ def compress() -> None:
             _stamp(files[shipped], sha256(to_json(rows[shipped])).hexdigest())
             write_whole(SHIPPED, files[shipped].read_bytes())
     write_report("compress", evidence)
-    Console(width=140).print(_table(rows, shipped))
+    Console(width=150).print(table(rows, shipped))
     if not shipped:
         raise SystemExit(_what_would_fit(rows))
 
@@ -80,17 +77,7 @@ def _measured(path: Path, write: Callable[[Path], None], exported: Predictor, sc
     try:
         write(path)
         _stamp(path, UNKNOWN)
-        x, truth, slices = load_split("validation")
-        candidate = Predictor(path)
-        answers, fp32 = (p.probabilities(x).argmax(1) for p in (candidate, exported))
-        n, metric, sure = len(exported.labels), METRICS[scope.metric], scope.confidence
-        row = judge(truth, answers, fp32, slices, n) | {
-            # Bounds, as what is like the exported model by luck would break on the test split.
-            "same_lower_bound": share_lower_bound(answers == fp32, sure),
-            "drop_upper_bound": 0 - gain_lower_bound(metric, truth, answers, fp32, n, sure),
-            "size_mb": path.stat().st_size / 1e6,
-            "batch_gap": batch_gap(candidate, x[:BATCH]),
-        }
+        row = compared(Predictor(path), exported, scope) | {"size_mb": path.stat().st_size / 1e6}
         row |= footprint(path)
     except (Exception, SystemExit) as error:  # converters raise anything
         return {"failed": f"{type(error).__name__}: {error}".splitlines()[0]}
@@ -114,25 +101,27 @@ def _chosen(rows: dict[str, Row]) -> str | None:
     return max(small, key=lambda name: better[name], default=None)
 
 
-def _table(rows: dict[str, Row], shipped: str | None) -> Table:
+def table(rows: dict[str, Row], shipped: str | None) -> Table:
     """Show every figure, the bound where a bound is judged, in red where it breaks a promise."""
-    table = Table(title="On the validation split", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    headings = ("metric", "at least", "worst slice", "agrees", "drop", "batch", "p50 ms", "p95 ms")
-    for heading in ("candidate", *headings, "MB", "peak MB", "verdict"):
-        table.add_column(heading, no_wrap=heading == "candidate")
+    drawn = Table(title="On the validation split", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    headings = ("metric", "at least", "worst slice", "agrees", "drop", "differs", "batch")
+    for heading in ("candidate", *headings, "p50 ms", "p95 ms", "MB", "peak MB", "verdict"):
+        drawn.add_column(heading, no_wrap=heading == "candidate")
     for name, row in rows.items():
-        if "failed" in row:
-            table.add_row(name, *[""] * 10, escape(f"failed: {row['failed']}"))
+        if why := row.get("failed") or row.get("not_run"):
+            size = f"{row['size_mb']:.4g}" if "size_mb" in row else ""
+            drawn.add_row(name, *[""] * 9, size, "", escape(why if size else f"failed: {why}"))
             continue
         judged = promises(row)
         quality, worst, agreement, drop, p95, size, gap = (
             f"{g.observed:.4g}" if g.passed else f"[red]{g.observed:.4g}[/red]" for g in judged
         )
-        measured = quality, f"{row['score']['lower_bound']:.4g}", worst, agreement, drop
+        least, differs = f"{row['score']['lower_bound']:.4g}", f"{row['max_difference']:.2g}"
+        measured = quality, least, worst, agreement, drop, differs
         p50, peak = f"{row['latency_p50_ms']:.3g}", f"{row['peak_memory_mb']:.0f}"
         verdict = _verdict(name == shipped, row, rows.get("fp32", row))
-        table.add_row(name, *measured, gap, p50, p95, size, peak, verdict)
-    return table
+        drawn.add_row(name, *measured, gap, p50, p95, size, peak, verdict)
+    return drawn
 
 
 def _verdict(is_shipped: bool, row: Row, fp32: Row) -> str:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -14,26 +15,37 @@ from ..predictor import Predictor
 WARM_UP, LEAST, MOST, TIMED_S = 10, 30, 400, 1.0
 
 
-def footprint(path: Path) -> dict[str, float]:
+class Network(Protocol):
+    """What answers a batch: features float32 (n, *input_shape) to probabilities (n, labels)."""
+
+    input_shape: tuple[int, ...]
+
+    def probabilities(self, x: np.ndarray) -> np.ndarray:
+        """Run the network."""
+
+
+def footprint(path: Path, module: str = __name__) -> dict[str, float]:
     """Run the network alone, on one example and one thread, where nothing else was loaded.
+
+    `module` is what loads the file and prints what `measure` returns.
 
     Raises:
         CalledProcessError: the process ended by an error, or the system ended it.
     """
-    command = [sys.executable, "-m", __name__, str(path)]
+    command = [sys.executable, "-m", module, str(path)]
     result = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
-    found: dict[str, float] = json.loads(result.stdout)
+    found: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
     return found
 
 
-def measure(path: Path) -> dict[str, float]:
+def measure(network: Network) -> dict[str, float]:
     """Measure in this process: median and 95th percentile in milliseconds, peak in megabytes."""
-    predictor, timings_ms = Predictor(path), list[float]()
-    x = np.random.default_rng(0).normal(size=(1, *predictor.input_shape)).astype(np.float32)
+    timings_ms = list[float]()
+    x = np.random.default_rng(0).normal(size=(1, *network.input_shape)).astype(np.float32)
     until = time.perf_counter() + TIMED_S
     while len(timings_ms) < LEAST or (len(timings_ms) < MOST and time.perf_counter() < until):
         start = time.perf_counter()
-        predictor.probabilities(x)
+        network.probabilities(x)
         timings_ms.append(1000 * (time.perf_counter() - start))
     p50, p95 = np.percentile(timings_ms[WARM_UP:], [50, 95])
     peak_mb = _peak_memory_mb()
@@ -50,14 +62,5 @@ def _peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # bytes, on macOS
 
 
-def batch_gap(candidate: Predictor, x: np.ndarray) -> float:
-    """Return by how much a probability depends on who else is in the batch.
-
-    Dynamic quantization takes one range for the whole batch.
-    """
-    alone = np.concatenate([candidate.probabilities(row[None]) for row in x])
-    return float(np.abs(candidate.probabilities(x) - alone).max())
-
-
 if __name__ == "__main__":
-    print(json.dumps(measure(Path(sys.argv[1]))))
+    print(json.dumps(measure(Predictor(Path(sys.argv[1])))))
