@@ -22,7 +22,11 @@ OPTIONS: dict[str, list[Any]] = {  # every choice of the interview, and text tha
     name: [value for _, value in QUESTIONS.choices(name, QUESTIONS.settle({}, until=name)[0])]
     for name in QUESTIONS.specs
     if QUESTIONS.specs[name].get("choices")
-} | {"decider": ["", "@team/leads"], "data_owner": ["", "ana@example.com"]}
+} | {
+    "decider": ["", "@team/leads"],
+    "data_owner": ["", "ana@example.com"],
+    "export_formats": ["", "executorch, litert, coreml, openvino"],
+}
 PAIRWISE = [dict(zip(OPTIONS, row, strict=True)) for row in AllPairs(OPTIONS.values())]
 Render = Callable[..., Path]
 

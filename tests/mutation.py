@@ -47,6 +47,7 @@ TEXTS = {
     "data_source": "exports/2026",
     "data_owner": "ana@example.com",
     "dvc_remote": "s3://bucket/dvc",
+    "export_formats": "executorch, openvino",
 }
 MODEL = b"what was judged"
 UNDER_LOAD = """

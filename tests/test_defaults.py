@@ -30,6 +30,7 @@ TEXTS = {
     "not_for": st.text(min_size=3, max_size=120),
     "data_source": st.text(min_size=1, max_size=200),
     "data_owner": st.sampled_from(["", "@data-team", "bo@example.com"]),
+    "export_formats": st.sampled_from(["", "openvino", "litert, coreml"]),
     "dvc_remote": st.from_regex(r"[A-Za-z0-9._~:/@%+=-]{1,200}", fullmatch=True),
 }
 ANY_NUMBER = st.one_of(

@@ -66,6 +66,7 @@ NASTY = [
     "null@example.com",
     "-a+b@example.com",
     "s3://-oProxyCommand=touch/%40..",
+    "litert, openvino",  # for the question that takes little else
 ]
 REFUSED = [  # by every question
     "new\nline",
@@ -115,6 +116,11 @@ def remote(folder: Path) -> str:
     return config["'remote \"store\"'"]["url"]
 
 
+def formats(folder: Path) -> str:
+    stages = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"]
+    return ", ".join(stages["formats"]["foreach"])
+
+
 READ_BACK: dict[str, list[Callable[[Path], str]]] = {
     "project_name": [project, scope("project")],
     "decider": [scope("decider"), owner("/scope.yaml")],
@@ -122,6 +128,7 @@ READ_BACK: dict[str, list[Callable[[Path], str]]] = {
     "data_source": [source],
     "data_owner": [scope("data_owner"), owner("/schema.yaml")],
     "dvc_remote": [remote],
+    "export_formats": [formats],
 }
 PARSERS: dict[str, Callable[[str], object]] = {
     ".toml": tomllib.loads,

@@ -56,6 +56,7 @@ TEXTS = {
         "x" * 120,
     ],
     "data_source": ["exports/2026 (neu)", "тест/データ", "it's {{ here }}", "C:\\new", "- null"],
+    "export_formats": ["", "openvino", "litert,coreml", "executorch, litert, coreml, openvino"],
     "dvc_remote": ["s3://bucket/dvc", "/srv/a=b%20c+d", "~/store", "null"],
 }
 WRONG = {
@@ -65,6 +66,7 @@ WRONG = {
     "not_for": ["x" * 121],
     "data_source": ["x" * 201],
     "dvc_remote": ["s3://me:word@host/dvc"],
+    "export_formats": ["tflite", "litert, litert"],
 }
 Tree = dict[str, tuple[int, bytes]]
 

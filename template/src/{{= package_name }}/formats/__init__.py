@@ -1,0 +1,1 @@
+"""The network for other runtimes, each converter in an environment of its own."""

@@ -1,0 +1,29 @@
+"""ExecuTorch, PyTorch's own runtime for devices, with the kernels of XNNPACK."""
+
+from pathlib import Path
+
+from .interface import Run
+
+FILE = "model.pte"
+
+
+def export(folder: Path) -> None:
+    """Write `model.pte`."""
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    from .program import program
+
+    lowered = to_edge_transform_and_lower(program(), partitioner=[XnnpackPartitioner()])
+    (folder / FILE).write_bytes(lowered.to_executorch().buffer)
+
+
+def load(folder: Path) -> Run:
+    """Run it on one thread."""
+    import torch
+    from executorch.extension.pybindings import portable_lib
+    from executorch.runtime import Runtime
+
+    portable_lib._unsafe_reset_threadpool(1)
+    forward = Runtime.get().load_program(folder / FILE).load_method("forward")
+    return lambda x: forward.execute([torch.from_numpy(x)])[0].numpy()
