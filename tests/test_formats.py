@@ -154,6 +154,52 @@ def test_every_format_is_written_run_and_judged(project: Path, tmp_path: Path) -
     done(run_in(project, "python", "-m", "scratch_detector", "report"))
 
 
+NETWORK = """
+import sys
+import tempfile
+from importlib import import_module
+from pathlib import Path
+
+import torch
+
+from scratch_detector.formats import program
+from scratch_detector.formats.interface import NotRun
+from scratch_detector.task.model import build_model
+
+name, *shape = sys.argv[1], *map(int, sys.argv[2:])
+torch.manual_seed(0)
+network = build_model(tuple(shape), 3).eval()
+facts = {"input_shape": shape, "labels": ["a", "b", "c"]}
+program.load_checkpoint = lambda: (network, facts)
+import_module("scratch_detector.train").load_checkpoint = program.load_checkpoint
+converter, folder = import_module(f"scratch_detector.formats.{name}"), Path(tempfile.mkdtemp())
+converter.export(folder)
+x = torch.randn(1, *shape)
+try:
+    answer = torch.from_numpy(converter.load(folder)(x.numpy()).copy())
+    print("differs by", float((answer - network(x)).abs().max()))
+except NotRun as reason:
+    print(reason)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", sorted(FROM_PYTORCH))
+def test_the_converters_know_the_other_bundled_networks(
+    name: str, project: Path, render: Render, tmp_path: Path
+) -> None:
+    """Untrained ones do; the tabular one is trained below, and OpenVINO reads any ONNX file."""
+    for modality, shape in (("image", ("3", "48", "48")), ("audio", ("32", "49"))):
+        folder = tmp_path / modality
+        shutil.copytree(render(modality=modality, target="cloud", export_formats=ALL), folder)
+        python = environment(requirements(project, "train", name)) / "bin" / "python"
+        printed = done(run_in(folder, str(python), "-c", NETWORK, name, *shape))
+        if name == "coreml":
+            assert "only a Mac runs it" in printed
+        else:
+            assert float(printed.split("differs by ")[1]) < 1e-5
+
+
 SCALED = {
     "executorch": ("program.py", "    example = (", "    model = _Scaled(model)\n    example = ("),
     "litert": ("program.py", "    example = (", "    model = _Scaled(model)\n    example = ("),
