@@ -1,11 +1,14 @@
 """A challenger under real traffic: trusted step by step, or halted by the rule it breaks."""
 
+import json
+import math
 import shutil
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from zlib import crc32
 
@@ -64,7 +67,7 @@ def until(met: Callable[[], object]) -> None:
 
 
 def halts(server: Server) -> dict[str, float]:
-    rules = ("errors", "latency", "slowdown", "disagreement", "shift")
+    rules = ("errors", "latency", "slowdown", "disagreement", "shift", "quality")
     found = {rule: server.metric(f'challenger_halts_total{{rule="{rule}"}}') for rule in rules}
     return {rule: count for rule, count in found.items() if count}
 
@@ -145,6 +148,30 @@ def test_one_that_breaks_the_promised_latency_is_halted(project: Path) -> None:
         patience = {"x_timeout_ms": "5000"}
         until(lambda: server.ask(**patience).status == 200 and halts(server))
         assert halts(server) == {"latency": 1}
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_one_whose_answers_prove_wrong_is_halted(right: bool, project: Path) -> None:
+    """Labels for 200 requests that were the challenger's; of the champion's, none counts."""
+    good = release(project, "again")
+    labels = json.loads((project / "reports/ingest.json").read_text())["labels"]
+    mine = (f"r-{i}" for i in range(10**6) if crc32(f"r-{i}".encode()) < 0.01 * 2**32)
+    rules = {"canary_COMPARED": 0}
+    with serving(project, promising(5000, **rules), command="serve") as server:
+        champion = server.ask().json["model_sha256"]
+        command(project, "challenge", good)
+        until(lambda: server.trusts(good) == 0.01)
+        for id in islice(mine, 200):
+            answer = server.ask(x_request_id=id).json
+            if halts(server):
+                break
+            assert answer["model_sha256"] != champion
+            label = next(name for name in labels if (name == answer["label"]) == right)
+            told = json.dumps({"id": id, "label": label}).encode()
+            assert server.ask("/feedback", told).json == {"joined": True}
+        assert halts(server) == ({} if right else {"quality": 1})
+        assert (answer["model_sha256"] != champion) == right
+        assert math.isnan(server.metric("labelled_quality")), "that is the champion's"
 
 
 def test_what_the_challenger_fails_the_champion_answers(project: Path) -> None:

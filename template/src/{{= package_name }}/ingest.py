@@ -11,11 +11,12 @@ from .artifacts import RAW, write_report
 from .examples import Example, read_shards, split_of, write_shards
 from .intake import take_in
 from .refusal import Refusal
-from .schema import Schema, load_schema, use_schema, write_schema
+from .schema import SCHEMA, Schema, load_schema, use_schema, write_schema
 from .task.dataset import infer_schema, load_examples
 from .task.features import CONTENT_TYPES
 from .task.sample_data import sample_examples
 
+FEEDBACK = Path("data/feedback")  # labelled requests, which `feedback` brings in
 MIN_EXAMPLES_PER_LABEL = 20  # fewer cannot fill a training, a validation and a test split
 PROBLEMS_SHOWN = 10
 
@@ -30,17 +31,22 @@ def ingest(source: str = "") -> None:
         SystemExit: the source breaks a rule; nothing was written.
     """
     try:
-        schema = infer_schema(Path(source)) if source else load_schema()
+        schema = load_schema()
+        if source:
+            kept = {"feedback_sha256": schema.feedback_sha256}
+            schema = infer_schema(Path(source)).model_copy(update=kept)
         use_schema(schema)
         is_sample = schema.source == "sample"
         rows = sample_examples() if is_sample else load_examples(Path(schema.source))
-        examples = _admitted(list(track(rows, "Reading", show_speed=False)), schema)
+        examples = list(track(rows, "Reading", show_speed=False))
+        known = {example.payload for example in examples}
+        examples += [example for example in _feedback(schema) if example.payload not in known]
+        _admitted(examples, schema)
     except Refusal as error:
         raise SystemExit(f"Nothing was ingested. {error}") from None
     write_shards(examples, RAW)
     if source:
-        found_sha256 = hashlib.sha256(repr(examples).encode()).hexdigest()
-        write_schema(schema.model_copy(update={"sha256": found_sha256}))
+        write_schema(schema.model_copy(update={"sha256": digest(examples)}))
     labels, slices = _count(e.label for e in examples), _count(e.slice for e in examples)
     found = {"labels": labels, "slices": slices}
     write_report("ingest", {"source": schema.source} | found)
@@ -49,7 +55,21 @@ def ingest(source: str = "") -> None:
         print(f"  {name}: " + ", ".join(f"{key} {n}" for key, n in counts.items()))
 
 
-def _admitted(examples: list[Example], schema: Schema) -> list[Example]:
+def digest(examples: list[Example]) -> str:
+    """Return what `schema.yaml` knows examples by."""
+    return hashlib.sha256(repr(examples).encode()).hexdigest()
+
+
+def _feedback(schema: Schema) -> list[Example]:
+    """Return the labelled requests that the schema names; none, if it names none."""
+    wanted = schema.feedback_sha256
+    examples = list(read_shards(FEEDBACK)) if wanted else []
+    if wanted and digest(examples) != wanted:
+        raise SystemExit(f"{FEEDBACK} is not what {SCHEMA} names: `dvc pull`, or `make feedback`.")
+    return examples
+
+
+def _admitted(examples: list[Example], schema: Schema) -> None:
     """Refuse the whole source when any of it is unusable: silently smaller data is no data."""
     problems = []
     for example in track(examples, "Checking"):
@@ -61,7 +81,6 @@ def _admitted(examples: list[Example], schema: Schema) -> list[Example]:
         count, shown = f"{len(problems)} of {len(examples)}", "".join(problems[:PROBLEMS_SHOWN])
         raise SystemExit(f"Nothing was ingested. {count} examples are unusable, like:{shown}")
     _refuse_labels(_count(e.label for e in examples), schema)
-    return examples
 
 
 def _refuse_labels(counts: dict[str, int], schema: Schema) -> None:

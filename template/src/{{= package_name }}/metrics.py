@@ -44,7 +44,12 @@ METRICS = {"accuracy": accuracy, "macro_f1": macro_f1, "macro_recall": macro_rec
 
 
 def lower_bound(metric: Metric, matrix: np.ndarray, confidence: float) -> float:
-    """Return what the metric is at least, with this confidence, given so few examples.
+    """Return what the metric is at least, with this confidence, given so few examples."""
+    return bound(metric, matrix, 1 - confidence)
+
+
+def bound(metric: Metric, matrix: np.ndarray, share: float) -> float:
+    """Return the value that the true metric is below with this probability.
 
     The counts have a Dirichlet posterior with a prior of one example in all, so that 30 right
     answers out of 30 are not mistaken for certainty (Goutte and Gaussier 2005, "A probabilistic
@@ -54,7 +59,7 @@ def lower_bound(metric: Metric, matrix: np.ndarray, confidence: float) -> float:
     counts = (matrix + present / present.sum()).ravel()  # a label nobody has stays absent
     draws = np.random.default_rng(0).dirichlet(counts, DRAWS) * matrix.sum()
     scores = metric(draws.reshape(-1, *matrix.shape))
-    return float(np.quantile(scores, 1 - confidence))
+    return float(np.quantile(scores, share))
 
 
 def share_lower_bound(hits: np.ndarray, confidence: float) -> float:

@@ -1,5 +1,7 @@
 """Bad input, said so that whoever sent it can mend it."""
 
+from collections.abc import Mapping
+
 from pydantic import ValidationError
 
 SHOWN = 80  # characters of a value: a client may send a very long one
@@ -14,8 +16,8 @@ class Refusal(ValueError):
         self.detail = {"field": field, "value": found, "rule": rule, "example": repr(example)}
 
     @classmethod
-    def from_validation(cls, error: ValidationError, example: dict[str, float]) -> "Refusal":
+    def from_validation(cls, error: ValidationError, example: Mapping[str, object]) -> "Refusal":
         """Name the first field that breaks a pydantic model."""
         first = error.errors()[0]
-        field = str(first["loc"][0])
+        field = str(first["loc"][0]) if first["loc"] else "json"
         return cls(field, first["input"], first["msg"].lower(), example.get(field, 0.5))

@@ -17,6 +17,7 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
 
     source: str
     sha256: str = ""  # of what `ingest PATH` found there: new data under an old name is new data
+    feedback_sha256: str = ""  # of what `feedback` added: labelled requests are new data, too
     labels: list[str] = Field(min_length=2)
     label_column: str = ""
     slice_column: str = ""

@@ -64,6 +64,7 @@ class Scope(BaseModel, frozen=True, extra="forbid"):
     max_cost_usd_month: float = Field(gt=0)
     buy_usd_month: float = Field(gt=0)
     challenger: Challenger | None = None  # without a server there is nobody to try one
+    payloads: Literal["none", "hashed", "all"] = "none"  # what only a server keeps
     ask_server_below: float = Field(0, ge=0, le=1)
     fail_safe: FailSafe = FailSafe(label="review", after_times_p95=10)  # only a device reads it
     fleet: Fleet | None = None  # without devices there is none
@@ -86,6 +87,10 @@ class Params(BaseModel, frozen=True, extra="forbid"):
     drift_window: int = Field(ge=50)
     drift_false_alarm_rate: float = Field(gt=0, lt=0.1)
     metrics_url: str
+    journal_share: float = Field(1, ge=0, le=1)  # what only a server reads
+    journal_days: float = Field(30, gt=0)
+    journal_mb: float = Field(500, ge=1)
+    labelled_window: int = Field(200, ge=20)
     capture: str = ""  # what only a device reads has a default
     capture_every_s: float = Field(1, gt=0)
     outbox_mb: float = Field(8, ge=1)

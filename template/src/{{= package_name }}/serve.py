@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import math
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from html import escape
@@ -18,14 +19,16 @@ from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
 from .refusal import Refusal
-from .scope import load_scope
-from .serving import oip
+from .scope import load_params, load_scope
+from .serving import feedback, oip
 from .serving.answer import LATENCY, PROMISE_S, WHY, answered, id_of, log, read, refused
 from .serving.canary import Trial
-from .serving.champion import Served, released, unreleased
+from .serving.champion import UNRELEASED, Served, released, unreleased
 from .serving.engine import Engine
+from .serving.feedback import count_in
 from .serving.follow import follow
 from .serving.guard import listen
+from .serving.journal import JOURNAL, NOWHERE, Journal
 from .task.features import CONTENT_TYPES, MAX_PAYLOAD_BYTES
 
 WAITING = Gauge("waiting_requests", "Payloads that wait for their turn")
@@ -49,20 +52,35 @@ async def _run(app: FastAPI) -> AsyncIterator[None]:
     state = app.state
     state.engine, state.trial = Engine(), None
     state.draining, state.bodies_bytes = False, 0
-    state.served.monitor.show()
+    state.journal = _journal(state.served.release)
+    for told in await state.journal.labelled(load_params().labelled_window):
+        count_in(state, told)
+    state.served.show()
     WAITING.set_function(lambda: state.engine.waiting)
     gc.collect()
     gc.freeze()  # or each full collection looks at all that was imported, for tens of milliseconds
     log.info("ready", extra={"release": state.served.release})
-    follower = asyncio.create_task(follow(state))
+    tasks = [asyncio.create_task(work) for work in (follow(state), state.journal.write())]
     yield
-    follower.cancel()
+    for task in tasks:
+        task.cancel()
     state.engine.close()
+    state.journal.close()
+
+
+def _journal(release: str) -> Journal:
+    """Open the journal; a rehearsal has none, nor has a server that may not write it."""
+    try:
+        return Journal(NOWHERE if release == UNRELEASED else JOURNAL)
+    except (OSError, sqlite3.Error) as error:
+        log.error("no journal", extra={"reason": str(error)})
+        return Journal(NOWHERE)
 
 
 NOT_FOR = f"Not for {load_scope().not_for}."
 app = FastAPI(title=load_scope().project, description=NOT_FOR, lifespan=_run)
-app.include_router(oip.router, dependencies=[Depends(KEY)])
+for router in (oip.router, feedback.router):
+    app.include_router(router, dependencies=[Depends(KEY)])
 
 
 @app.post(

@@ -100,6 +100,7 @@ async def answered(request: Request, id: str, payload: bytes) -> tuple[Predictio
         log.exception("failed", extra={"request_id": id, "release": served.release})
         raise refused(500, Refusal("model", type(error).__name__, "a finite answer", id)) from None
     served.monitor.observe(prediction)
+    request.app.state.journal.note(id, payload, prediction, served.model.predictor.sha256)
     PREDICTIONS.labels(prediction.label).inc()
     return prediction, served.model.predictor.sha256
 

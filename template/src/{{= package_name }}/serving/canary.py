@@ -68,6 +68,7 @@ class Trial:
             "slowdown": Rule(MEDIAN),
             "disagreement": Rule(limits.max_disagreement),
             "shift": Rule(MEDIAN),
+            "quality": Rule(1 - scope.min_metric),
         }
         self._step = self._compared = 0
         self._comparison: asyncio.Task[None] | None = None
@@ -96,6 +97,10 @@ class Trial:
         if turn < COMPARED and idle and not self.halted_by:
             self._comparison = asyncio.create_task(self._compare(payload))
         return found, by
+
+    def judge(self, right: bool) -> None:
+        """Take in a label that came for an answer of the challenger."""
+        self._note(quality=not right)
 
     async def _tried(self, engine: Engine, payload: bytes, within_s: float) -> Prediction | None:
         """Ask the challenger; there is no answer where it fails."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..artifacts import REFERENCE, SHIPPED
+from ..labelled import LabelledWindow
 from ..monitor import Monitor
 from ..predictor import Predictor
 from ..releases.registry import Unfit, read_rollout, verified
@@ -15,11 +16,17 @@ log = logging.getLogger(__package__)
 
 
 class Served(NamedTuple):
-    """What answers: a warm model, its live window, and the release that it is from."""
+    """What answers: a warm model, its live windows, and the release that it is from."""
 
     model: Warm
     monitor: Monitor
+    labelled: LabelledWindow
     release: str
+
+    def show(self) -> None:
+        """Export the windows as the gauges of the process: this is what answers."""
+        self.monitor.show()
+        self.labelled.show()
 
 
 def loaded(id: str) -> Served:
@@ -52,4 +59,5 @@ def unreleased() -> Served:
 
 def _warm(model: Path, reference: Path, release: str) -> Served:
     predictor = Predictor(model)
-    return Served(Warm.up(predictor), Monitor(predictor, reference), release)
+    monitor, labelled = Monitor(predictor, reference), LabelledWindow(predictor.labels)
+    return Served(Warm.up(predictor), monitor, labelled, release)

@@ -40,7 +40,7 @@ async def _crown(state: State, id: str) -> None:
     known = trial and trial.challenger.release == id
     served = trial.challenger if trial and known else await asyncio.to_thread(loaded, id)
     state.served, state.trial = served, None
-    served.monitor.show()
+    served.show()
     SWITCHES.labels("done").inc()
     log.info("switched", extra={"release": id})
 

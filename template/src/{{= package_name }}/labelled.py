@@ -1,0 +1,68 @@
+"""How good the model is on the requests whose right answer is known by now."""
+
+import math
+from collections import deque
+
+import numpy as np
+from prometheus_client import Counter, Gauge
+
+from .metrics import METRICS, bound, confusion
+from .scope import load_params, load_scope
+
+QUALITY = Gauge("labelled_quality", "The promised metric on the latest labelled requests")
+AT_MOST = Gauge("labelled_quality_at_most", "What it is at most, as sure as scope.yaml wants")
+FILL = Gauge("labelled_window_fill_ratio", "Share of that window that is filled")
+CALIBRATION = Gauge("calibration_error", "Of the confidence, on the same requests; 0 is honest")
+LABELS = Counter("labels_total", "Labels that came, by whether their request is known", ["joined"])
+BINS = 10
+
+
+class LabelledWindow:
+    """The latest answers of one model that have a label: what was right, and what was said."""
+
+    def __init__(self, labels: list[str]) -> None:
+        self._labels = {label: i for i, label in enumerate(labels)}
+        self._rows = deque[tuple[int, int, float]](maxlen=load_params().labelled_window)
+
+    def add(self, truth: str, answer: str, confidence: float) -> None:
+        """Count one in, and the oldest one out."""
+        self._rows.append((self._labels[truth], self._labels[answer], confidence))
+
+    @property
+    def fill(self) -> float:
+        """Share of the window that is filled, 0 to 1."""
+        return len(self._rows) / load_params().labelled_window
+
+    def quality(self) -> float:
+        """Return the promised metric; NaN until the window is full."""
+        return float(METRICS[load_scope().metric](self._matrix())) if self.fill == 1 else math.nan
+
+    def at_most(self) -> float:
+        """Return what the metric is at most, with the confidence of the scope; NaN until full."""
+        scope = load_scope()
+        if self.fill < 1:
+            return math.nan
+        return bound(METRICS[scope.metric], self._matrix(), scope.confidence)
+
+    def calibration_error(self) -> float:
+        """Return by how much confidence and accuracy differ, averaged over bins; NaN until full.
+
+        Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian binning".
+        """
+        if self.fill < 1:
+            return math.nan
+        truth, answer, confidence = (np.array(column) for column in zip(*self._rows, strict=True))
+        bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+        gaps = np.bincount(bins, weights=(truth == answer) - confidence, minlength=BINS)
+        return float(np.abs(gaps).sum() / len(truth))
+
+    def show(self) -> None:
+        """Export this window as the gauges of the process."""
+        FILL.set_function(lambda: self.fill)
+        QUALITY.set_function(self.quality)
+        AT_MOST.set_function(self.at_most)
+        CALIBRATION.set_function(self.calibration_error)
+
+    def _matrix(self) -> np.ndarray:
+        truth, answer, _ = (np.array(column) for column in zip(*self._rows, strict=True))
+        return confusion(truth, answer, len(self._labels))

@@ -1,0 +1,187 @@
+"""Labels that come later, joined by a real server; and what must not be kept is kept nowhere."""
+
+import json
+import math
+import re
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from repository import done, run_in
+from server import Server, command, release, serving
+
+SECRET = "canary@example.com"
+
+
+@pytest.fixture(scope="module")
+def released(modelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("released") / "repo"
+    shutil.copytree(modelled, folder, symlinks=True)
+    command(folder, "example")
+    release(folder)
+    return folder
+
+
+@pytest.fixture
+def project(released: Path, tmp_path: Path) -> Path:
+    shutil.copytree(released, tmp_path / "repo", symlinks=True)
+    return tmp_path / "repo"
+
+
+def told(folder: Path, file: str, **values: object) -> None:
+    path = folder / file
+    for key, value in values.items():
+        text, found = re.subn(rf"(?m)^{key}: \S+", f"{key}: {value}", path.read_text())
+        assert found == 1
+        path.write_text(text)
+
+
+def feedback(server: Server, id: str, label: str, **headers: str) -> tuple[int, dict[str, object]]:
+    body = json.dumps({"id": id, "label": label}).encode()
+    reply = server.ask("/feedback", body, content_type="application/json", **headers)
+    return reply.status, reply.json
+
+
+def answered(server: Server, id: str) -> str:
+    reply = server.ask(x_request_id=id)
+    assert reply.status == 200 and reply.json["id"] == id
+    return str(reply.json["label"])
+
+
+def certain(server: Server) -> float:
+    return float(server.ask().json["confidence"])
+
+
+def holds(folder: Path, text: str) -> list[str]:
+    """Files that contain it, wherever a server may write."""
+    everything = [*(folder / "data").rglob("*"), *folder.glob("*.log")]
+    return [p.name for p in everything if p.is_file() and text.encode() in p.read_bytes()]
+
+
+def test_labels_are_joined_counted_and_known_after_a_kill(project: Path) -> None:
+    told(project, "params.yaml", labelled_window=20)
+    with serving(project, command="serve", log=project / "server.log") as server:
+        label = answered(server, "r-0")
+        assert math.isnan(server.metric("labelled_quality"))
+        for i in range(20):
+            assert answered(server, f"r-{i}") == label
+            assert feedback(server, f"r-{i}", label) == (200, {"joined": True})
+        assert server.metric("labelled_quality") == 1
+        assert server.metric("calibration_error") == pytest.approx(1 - certain(server), abs=1e-6)
+        assert feedback(server, "r-0", label) == (200, {"joined": True})
+        assert feedback(server, "nobody", label) == (200, {"joined": False})
+        assert server.metric('labels_total{joined="no"}') == 1
+        status, said = feedback(server, "r-0", "no such label")
+        assert status == 422 and "no such label" in json.dumps(said)
+        reply = server.ask("/feedback", b"{", content_type="application/json")
+        assert reply.status == 422 and reply.json["detail"][0]["field"] == "json"
+        server.process.send_signal(signal.SIGKILL)
+        server.process.wait()
+    with serving(project, command="serve", log=project / "server.log") as server:
+        assert server.metric("labelled_window_fill_ratio") == 1
+        assert server.metric("labelled_quality") == 1
+
+
+def test_wrong_answers_show_and_halt_a_challenger_that_gave_them(project: Path) -> None:
+    told(project, "params.yaml", labelled_window=20)
+    labels = json.loads((project / "reports/ingest.json").read_text())["labels"]
+    with serving(project, command="serve", log=project / "server.log") as server:
+        (wrong, *_) = set(labels) - {answered(server, "r-0")}
+        for i in range(20):
+            answered(server, f"r-{i}")
+            assert feedback(server, f"r-{i}", wrong)[0] == 200
+        assert server.metric("labelled_quality") == 0
+        assert server.metric("labelled_quality_at_most") < 0.5
+
+
+def test_a_label_needs_a_key_where_there_are_keys(project: Path) -> None:
+    with serving(
+        project, command="serve", log=project / "server.log", SCRATCH_DETECTOR_API_KEYS="a-key"
+    ) as server:
+        assert feedback(server, "r", "x")[0] == 401
+        assert server.ask("/requests/r", method="DELETE").status == 401
+        assert feedback(server, "r", "x", x_api_key="a-key")[0] == 422
+        assert server.ask("/requests/r", method="DELETE", x_api_key="a-key").status == 404
+
+
+@pytest.mark.parametrize("payloads", ["none", "hashed", "all"])
+def test_what_may_not_be_kept_is_found_nowhere(payloads: str, project: Path) -> None:
+    told(project, "scope.yaml", payloads=payloads)
+    with serving(project, command="serve", log=project / "server.log") as server:
+        key = next(iter(json.loads(server.payload)))
+        secret = server.payload.replace(b"{", f'{{"{key}": "{SECRET}", '.encode(), 1)
+        assert server.ask(body=secret, x_request_id="r-1").status == 200
+        assert server.ask(body=b'{"mail": "%s"}' % SECRET.encode()).status == 422
+        label = answered(server, "r-2")
+        assert feedback(server, "r-1", label)[1] == {"joined": True}
+        found = holds(project, SECRET)
+        assert bool(found) == (payloads == "all") and "server.log" not in found
+        assert SECRET not in server.ask("/metrics").body.decode()
+        assert server.ask("/requests/r-1", method="DELETE").json == {"rows": 2}
+        assert holds(project, SECRET) == [] and feedback(server, "r-1", label)[1] == {
+            "joined": False
+        }
+        assert holds(project, "r-2"), "the others are still there"
+
+
+def test_a_server_that_may_not_write_answers_all_the_same(project: Path) -> None:
+    (project / "data/journal.db").mkdir()
+    with serving(project, command="serve", log=project / "server.log") as server:
+        label = answered(server, "r-0")
+        assert feedback(server, "r-0", label) == (200, {"joined": False})
+    assert "no journal" in (project / "server.log").read_text()
+
+
+RAW = """
+import json
+from scratch_detector.artifacts import RAW
+from scratch_detector.examples import read_shards, split_of
+rows = [e for e in read_shards(RAW) if e.slice == "feedback"]
+print(json.dumps({e.id: [e.label, split_of(e.id), e.payload.decode()] for e in rows}))
+"""
+
+
+def raw(folder: Path) -> dict[str, list[str]]:
+    """The examples that came by feedback: label, split and payload."""
+    found: dict[str, list[str]] = json.loads(done(run_in(folder, "python", "-c", RAW)))
+    return found
+
+
+def test_labelled_requests_are_trained_on_and_some_never(project: Path) -> None:
+    told(project, "scope.yaml", payloads="all")
+    labels = json.loads((project / "reports/ingest.json").read_text())["labels"]
+    first, second = list(labels)[:2]
+    with serving(project, command="serve", log=project / "server.log") as server:
+        row = json.loads(server.payload)
+        (number,) = [key for key, value in row.items() if isinstance(value, float)][:1]
+        bodies = [json.dumps(row | {number: row[number] + 1e-6 * (i + 1)}) for i in range(40)]
+        for i, body in enumerate([*bodies, bodies[0], server.payload.decode()]):
+            assert server.ask(body=body.encode(), x_request_id=f"r-{i}").status == 200
+            if i not in (38, 39):  # nobody knows of these
+                assert feedback(server, f"r-{i}", second)[0] == 200
+        assert feedback(server, "r-1", first)[0] == 200, "somebody thought again"
+        said = command(project, "feedback")
+    assert "39 examples" in said and f"{first} 1, {second} 38" in said
+    command(project, "ingest")
+    found = raw(project)
+    assert len(found) == 38, "one was among the data before"
+    assert {body: label for label, _, body in found.values()} == {
+        body: first if i == 1 else second for i, body in enumerate(bodies[:38])
+    }
+    assert {split for _, split, _ in found.values()} == {"train", "validation", "test"}
+    assert "39 examples in data/feedback, 0 of them new" in command(project, "feedback")
+    command(project, "ingest")
+    assert raw(project) == found
+    for path in (project / "data/feedback").iterdir():
+        path.unlink()
+    refused = run_in(project, "python", "-m", "scratch_detector", "ingest")
+    assert refused.returncode == 1 and "data/feedback" in refused.stderr
+
+
+def test_without_a_kept_payload_you_are_told_why(project: Path) -> None:
+    with serving(project, command="serve", log=project / "server.log") as server:
+        feedback(server, "r-0", answered(server, "r-0"))
+        refused = run_in(project, "python", "-m", "scratch_detector", "feedback")
+    assert refused.returncode == 1 and "payloads: all" in refused.stderr
