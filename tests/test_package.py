@@ -17,7 +17,8 @@ from repository import done, run_in, written
 from test_render import run
 
 NAME = "scratch-detector"
-UNIT = f"usr/lib/systemd/system/{NAME}.service"
+UNIT = "usr/lib/systemd/system/device.service"
+INSTALLED = UNIT.replace("device", NAME)
 MOST_EXPOSED = 20  # of 100, which systemd-analyze shows as 2.0
 LOOSER = ["SystemCall.*", "Protect.*", "(User|CapabilityBoundingSet)=.*"]
 
@@ -77,7 +78,8 @@ def test_the_unit_is_hardened_and_a_looser_one_is_seen(folder: Path, tmp_path: P
 def test_the_scripts_are_plain_shell(folder: Path) -> None:
     device = folder / "deploy/device"
     scripts = [path for path in device.rglob("*") if path.is_file() and is_script(path)]
-    assert {path.name for path in scripts} == {"install.sh", NAME, "postinst", "prerm", "postrm"}
+    names = {"install.sh", "device", "postinst", "prerm", "postrm"}
+    assert {path.name for path in scripts} == names
     run(["shellcheck", *map(str, scripts)], folder)
 
 
@@ -134,7 +136,7 @@ def test_both_hold_the_loop_the_model_and_what_is_public(judged: Path, packed: P
     home = f"opt/{NAME}"
     wanted = ["scope.yaml", "schema.yaml", "models/shipped.onnx", "models/reference.json"]
     wanted += ["keys/1.root.json", "docs/runbook.md", "lib/scratch_detector/edge.py"]
-    assert {f"{home}/{name}" for name in wanted} <= names.keys() and UNIT in names
+    assert {f"{home}/{name}" for name in wanted} <= names.keys() and INSTALLED in names
     assert f"{home}/data -> /var/lib/{NAME}" in names
     assert f"{home}/params.yaml -> /etc/{NAME}/params.yaml" in names
     assert {rights for name, rights in names.items() if "->" not in name} <= {

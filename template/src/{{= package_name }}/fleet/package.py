@@ -88,6 +88,8 @@ def _fill(tree: Path, name: str, arch: str) -> None:
     """Put everything where a device has it."""
     home, unit = tree / "opt" / name, f"{name}.service"
     shutil.copytree(SOURCE / "root", tree)
+    for path in list(tree.rglob("device*")):  # here no path has a name that may change
+        path.rename(path.with_name(path.name.replace("device", name)))
     (python,) = re.findall(r"=/usr/bin/python([\d.]+)", (tree / UNITS / unit).read_text())
     _install(home / "lib", python, arch)
     places = {path: home / path for path in CONTENT}
