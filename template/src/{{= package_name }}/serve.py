@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import math
-import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from html import escape
@@ -28,7 +27,7 @@ from .serving.engine import Engine
 from .serving.feedback import count_in
 from .serving.follow import follow
 from .serving.guard import listen
-from .serving.journal import JOURNAL, NOWHERE, Journal
+from .serving.journal import opened
 from .task.features import CONTENT_TYPES, MAX_PAYLOAD_BYTES
 
 WAITING = Gauge("waiting_requests", "Payloads that wait for their turn")
@@ -52,7 +51,7 @@ async def _run(app: FastAPI) -> AsyncIterator[None]:
     state = app.state
     state.engine, state.trial = Engine(), None
     state.draining, state.bodies_bytes = False, 0
-    state.journal = _journal(state.served.release)
+    state.journal = opened(rehearsal=state.served.release == UNRELEASED)
     for told in await state.journal.labelled(load_params().labelled_window):
         count_in(state, told)
     state.served.show()
@@ -66,15 +65,6 @@ async def _run(app: FastAPI) -> AsyncIterator[None]:
         task.cancel()
     state.engine.close()
     state.journal.close()
-
-
-def _journal(release: str) -> Journal:
-    """Open the journal; a rehearsal has none, nor has a server that may not write it."""
-    try:
-        return Journal(NOWHERE if release == UNRELEASED else JOURNAL)
-    except (OSError, sqlite3.Error) as error:
-        log.error("no journal", extra={"reason": str(error)})
-        return Journal(NOWHERE)
 
 
 NOT_FOR = f"Not for {load_scope().not_for}."

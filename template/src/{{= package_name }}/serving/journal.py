@@ -5,6 +5,7 @@ How much of a payload is kept is `payloads` in `scope.yaml`: nothing, its hash, 
 
 import asyncio
 import hashlib
+import logging
 import sqlite3
 import time
 from collections.abc import Callable
@@ -36,6 +37,7 @@ OLDEST_GO = """DELETE FROM requests WHERE id IN
 (SELECT id FROM requests ORDER BY time_s LIMIT ?)"""
 JOINED = """SELECT id, r.label, r.confidence, r.model_sha256, l.label
 FROM labels l JOIN requests r USING (id)"""
+log = logging.getLogger(__package__)
 Result = TypeVar("Result")
 Row = tuple[str, float, str, float, str, str | None, bytes | None]
 
@@ -48,6 +50,15 @@ class Labelled(NamedTuple):
     confidence: float
     model_sha256: str
     truth: str
+
+
+def opened(rehearsal: bool) -> "Journal":
+    """Open the journal; a rehearsal has none, nor has a server that may not write it."""
+    try:
+        return Journal(NOWHERE if rehearsal else JOURNAL)
+    except (OSError, sqlite3.Error) as error:
+        log.error("no journal", extra={"reason": str(error)})
+        return Journal(NOWHERE)
 
 
 class Journal:
