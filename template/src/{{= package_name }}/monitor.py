@@ -8,6 +8,7 @@ from prometheus_client import Gauge
 from .artifacts import REFERENCE
 from .drift import LiveWindow, Reference
 from .predictor import Prediction, Predictor
+from .scope import load_scope
 from .scrape import address, scraped
 
 DRIFT = Gauge("drift_score", "PSI of the live window / its alarm line; 1 is the line", ["signal"])
@@ -50,11 +51,12 @@ def monitor() -> None:
     """Print the drift scores of the model at `<PACKAGE>_METRICS_URL`, or `metrics_url`.
 
     Raises:
-        SystemExit: no model answers, or a signal is above its alarm line.
+        SystemExit: no model answers, or a signal is above `max_drift_score`.
     """
     if not (scores := scraped("drift_score", "signal")):
         raise SystemExit(f"{address()} shows no drift scores. Is it the address of this model?")
+    limit = load_scope().watch.max_drift_score
     for signal, score in sorted(scores.items(), key=lambda item: -item[1]):
-        print(f"{'DRIFT' if score > 1 else 'ok   '}  {signal:<24} {score:8.2f} <= 1")
-    if moved := [signal for signal, score in scores.items() if score > 1]:
+        print(f"{'DRIFT' if score > limit else 'ok   '}  {signal:<24} {score:8.2f} <= {limit:g}")
+    if moved := [signal for signal, score in scores.items() if score > limit]:
         raise SystemExit(f"Drift in {', '.join(moved)}. See docs/runbook.md#drift.")

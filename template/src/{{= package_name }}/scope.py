@@ -29,6 +29,16 @@ class Fleet(BaseModel, frozen=True, extra="forbid"):
     min_disk_free_mb: float = Field(gt=0)
 
 
+class Watch(BaseModel, frozen=True, extra="forbid"):
+    """When a model in use needs somebody, beside a broken promise."""
+
+    max_drift_score: float = Field(default=1, gt=0)
+    max_model_age_days: float = Field(default=90, gt=0)
+    max_idle_s: float = Field(default=3600, gt=0)
+    retrain_after_h: int = Field(default=3, ge=1)
+    retrain_of_h: int = Field(default=6, ge=1)
+
+
 class FailSafe(BaseModel, frozen=True, extra="forbid"):
     """What a device says when its model has no answer, or none in time."""
 
@@ -67,6 +77,7 @@ class Scope(BaseModel, frozen=True, extra="forbid"):
     payloads: Literal["none", "hashed", "all"] = "none"  # what only a server keeps
     ask_server_below: float = Field(0, ge=0, le=1)
     fail_safe: FailSafe = FailSafe(label="review", after_times_p95=10)  # only a device reads it
+    watch: Watch = Watch()
     fleet: Fleet | None = None  # without devices there is none
 
     @property

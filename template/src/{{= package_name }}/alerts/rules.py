@@ -1,11 +1,11 @@
-"""Prometheus rules as plain dicts, and the one way to write them: nobody types a limit twice."""
+"""Rules as plain dicts, and the one way to write them: nobody types a limit twice."""
 
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
-from .artifacts import write_whole
+from ..artifacts import write_whole
 
 Rule = dict[str, Any]
 

@@ -1,16 +1,13 @@
-"""When somebody has to look after a device: rules over what the collector shows, from the scope."""
+"""When a device needs somebody: rules over what the collector shows."""
 
-from pathlib import Path
+from ..scope import Scope
+from .rules import Rule, alert
 
-from ..rules import Rule, alert, write_rules
-from ..scope import Scope, load_scope
-
-ALERTS = Path("deploy/fleet-alerts.yml")
 STEADY_S = 300  # one slow or odd report calls nobody
 DEVICE = "{{ $labels.device }}"
 
 
-def fleet_rules(scope: Scope) -> list[Rule]:
+def rules(scope: Scope) -> list[Rule]:
     """Return the alerts about devices, and one for when none could come, by whoever watches them.
 
     Raises:
@@ -52,7 +49,7 @@ def fleet_rules(scope: Scope) -> list[Rule]:
         ),
         alert(
             "DeviceDrifting",
-            "device_drift_score_max > 1",
+            f"device_drift_score_max > {scope.watch.max_drift_score}",
             "ticket",
             f"What {DEVICE} sees has left its reference.",
             "drift",
@@ -74,8 +71,3 @@ def fleet_rules(scope: Scope) -> list[Rule]:
             "disk-full",
         ),
     ]
-
-
-def alerts() -> None:
-    """Write the rules of Prometheus into deploy/."""
-    write_rules(ALERTS, {"fleet": fleet_rules(load_scope())})

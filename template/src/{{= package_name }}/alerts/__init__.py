@@ -1,0 +1,1 @@
+"""When somebody is called: the rules of Prometheus, written from the scope."""
