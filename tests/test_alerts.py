@@ -1,16 +1,19 @@
 """Alerts: each fires where it should and stays silent where not, by Prometheus' own tools; and a
 real Prometheus notices a device that was killed."""
 
+import contextlib
+import http.client
 import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
-from urllib.parse import quote
-from urllib.request import urlopen
 
 import pytest
 import yaml
@@ -18,8 +21,11 @@ import yaml
 from conftest import OPTIONS, Render
 from containers import free_port
 from environment import environment, requirements, variables
-from repository import done
+from repository import done, run_in
+from server import Server, command, release, serving
+from test_feedback import feedback, told
 from test_outbox import collector, delivered, device, end, settings, until
+from watching import IN_HOURS, IN_SECONDS, Watch, tool, watching
 
 LONG = 600  # minutes
 Series = dict[str, str]  # by series, its values every minute
@@ -251,12 +257,6 @@ def folder(folders: dict[str, Path], tmp_path: Path) -> Path:
     return tmp_path / "repo"
 
 
-def tool(name: str) -> str:
-    if not (found := shutil.which(name)):
-        pytest.skip(f"NOT TESTED: alerts, without {name} of Debian's prometheus")
-    return found
-
-
 def promise(folder: Path, **numbers: float) -> None:
     """Write other numbers into scope.yaml, then the rules anew."""
     scope = folder / "scope.yaml"
@@ -465,8 +465,8 @@ def test_each_alert_has_its_heading_and_each_heading_its_alert(render: Render) -
 
 
 @pytest.fixture
-def watched(folder: Path) -> Iterator[tuple[Any, int, int]]:
-    """A collector, and a Prometheus that looks at it every second; their ports."""
+def watched(folder: Path) -> Iterator[tuple[Any, int, Watch]]:
+    """A collector, its port, and a Prometheus that looks at it every second."""
     promise(folder, max_silence_s=61)
     server, port = collector(folder)
     config = yaml.safe_load((folder / "deploy/prometheus.yml").read_text())
@@ -478,35 +478,170 @@ def watched(folder: Path) -> Iterator[tuple[Any, int, int]]:
     command += ["--storage.tsdb.path=tsdb", f"--web.listen-address=127.0.0.1:{web}"]
     with (folder / "prometheus.log").open("w") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
-    yield server, port, web
+    yield server, port, Watch(web)
     end(process)
     end(server)
 
 
-def asked(web: int, query: str) -> list[Any]:
-    url = f"http://127.0.0.1:{web}/api/v1/query?query={quote(query)}"
-    try:
-        with urlopen(url, timeout=30) as response:
-            return list(json.load(response)["data"]["result"])
-    except OSError:  # not up yet
-        return []
-
-
 @pytest.mark.long
 def test_prometheus_notices_a_device_that_was_killed(
-    folder: Path, watched: tuple[Any, int, int]
+    folder: Path, watched: tuple[Any, int, Watch]
 ) -> None:
-    _, port, web = watched
+    _, port, watch = watched
     firing = 'ALERTS{alertname="DeviceSilent", alertstate="firing"}'
     settings(folder, 'upload_url: ""', f"upload_url: http://127.0.0.1:{port}/events")
     settings(folder, 'device: ""', "device: line-1")
     sender = device(folder, 10**6, PAUSE_S="0.2")
-    until(lambda: asked(web, 'device_info{device="line-1"}'))
-    assert asked(web, firing) == []
+    until(lambda: watch.asked('device_info{device="line-1"}'))
+    assert watch.asked(firing) == []
     end(sender)
-    until(lambda: asked(web, firing), within_s=120)
-    assert asked(web, firing)[0]["metric"]["device"] == "line-1"
+    until(lambda: watch.asked(firing), within_s=120)
+    assert watch.asked(firing)[0]["metric"]["device"] == "line-1"
     got = len(delivered(folder))
     sender = device(folder, 10**6, PAUSE_S="0.2")
-    until(lambda: not asked(web, firing) and len(delivered(folder)) > got)
+    until(lambda: not watch.asked(firing) and len(delivered(folder)) > got)
     end(sender)
+
+
+PLANTS = """
+import asyncio
+from pathlib import Path
+from scratch_detector.serving import engine
+honest = engine.Engine.predict
+async def predict(self, *given):
+    if Path("slow").exists():
+        await asyncio.sleep(1.5)
+    if Path("broken").exists():
+        raise RuntimeError("planted")
+    return await honest(self, *given)
+engine.Engine.predict = predict
+"""
+ROWS = """
+import json
+from scratch_detector import examples
+from scratch_detector.artifacts import RAW
+found = [e.payload.decode() for e in examples.read_shards(RAW) if examples.split_of(e.id) == "test"]
+print(json.dumps(found))
+"""
+
+
+class Traffic:
+    """Clients that never rest, and send what they are told to."""
+
+    def __init__(self, server: Server, rows: list[bytes]) -> None:
+        self.server, self.rows = server, rows
+        self._over = threading.Event()
+        self._clients = [threading.Thread(target=self._run, args=(k,)) for k in range(4)]
+
+    def __enter__(self) -> "Traffic":
+        for client in self._clients:
+            client.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for client in self._clients:
+            client.join()
+
+    def _run(self, at: int) -> None:
+        while not self._over.wait(0.02):
+            with contextlib.suppress(OSError, http.client.HTTPException):  # while it is down
+                self.server.ask(body=self.rows[at % len(self.rows)])
+            at += 4
+
+
+class Live(NamedTuple):
+    """A server under traffic that is watched, and how to plant what is wrong with it."""
+
+    folder: Path
+    port: int
+    rows: list[bytes]
+
+    def moved(self) -> list[bytes]:
+        """The same requests, from one kind of merchant: it says nothing about the label."""
+        rows = [json.loads(row) | {"merchant": "games"} for row in self.rows]
+        return [json.dumps(row).encode() for row in rows]
+
+    def serve(self) -> AbstractContextManager[Server]:
+        log = self.folder / "server.log"
+        return serving(self.folder, PLANTS, command="serve", log=log, port=self.port)
+
+
+@pytest.fixture
+def live(modelled: Path, tmp_path: Path) -> Live:
+    """A released project whose promise of latency a busy machine can keep."""
+    folder = tmp_path / "live"
+    shutil.copytree(modelled, folder, symlinks=True)
+    command(folder, "example")
+    promise(folder, max_latency_p95_ms=1000)
+    told(folder, "params.yaml", labelled_window=20)
+    release(folder)
+    rows = json.loads(done(run_in(folder, "python", "-c", ROWS)))
+    return Live(folder, free_port(), [row.encode() for row in rows])
+
+
+def healthy(watch: Watch) -> None:
+    """Wait until each window has been full of usual traffic, and nobody is told anything."""
+    until(lambda: watch.asked("drift_window_fill_ratio == 1"))
+    until(lambda: watch.asked("min_over_time(sum(rate(predictions_total[2s]))[16s:1s]) > 0"))
+    assert watch.asked('ALERTS{alertstate="firing"}') == [] == watch.delivered
+
+
+def only(watch: Watch, names: set[str], to: str, undo: Callable[[], object]) -> None:
+    """Wait until these alerts were delivered there, then until they are over: these, no others."""
+    watch.delivered.clear()
+    until(lambda: names <= watch.ringing(), within_s=120)
+    assert all((to, name, "firing") in watch.delivered for name in names)
+    undo()
+    until(lambda: not watch.ringing() and not watch.asked("ALERTS"), within_s=120)
+    assert {name for _, name, _ in watch.delivered} == names
+    assert all((to, name, "resolved") in watch.delivered for name in names)
+
+
+def test_drift_is_delivered_and_asks_for_a_training(live: Live, tmp_path: Path) -> None:
+    with (
+        live.serve() as server,
+        Traffic(server, live.rows) as traffic,
+        watching(live.folder, tmp_path / "watch", live.port) as watch,
+    ):
+        healthy(watch)
+        traffic.rows = live.moved()
+        usual = partial(setattr, traffic, "rows", live.rows)
+        only(watch, {"InputDrift", "RetrainDue"}, "tickets", usual)
+
+
+@pytest.mark.long
+def test_each_thing_that_breaks_is_delivered_and_resolved(live: Live, tmp_path: Path) -> None:
+    old = release(live.folder, "old")
+    slow, broken = live.folder / "slow", live.folder / "broken"
+    rollout = live.folder / "releases/rollout.json"
+    first = json.loads(rollout.read_text())["champion"]
+
+    def without_training(rules: str) -> str:  # the everyday test looks at it
+        return rules.replace(IN_SECONDS, IN_HOURS)
+
+    def labels(server: Server, right: bool) -> None:
+        for i in range(20):
+            label = server.ask(x_request_id=f"r-{i}").json["label"]
+            wrong = {"fraud": "legitimate", "legitimate": "fraud"}[label]
+            assert feedback(server, f"r-{i}", label if right else wrong)[0] == 200
+
+    with ExitStack() as stack:
+        server = stack.enter_context(live.serve())
+        stack.enter_context(Traffic(server, live.rows))
+        watch = stack.enter_context(
+            watching(live.folder, tmp_path / "watch", live.port, without_training)
+        )
+        healthy(watch)
+        slow.touch()
+        only(watch, {"LatencyBudgetBurn"}, "pages", slow.unlink)
+        broken.touch()
+        only(watch, {"AvailabilityBudgetBurn"}, "pages", broken.unlink)
+        labels(server, right=False)
+        only(watch, {"QualityBelowPromise"}, "tickets", lambda: labels(server, right=True))
+        rollout.write_text(json.dumps({"champion": old, "previous": first}))
+        only(watch, {"ModelStale"}, "tickets", lambda: command(live.folder, "rollback"))
+        server.process.kill()
+        server.process.wait()
+        again = partial(stack.enter_context, live.serve())
+        only(watch, {"ServerDown"}, "pages", again)
