@@ -14,7 +14,9 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
+from urllib.request import Request, urlopen
 
+import promql_parser
 import pytest
 import yaml
 
@@ -359,6 +361,35 @@ def test_a_promise_breaks_in_more_than_one_way(
     folders: dict[str, Path], series: Series, names: list[str]
 ) -> None:
     done(judged(folders["server"], "server", "250m", [(series, names)]))
+
+
+REPORT = {"device": "a", "version": "1", "disk_free_bytes": 1, "outbox_depth": 0}
+REPORT |= {"outbox_dropped": 0, "model_sha256": "0" * 64, "latency_p95_ms": 1, "drift_score_max": 0}
+REPORT |= {"model_current_timestamp_seconds": 1}
+
+
+def test_rules_about_devices_ask_for_what_a_collector_shows(folder: Path) -> None:
+    """For those about a server, a render does so itself: test_code_server_alerts.py."""
+    server, port = collector(folder)
+    body = json.dumps(REPORT).encode()
+    try:
+        with urlopen(Request(f"http://127.0.0.1:{port}/events", body), timeout=30) as response:
+            assert response.status == 200
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as response:
+            shown = set(re.findall(r"(?m)^(\w+)[ {]", response.read().decode())) | {"up", "ALERTS"}
+    finally:
+        end(server)
+    exprs = [rule["expr"] for all_of_it in rules(folder, "fleet").values() for rule in all_of_it]
+    asked = {name for expr in exprs for name in names_in(expr)}
+    assert asked <= shown and "device_info" in shown
+    assert not names_in("device_last_sen_timestamp_seconds > 1") <= shown
+
+
+def names_in(expr: str) -> set[str]:
+    """The metrics that PromQL asks for."""
+    found: list[Any] = []
+    promql_parser.walk(promql_parser.parse(expr), found.append)
+    return {node.name for node in found if isinstance(node, promql_parser.VectorSelector)}
 
 
 def both(name: str) -> list[str]:
