@@ -36,6 +36,17 @@ STAND_INS = {  # by image: how Debian's packages become one like it, and its set
             '"--storage.tsdb.path=/prometheus"]',
         ],
     ),
+    "alertmanager": (
+        [
+            "--include=prometheus-alertmanager",
+            '--customize-hook=install -d -o 65534 "$1"/alertmanager',
+        ],
+        [
+            "USER 65534",
+            'ENTRYPOINT ["prometheus-alertmanager", '
+            '"--config.file=/etc/alertmanager/alertmanager.yml", "--storage.path=/alertmanager"]',
+        ],
+    ),
     "device": (["--include=dbus,python3.11,systemd,systemd-sysv"], ['CMD ["/sbin/init"]']),
 }
 DEVICE = "localhost/device"  # no registry has it: Debian with systemd, as the first process

@@ -28,6 +28,12 @@ def read(folder: Path) -> Files:
         "compose": compose["services"],
         "volumes": compose["volumes"],
         "prometheus": yaml.safe_load((deploy / "prometheus.yml").read_text()),
+        "alertmanager": yaml.safe_load((deploy / "alertmanager.yml").read_text()),
+        "secrets": (folder / ".gitignore").read_text().count("/deploy/secrets/\n"),
+        "rules": sorted(path.name for path in deploy.glob("*-alerts.yml")),
+        "journal": re.findall(
+            r'JOURNAL, .+ = Path\("(\w+)/', (package / "serving/journal.py").read_text()
+        ),
         "docker": dict(re.findall(r"^([A-Z]+) +(.+)$", lines, re.M)),  # of several, the last
         "app": {"port": int(port), "paths": re.findall(r'@app\.get\("([^"]+)"', serve)}
         | {"v2": re.findall(r'prefix="/(v\d+)"', (package / "serving/oip.py").read_text())},
@@ -194,16 +200,44 @@ def the_collector_keeps_what_it_takes(d: Files) -> None:
 
 def the_collector_is_reached_and_watched(d: Files) -> None:
     jobs = {job["job_name"]: job["static_configs"][0] for job in d["prometheus"]["scrape_configs"]}
-    services = d["compose"].keys() - {"prometheus"}
+    services = d["compose"].keys() & {"server", "collector"}
     assert jobs.keys() == services == d["compose"]["prometheus"]["depends_on"].keys()
-    mounted = [volume.split(":")[:2] for volume in d["compose"]["prometheus"]["volumes"]]
-    for name in ["prometheus.yml", *d["prometheus"].get("rule_files", [])]:
-        assert [f"./{name}", f"/etc/prometheus/{name}"] in mounted
     if (service := d["compose"].get("collector")) is None:
         return
-    assert d["prometheus"]["rule_files"] == ["fleet-alerts.yml"]
     found = [service["ports"][0].rpartition(":")[2]]
     found += [target.removeprefix("collector:") for target in jobs["collector"]["targets"]]
     found += re.findall(r"127\.0\.0\.1:(\d+)/healthz", service["healthcheck"]["test"][-1])
     assert found == [d["fleet"]["port"]] * 3
     assert "SCRATCH_DETECTOR_COLLECT_HOST=0.0.0.0" in service["environment"]
+
+
+def alerts_reach_somebody(d: Files) -> None:
+    assert sorted(d["prometheus"]["rule_files"]) == d["rules"] != []
+    mounted = [volume.split(":") for volume in d["compose"]["prometheus"]["volumes"]]
+    for name in ["prometheus.yml", *d["rules"]]:
+        assert [f"./{name}", f"/etc/prometheus/{name}", "ro"] in mounted
+    (manager,) = d["prometheus"]["alerting"]["alertmanagers"]
+    (target,) = manager["static_configs"][0]["targets"]
+    service = d["compose"]["alertmanager"]
+    assert target == f"alertmanager:{service['ports'][0].rpartition(':')[2]}"
+    assert "./alertmanager.yml:/etc/alertmanager/alertmanager.yml:ro" in service["volumes"]
+    assert "./secrets:/etc/alertmanager/secrets:ro" in service["volumes"] and d["secrets"] == 1
+    route, (paged, *others) = d["alertmanager"]["route"], d["alertmanager"]["inhibit_rules"]
+    receivers = {receiver["name"] for receiver in d["alertmanager"]["receivers"]}
+    assert receivers == {route["receiver"], *(r["receiver"] for r in route["routes"])}
+    for side in ("source_matchers", "target_matchers"):
+        assert 'slo!=""' in paged[side], "a label that both lack is equal: all tickets would go"
+    assert paged["equal"] == ["slo"] and not others
+
+
+def the_journal_outlives_its_container(d: Files) -> None:
+    (folder,) = d["journal"]
+    name, _, place = d["compose"]["server"]["volumes"][-1].partition(":")
+    assert name in d["volumes"] and place == f"/app/{folder}"
+    owner, group = d["docker"]["USER"].split(":")
+    made = f"RUN install -d -o {owner} -g {group} {folder}\n"
+    assert made in d["fleet"]["image"], "the user of the image could not write there"
+    for spec in (pod(d), predictor(d)):
+        (mount,) = (m for m in spec["containers"][0]["volumeMounts"] if m["name"] == "data")
+        assert mount == {"name": "data", "mountPath": f"/app/{folder}"}
+        assert "emptyDir" in next(v for v in spec["volumes"] if v["name"] == "data")

@@ -2,6 +2,7 @@
 
 An answer that changes no file which runs is dead. A number is also dead while no gate turns on it:
 evidence that is exactly as good as promised passes, and 1 % more of a promise has to be refused.
+Which alerts have another rule is noted, too.
 """
 
 import hashlib
@@ -60,13 +61,14 @@ NOT_RUN = (".md", "LICENSE", ".copier-answers.yml")  # what is only read by peop
 
 @dataclass
 class Mutant:
-    """One answer changed, and what noticed: files that differ, gates that turned."""
+    """One answer changed, and what noticed: files that differ, gates and alerts that turned."""
 
     name: str
     value: Any
     is_number: bool
     files: list[str] = field(default_factory=list)
     gates: list[str] = field(default_factory=list)
+    alerts: list[str] = field(default_factory=list)
 
     @property
     def killed(self) -> bool:
@@ -126,6 +128,18 @@ def what_runs(folder: Path) -> dict[str, str]:
     return found | {"scope.yaml": repr(read)}
 
 
+def called_for(files: dict[str, str]) -> dict[str, str]:
+    """Read the rules of each alert in deploy/, what is recorded for it included."""
+    found: dict[str, str] = {}
+    for name in files:
+        if name.endswith("-alerts.yml"):
+            for rule in yaml.safe_load(files[name])["groups"][0]["rules"]:
+                slo = rule.get("record", "::").split(":")[1]
+                alert = rule.get("alert", f"{slo.capitalize()}BudgetBurn")
+                found[alert] = found.get(alert, "") + repr(rule)
+    return found
+
+
 def judged(render: Path, reports: dict[str, dict[str, Any]]) -> set[str]:
     """Return the gates that refuse these reports, where no PyTorch is installed."""
     for folder in ("models", "reports"):
@@ -176,6 +190,8 @@ def mutate(source: Path, work: Path, only: Container[str] | None = None) -> list
         after = what_runs(folder)
         names = before.keys() | after.keys()
         mutant.files = sorted(name for name in names if before.get(name) != after.get(name))
+        rules, others = called_for(before), called_for(after)
+        mutant.alerts = sorted(name for name in rules if rules[name] != others.get(name))
         if mutant.is_number:
             mutant.gates = sorted(judged(folder, exact))
     return mutants

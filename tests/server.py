@@ -97,13 +97,15 @@ def serving(
     settings: str = "",
     command: str = "rehearse",
     log: Path | None = None,
+    port: int = 0,
     **env: str,
 ) -> Iterator[Server]:
     """Serve a built render without PyTorch; `settings` are lines of Python that run before it."""
     place = environment(requirements(folder, "serve"))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    if not port:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
     (example,) = (folder / "data").glob("example.*")
     code = f"{settings}\nfrom scratch_detector import cli\ncli.run('{command}')"
     with (log or folder / "server.log").open("wb") as file:

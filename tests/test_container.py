@@ -169,14 +169,15 @@ def test_compose_brings_a_prometheus_that_sees_it_die_and_return(
     if re.search(r"version v?1\.", docker("compose", "version")):  # as in Debian 12: no names yet
         file.write_text(file.read_text().replace(f"name: {NAME}\n", ""))
     compose = ["compose", "--project-name", NAME, "--file", str(file)]
-    name = yaml.safe_load(file.read_text())["services"]["prometheus"]["image"]
+    services = yaml.safe_load(file.read_text())["services"]
+    name, calls = (services[service]["image"] for service in ("prometheus", "alertmanager"))
 
     def seen(query: str) -> str:
         answer = json.loads(get(f"http://127.0.0.1:{watch}/api/v1/query?query={query}"))
         found = answer["data"]["result"]
         return found[0]["value"][1] if found else ""
 
-    with image(docker, name):
+    with image(docker, name), image(docker, calls):
         try:
             docker(*compose, "up", "--detach", "--no-build")
             when_there(lambda: seen("up") == "1")

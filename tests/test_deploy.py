@@ -16,6 +16,7 @@ import yaml
 from conftest import Render
 from deploy_rules import (
     Files,
+    alerts_reach_somebody,
     an_end_is_orderly_and_a_crash_mended,
     every_manifest_is_applied,
     kserve_knows_the_server,
@@ -29,6 +30,7 @@ from deploy_rules import (
     selectors_match,
     the_collector_is_reached_and_watched,
     the_collector_keeps_what_it_takes,
+    the_journal_outlives_its_container,
     the_network_is_closed,
 )
 from test_render import run
@@ -125,8 +127,28 @@ FAULTS: list[tuple[Callable[[Files], None], str, Any]] = [
     (the_collector_is_reached_and_watched, "compose/collector/environment", []),
     (the_collector_is_reached_and_watched, "compose/collector/healthcheck/test/3", "8000"),
     (the_collector_is_reached_and_watched, "compose/prometheus/depends_on", {}),
-    (the_collector_is_reached_and_watched, "compose/prometheus/volumes/1", "prometheus:/x"),
-    (the_collector_is_reached_and_watched, "prometheus/rule_files", []),
+    (alerts_reach_somebody, "compose/prometheus/volumes/1", "prometheus:/x"),
+    (alerts_reach_somebody, "compose/prometheus/volumes/2", "prometheus:/x"),
+    (alerts_reach_somebody, "prometheus/rule_files", []),
+    (alerts_reach_somebody, "prometheus/rule_files", ["fleet-alerts.yml"]),
+    (
+        alerts_reach_somebody,
+        "prometheus/alerting/alertmanagers",
+        [{"static_configs": [{"targets": ["x"]}]}],
+    ),
+    (alerts_reach_somebody, "compose/alertmanager/ports/0", "127.0.0.1:1:8000"),
+    (alerts_reach_somebody, "compose/alertmanager/volumes/0", "alertmanager:/x"),
+    (alerts_reach_somebody, "compose/alertmanager/volumes/1", "alertmanager:/x"),
+    (alerts_reach_somebody, "secrets", 0),
+    (alerts_reach_somebody, "alertmanager/route/receiver", "nobody"),
+    (alerts_reach_somebody, "alertmanager/inhibit_rules/0/target_matchers", ['severity="ticket"']),
+    (alerts_reach_somebody, "alertmanager/inhibit_rules/0/equal", []),
+    (the_journal_outlives_its_container, "compose/server/volumes/1", "journal:/data"),
+    (the_journal_outlives_its_container, "volumes", {}),
+    (the_journal_outlives_its_container, "docker/USER", "10002:10002"),
+    (the_journal_outlives_its_container, "POD/containers/0/volumeMounts/1/mountPath", "/data"),
+    (the_journal_outlives_its_container, "KSERVE/containers/0/volumeMounts/1/mountPath", "/data"),
+    (nothing_can_write_or_rise, "compose/alertmanager/read_only", False),
     (the_collector_is_reached_and_watched, "prometheus/scrape_configs/1/job_name", "server"),
     (
         the_collector_is_reached_and_watched,

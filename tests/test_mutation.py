@@ -1,6 +1,7 @@
 """No answer is decoration: each is noticed by what runs, and each number decides a gate."""
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from conftest import Render
 from environment import environment, release, requirements, variables
 from mutation import BASE, Mutant, evidence, judged, mutate, report
 from poc2prod.questions import Questions
+from repository import done, run_in
 
 SCOPE = "src/{{= package_name }}/scope.py"
 
@@ -47,6 +49,45 @@ GATES = {
 
 def test_one_percent_of_a_number_turns_its_own_gates_and_no_other(mutants: list[Mutant]) -> None:
     assert {m.name: m.gates for m in mutants if m.is_number} == GATES
+
+
+ALERTS = {
+    "min_metric": ["QualityBelowPromise"],
+    "max_latency_p95_ms": ["DeviceSlow", "LatencyBudgetBurn"],
+    "max_cost_usd_month": ["CostOverBudget"],
+}
+
+
+def test_one_percent_of_a_number_turns_its_own_alerts_and_no_other(mutants: list[Mutant]) -> None:
+    assert {m.name: m.alerts for m in mutants if m.is_number and m.alerts} == ALERTS
+
+
+@pytest.mark.parametrize(
+    ("key", "number"),
+    [
+        ("min_availability", 0.99),
+        pytest.param("max_latency_p95_ms", 49.5, marks=pytest.mark.long),
+        pytest.param("max_drift_score", 0.99, marks=pytest.mark.long),
+        pytest.param("max_model_age_days", 89, marks=pytest.mark.long),
+    ],
+)
+def test_a_stale_rule_is_noticed_where_it_is(
+    modelled: Path, tmp_path: Path, key: str, number: float
+) -> None:
+    """The render's own test names the file; `make alerts` mends it."""
+    folder = tmp_path / "repo"
+    shutil.copytree(modelled, folder, symlinks=True)
+    look = ("python", "-m", "pytest", "-q", "tests/test_code_alerts.py", "-k", "up_to_date")
+    done(run_in(folder, *look))
+    scope = folder / "scope.yaml"
+    text, found = re.subn(rf"(?m)^( *{key}: )\S+", rf"\g<1>{number}", scope.read_text())
+    assert found == 1
+    scope.write_text(text)
+    stale = run_in(folder, *look)
+    assert stale.returncode == 1
+    assert "deploy/server-alerts.yml is stale. Run `make alerts`." in stale.stdout
+    done(run_in(folder, "python", "-m", "scratch_detector", "alerts"))
+    done(run_in(folder, *look))
 
 
 DEAD = """
@@ -139,6 +180,11 @@ def test_a_number_is_the_same_wherever_it_decides(render: Render, tmp_path: Path
         p for p in what_holds_code(folder) if re.search(r"43\.21|3\.579|345\.6", p.read_text())
     ]
     assert all(str(number) in in_scope for number in numbers) and others == []
+    written = (folder / "deploy/server-alerts.yml").read_text()  # and the render's test compares
+    assert 'le="0.04321"' in written and "< 0.8123\n" in written and "> 345.6\n" in written
+
+
+NOT_TYPED = ("scope.yaml", ".copier-answers.yml", "server-alerts.yml")  # `make alerts` writes that
 
 
 def what_holds_code(folder: Path) -> list[Path]:
@@ -146,5 +192,5 @@ def what_holds_code(folder: Path) -> list[Path]:
     return [
         path
         for path in folder.rglob("*")
-        if path.name.endswith(kinds) and path.name not in ("scope.yaml", ".copier-answers.yml")
+        if path.name.endswith(kinds) and path.name not in NOT_TYPED
     ]

@@ -1,7 +1,7 @@
 """When a device needs somebody: rules over what the collector shows."""
 
 from ..scope import Scope
-from .rules import Rule, alert
+from .rules import Rule, alert, retrain_due
 
 STEADY_S = 300  # one slow or odd report calls nobody
 DEVICE = "{{ $labels.device }}"
@@ -70,4 +70,5 @@ def rules(scope: Scope) -> list[Rule]:
             f"{DEVICE} has {{{{ $value | humanize }}}}B of disk left.",
             "disk-full",
         ),
+        retrain_due(scope.watch, "fleet", "DeviceDrifting"),
     ]

@@ -4,7 +4,8 @@ from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 
-from ..scope import load_scope
+from ..refusal import Refusal
+from ..scope import SCOPE, load_scope
 from .rules import write_rules
 
 KINDS = [
@@ -18,7 +19,14 @@ def path_of(kind: str) -> Path:
 
 
 def alerts() -> None:
-    """Write the rules of Prometheus into deploy/."""
+    """Write the rules of Prometheus into deploy/.
+
+    Raises:
+        SystemExit: an alert could never fire; the number in scope.yaml is named.
+    """
     for kind in KINDS:
-        rules = import_module(f".{kind}", __package__).rules(load_scope())
+        try:
+            rules = import_module(f".{kind}", __package__).rules(load_scope())
+        except Refusal as refusal:
+            raise SystemExit(f"{SCOPE}: {refusal}") from None
         write_rules(path_of(kind), {kind: rules})

@@ -16,13 +16,12 @@ from ..predictor import Prediction
 from ..refusal import Refusal
 from ..scope import load_scope
 from .canary import Trial
-from .champion import Served
+from .champion import PREDICTIONS, Served
 from .engine import Engine, Overloaded
 
 PROMISE_S = load_scope().max_latency_p95_ms / 1000
 BUCKETS = [PROMISE_S * share for share in (0.05, 0.1, 0.2, 0.5, 0.75, 1, 1.5, 2, 5)]
 LATENCY = Histogram("prediction_latency_seconds", "From payload to answer", buckets=BUCKETS)
-PREDICTIONS = Counter("predictions_total", "Answers given", ["label"])
 REFUSALS = Counter("refusals_total", "Requests without an answer, by HTTP status", ["status"])
 BODY_S, MAX_TIMEOUT_S = 10, 60
 MAX_BODIES_BYTES = 128_000_000  # of all requests that are being read
@@ -36,6 +35,8 @@ WHY = {
     500: "the model failed",
     503: "too busy to answer in time, or stopping",
 }
+for _status in WHY:  # at 0 from the start: a rate knows no first time
+    REFUSALS.labels(str(_status))
 KEYS = known_keys("API_KEYS")
 log = logging.getLogger(__package__)
 

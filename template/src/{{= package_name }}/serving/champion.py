@@ -4,6 +4,8 @@ import logging
 from pathlib import Path
 from typing import NamedTuple
 
+from prometheus_client import Counter
+
 from ..artifacts import REFERENCE, SHIPPED
 from ..labelled import LabelledWindow
 from ..monitor import Monitor
@@ -12,6 +14,7 @@ from ..releases.registry import Unfit, read_rollout, verified
 from .warm import Warm
 
 UNRELEASED = "unreleased"
+PREDICTIONS = Counter("predictions_total", "Answers given", ["label"])
 log = logging.getLogger(__package__)
 
 
@@ -27,6 +30,8 @@ class Served(NamedTuple):
         """Export the windows as the gauges of the process: this is what answers."""
         self.monitor.show()
         self.labelled.show()
+        for label in self.model.predictor.labels:  # at 0 from the start: a rate knows no first time
+            PREDICTIONS.labels(label)
 
 
 def loaded(id: str) -> Served:

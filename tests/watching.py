@@ -1,0 +1,123 @@
+"""A real Prometheus and Alertmanager that watch a server by the files of a render, in seconds."""
+
+import json
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+from urllib.request import urlopen
+
+import pytest
+import yaml
+
+from containers import free_port
+
+# What takes days there takes seconds here: windows, how long an alert has to hold, its notice.
+WINDOWS = {"5m": "5s", "30m": "8s", "1h": "8s", "2h": "8s", "6h": "12s", "1d": "12s", "3d": "16s"}
+IN_HOURS, IN_SECONDS = "[6h:5m]", "[8s:1s]"
+NOTICES = {"group_wait": "100ms", "group_interval": "1s"}
+
+
+def tool(name: str) -> str:
+    """Return where a program of Debian's packages is."""
+    if not (found := shutil.which(name)):
+        pytest.skip(f"NOT TESTED: alerts, without {name} of Debian's prometheus")
+    return found
+
+
+def in_seconds(rules: str) -> str:
+    """Shorten each window and each `for` of a file of rules, and nothing else."""
+    for long, short in WINDOWS.items():
+        rules = rules.replace(f"[{long}]", f"[{short}]")
+    return re.sub(r"for: [1-9]\d*s", "for: 2s", rules.replace(IN_HOURS, IN_SECONDS))
+
+
+@dataclass
+class Watch:
+    """What was delivered to whom, and what Prometheus knows."""
+
+    web: int
+    delivered: list[tuple[str, str, str]] = field(default_factory=list)  # to whom, name, status
+    state: dict[str, str] = field(default_factory=dict)  # by alert, as it was told last
+    names: dict[str, str] = field(default_factory=dict)
+
+    def take(self, receiver: str, message: dict[str, Any]) -> None:
+        """Note what Alertmanager says."""
+        for alert in message["alerts"]:
+            name, key = alert["labels"]["alertname"], json.dumps(alert["labels"], sort_keys=True)
+            self.state[key], self.names[key] = alert["status"], name
+            self.delivered.append((receiver, name, alert["status"]))
+
+    def ringing(self) -> set[str]:
+        """Alerts that somebody was told about, and not yet that they are over."""
+        return {self.names[key] for key, status in self.state.items() if status == "firing"}
+
+    def asked(self, query: str) -> list[Any]:
+        """Ask Prometheus; nothing while it is not up yet."""
+        url = f"http://127.0.0.1:{self.web}/api/v1/query?query={quote(query)}"
+        try:
+            with urlopen(url, timeout=30) as response:
+                return list(json.load(response)["data"]["result"])
+        except OSError:
+            return []
+
+
+@contextmanager
+def watching(
+    folder: Path, work: Path, port: int, edit: Callable[[str], str] = lambda rules: rules
+) -> Iterator[Watch]:
+    """Start both on the files of a render's deploy/; `edit` changes the rules further."""
+    watch, calls = Watch(free_port()), free_port()
+    work.mkdir()
+
+    class Webhook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            watch.take(self.path.strip("/"), json.loads(body))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    sink = ThreadingHTTPServer(("127.0.0.1", 0), Webhook)
+    threading.Thread(target=sink.serve_forever, daemon=True).start()
+
+    config = yaml.safe_load((folder / "deploy/prometheus.yml").read_text())
+    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    for name in config["rule_files"]:
+        text = edit(in_seconds((folder / "deploy" / name).read_text()))
+        (work / name).write_text(text)
+    config["scrape_configs"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{port}"]
+    manager = config["alerting"]["alertmanagers"][0]["static_configs"][0]
+    manager["targets"] = [f"127.0.0.1:{calls}"]
+    (work / "prometheus.yml").write_text(yaml.safe_dump(config))
+
+    text = (folder / "deploy/alertmanager.yml").read_text()
+    text = text.replace("host.docker.internal:8002", f"127.0.0.1:{sink.server_port}")
+    for key, short in NOTICES.items():
+        text = re.sub(rf"{key}: \S+", f"{key}: {short}", text)
+    (work / "alertmanager.yml").write_text(text)
+
+    commands = [
+        [tool("prometheus"), "--config.file=prometheus.yml", "--storage.tsdb.path=tsdb"],
+        [tool("prometheus-alertmanager"), "--config.file=alertmanager.yml", "--storage.path=am"],
+    ]
+    commands[0] += [f"--web.listen-address=127.0.0.1:{watch.web}"]
+    commands[1] += [f"--web.listen-address=127.0.0.1:{calls}", "--cluster.listen-address="]
+    with ExitStack() as stack:
+        stack.callback(sink.server_close)
+        stack.callback(sink.shutdown)
+        for command in commands:
+            log = stack.enter_context((work / f"{Path(command[0]).name}.log").open("w"))
+            process = subprocess.Popen(command, cwd=work, stdout=log, stderr=log)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+        yield watch
