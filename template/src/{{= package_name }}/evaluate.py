@@ -3,10 +3,10 @@
 import numpy as np
 
 from .artifacts import BASELINE, ONNX, REFERENCE, write_report
-from .drift import fit_reference
+from .drift import fit_reference, fit_sure_from, fit_whitening
 from .featurize import load_facts, load_split
 from .metrics import METRICS, confusion, gain_lower_bound
-from .predictor import Predictor
+from .predictor import Predictor, entropy
 from .quality import judge, score
 from .scope import load_params, load_scope
 
@@ -44,10 +44,16 @@ def _save_reference(shipped: Predictor) -> None:
     Facts come from the training split; predictions from the other two, because a model is
     surer of what it has learned by heart.
     """
-    params = load_params()
-    held_out = np.concatenate([load_split(split)[0] for split in ("validation", "test")])
-    chances = shipped.probabilities(held_out)
-    predictions = {"confidence": chances.max(1), "label": chances.argmax(1).astype(np.float64)}
-    signals, rate = load_facts("train") | predictions, params.drift_false_alarm_rate
-    reference = fit_reference(signals, params.drift_window, rate)
-    REFERENCE.write_text(reference.model_dump_json() + "\n")
+    params, held_out = load_params(), [load_split(split)[:2] for split in ("validation", "test")]
+    x, truth = (np.concatenate(arrays) for arrays in zip(*held_out, strict=True))
+    chances, seen = shipped.run(x)
+    confidence, answers = chances.max(1), chances.argmax(1)
+    signals = load_facts("train") | {"confidence": confidence, "entropy": entropy(chances)}
+    signals["label"] = answers.astype(np.float64)
+    _, learned = shipped.run(load_split("train")[0])
+    whitening = None if learned is None else fit_whitening(learned)
+    if whitening and seen is not None:
+        signals |= whitening.apply(seen)
+    reference = fit_reference(signals, params.drift_window, params.drift_false_alarm_rate)
+    more = {"whitening": whitening, "sure_from": fit_sure_from(confidence, answers == truth)}
+    REFERENCE.write_text(reference.model_copy(update=more).model_dump_json() + "\n")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from onnxscript import ir
 from torch import nn
 
 from .artifacts import ONNX, write_report
@@ -46,4 +47,23 @@ def write_onnx(model: nn.Module, x: np.ndarray, checkpoint: dict[str, Any], path
         program.model.metadata_props[key] = json.dumps(checkpoint[key])
     for node in program.model.graph:  # stack traces, with the paths of this machine
         node.metadata_props.clear()
+    _show_embedding(program.model.graph)
     program.save(path)
+
+
+def _show_embedding(graph: ir.Graph) -> None:
+    """Make what the last linear layer takes, (n, width), an output `embedding` of the file.
+
+    It is computed anyway. A network that ends otherwise stays as it is.
+    """
+    node = graph.outputs[0].producer()
+    while node and node.op_type not in ("Gemm", "MatMul"):
+        node = node.inputs[0].producer() if node.inputs and node.inputs[0] else None
+    seen = node.inputs[0] if node else None
+    if seen is None or seen.producer() is None or len(seen.shape or ()) != 2:
+        return
+    for value in (value for node in graph for value in node.outputs):
+        if value.name == "embedding":  # so the exporter calls what `nn.Embedding` returns
+            value.name = "embedding_"
+    seen.name = "embedding"
+    graph.outputs.append(seen)

@@ -14,6 +14,7 @@ from .intake import take_in
 from .task.features import FEATURES_VERSION, features
 
 MEND = "Run `make model`, or pull a release."
+TINY = np.finfo(np.float32).tiny  # has a logarithm, where 0 has none
 
 
 class Prediction(NamedTuple):
@@ -22,6 +23,8 @@ class Prediction(NamedTuple):
     label: str
     confidence: float
     facts: dict[str, float]
+    entropy: float = math.nan  # of all probabilities, in nats
+    embedding: np.ndarray | None = None  # float32 (width,): what the last layer saw
 
 
 class Prepared(NamedTuple):
@@ -53,6 +56,7 @@ class Predictor:
             metadata = self._session.get_modelmeta().custom_metadata_map
             self.labels: list[str] = json.loads(metadata["labels"])
             self.input_shape = tuple(self._session.get_inputs()[0].shape[1:])
+            self._outputs = [output.name for output in self._session.get_outputs()]
             self.trained_at: float = json.loads(metadata["trained_at"])
             version = json.loads(metadata["features_version"])
         except Exception as error:  # onnxruntime's errors share no other base class
@@ -66,6 +70,14 @@ class Predictor:
     def probabilities(self, x: np.ndarray) -> np.ndarray:
         """Run the network: features float32 (n, ...) to probabilities float32 (n, labels)."""
         return softmax(self._session.run(["logits"], {"x": x})[0])
+
+    def run(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the probabilities and, float32 (n, width), what the last layer saw.
+
+        None from files of older releases, and of networks that end in no linear layer.
+        """
+        found = dict(zip(self._outputs, self._session.run(self._outputs, {"x": x}), strict=True))
+        return softmax(found["logits"]), found.get("embedding")
 
     def predict(self, payload: bytes) -> Prediction:
         """Answer one payload.
@@ -81,14 +93,18 @@ class Predictor:
 
     def answers(self, inputs: list[Prepared]) -> list[Prediction | Exception]:
         """Answer several inputs in one run of the network; none spoils the answer of another."""
-        chances = self.probabilities(np.stack([x for x, _ in inputs]))
+        chances, embeddings = self.run(np.stack([x for x, _ in inputs]))
+        doubts = entropy(chances)
         found: list[Prediction | Exception] = []
-        for (_, facts), row, best in zip(inputs, chances, chances.argmax(axis=1), strict=True):
-            confidence = float(row[best])  # NaN wins an argmax; without one, rows sum up to 1
+        for i, best in enumerate(chances.argmax(axis=1)):
+            confidence = float(chances[i, best])  # NaN wins an argmax; without one, rows sum to 1
             if math.isfinite(confidence):
-                found.append(Prediction(self.labels[best], confidence, facts))
+                label, facts = self.labels[best], inputs[i].facts
+                embedding = None if embeddings is None else embeddings[i]
+                found.append(Prediction(label, confidence, facts, float(doubts[i]), embedding))
             else:
-                found.append(NotFinite(f"model {self.sha256[:12]} answered {row.tolist()}"))
+                answer = chances[i].tolist()
+                found.append(NotFinite(f"model {self.sha256[:12]} answered {answer}"))
         return found
 
 
@@ -106,3 +122,8 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     """Turn logits (n, labels) into probabilities; kept out of the graph, where int8 hurts it."""
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+
+
+def entropy(chances: np.ndarray) -> np.ndarray:
+    """Return how undecided each row of probabilities (n, labels) is: (n,), in nats."""
+    return np.asarray(-(chances * np.log(chances + TINY)).sum(axis=1))

@@ -1,0 +1,192 @@
+"""Let traffic, usual and shifted, pass through `Predictor` and `Monitor`; keep what they saw.
+
+Writes a .npz file: `usual/SIGNAL` is what the reference was learned from, `CASE/SIGNAL` what the
+live windows were given; and prints one line of JSON: microseconds, kilobytes of a window, and of
+each case [accuracy, its estimate without labels].
+"""
+
+import io
+import json
+import sys
+import time
+import tracemalloc
+import wave
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+PACKAGE, OUT, N = sys.argv[1], sys.argv[2], int(sys.argv[3])
+MODULES = ("evaluate", "monitor", "predictor", "refusal", "scope", "task.sample_data")
+evaluate, monitor, predictor, refusal, scope, sample = (
+    import_module(f"{PACKAGE}.{name}") for name in MODULES
+)
+SEED = 1000  # of the traffic; the model has learned from 0
+ROUNDS, TIMES = 300, 20
+Payload = Callable[[bytes, np.random.Generator], bytes]
+Signals = dict[str, np.ndarray]
+
+
+def pixels(change: Callable[[np.ndarray, np.random.Generator], np.ndarray]) -> Payload:
+    """Change an image by its grey levels, float64 (height, width, 3)."""
+    from PIL import Image
+
+    def changed(payload: bytes, rng: np.random.Generator) -> bytes:
+        image, out = np.asarray(Image.open(io.BytesIO(payload)), np.float64), io.BytesIO()
+        shown = change(image, rng).round().clip(0, 255).astype(np.uint8)
+        Image.fromarray(shown).save(out, "PNG", compress_level=1)
+        return out.getvalue()
+
+    return changed
+
+
+def blurred(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Mix a tenth of each neighbour into every pixel."""
+    around = sum(np.roll(image, step, axis) for step in (-1, 1) for axis in (0, 1))
+    return 0.6 * image + 0.1 * around
+
+
+def sound(change: Callable[[np.ndarray, np.random.Generator], np.ndarray]) -> Payload:
+    """Change a clip by its samples, float64 (samples,), -32768 to 32767."""
+
+    def changed(payload: bytes, rng: np.random.Generator) -> bytes:
+        with wave.open(io.BytesIO(payload)) as clip:
+            params, data = clip.getparams(), clip.readframes(clip.getnframes())
+        louder = change(np.frombuffer(data, "<i2").astype(np.float64), rng)
+        out = io.BytesIO()
+        with wave.open(out, "wb") as clip:
+            clip.setparams(params)
+            clip.writeframes(louder.round().clip(-32768, 32767).astype("<i2").tobytes())
+        return out.getvalue()
+
+    return changed
+
+
+def row(change: Callable[[dict[str, Any], np.random.Generator], dict[str, Any]]) -> Payload:
+    """Change some columns of a row."""
+
+    def changed(payload: bytes, rng: np.random.Generator) -> bytes:
+        values = json.loads(payload)
+        return json.dumps(values | change(values, rng)).encode()
+
+    return changed
+
+
+SHIFTS: dict[str, dict[str, Payload]] = {
+    "image": {
+        "brightness +2 %": pixels(lambda image, _: image + 5),
+        "noise sd 4 to 4.5": pixels(lambda x, rng: x + rng.normal(0, 2, (*x.shape[:2], 1))),
+        "blur": pixels(blurred),
+    },
+    "audio": {
+        "gain -1.5 dB": sound(lambda x, _: x * 10 ** (-1.5 / 20)),
+        "noise": sound(lambda x, rng: x + rng.normal(0, 0.3 * x.std(), len(x))),
+    },
+    "tabular": {
+        "mean +0.25 sd": row(lambda r, _: {"hour": r["hour"] + 1.5}),
+        "scale x1.3": row(lambda r, _: {"hour": max(0.0, 13 + 1.3 * (r["hour"] - 13))}),
+        "category mix": row(lambda _, rng: {"merchant": "travel"} if rng.random() < 0.12 else {}),
+    },
+}
+
+
+SPOILED: dict[str, tuple[str, Payload]] = {  # so much that many answers are wrong
+    "image": ("noise sd 4 to 20", pixels(lambda x, rng: x + rng.normal(0, 20, (*x.shape[:2], 1)))),
+    "audio": ("noise as loud", sound(lambda x, rng: x + rng.normal(0, x.std(), len(x)))),
+    "tabular": (
+        "two columns swapped",
+        row(
+            lambda r, _: {"amount_usd": r["usual_amount_usd"], "usual_amount_usd": r["amount_usd"]}
+        ),
+    ),
+}
+
+
+class Recorder:
+    """Stands where the live window is, and keeps what it is given."""
+
+    def __init__(self, reference: Any) -> None:
+        self.reference, self.seen = reference, list[dict[str, float]]()
+
+    def add(self, values: dict[str, float]) -> None:
+        """Keep the signals of one prediction."""
+        self.seen.append(values)
+
+
+def passed(case: str, examples: Iterable[Any], change: Payload | None = None) -> Signals:
+    """Let payloads through, as a server does; what breaks the contract is refused there, too."""
+    watch, right = monitor.Monitor(model), []
+    watch.window, reference = Recorder(watch.window.reference), watch.window.reference
+    for example in examples:
+        payload = change(example.payload, rng) if change else example.payload
+        try:
+            prediction = model.predict(payload)
+        except refusal.Refusal:
+            continue
+        watch.observe(prediction)
+        right.append(prediction.label == example.label)
+    rows = watch.window.seen
+    found = {name: np.array([row[name] for row in rows]) for name in reference.signals}
+    estimate = np.mean(found["confidence"] >= reference.sure_from)
+    accuracy[case] = [float(np.mean(right)), float(estimate)]
+    return found
+
+
+def us(*actions: Callable[[], object]) -> list[float]:
+    """Time actions in turns: the quickest of the rounds, in microseconds each."""
+    found: list[list[float]] = [[] for _ in actions]
+    for _ in range(ROUNDS):
+        for action, times in zip(actions, found, strict=True):
+            start = time.perf_counter()
+            for _ in range(TIMES):
+                action()
+            times.append(1e6 * (time.perf_counter() - start) / TIMES)
+    return [min(times) for times in found]
+
+
+def speed(payload: bytes) -> dict[str, float]:
+    """Time what watching adds to a request, and what Prometheus makes a full window compute."""
+    watch, prepared = monitor.Monitor(model), predictor.prepared(payload)
+    watch.show()
+    x, prediction = prepared.x[None], model.predict(payload)
+    tracemalloc.start()
+    for _ in range(watch.window.reference.window):
+        watch.observe(prediction)
+    held_kb = tracemalloc.get_traced_memory()[0] / 1000
+    tracemalloc.stop()
+    gauges = monitor.DRIFT, monitor.FILL, monitor.ESTIMATED
+    chances, session = model.probabilities(x), model._session
+    both, logits, doubt, observe, scrape = us(
+        lambda: session.run(["logits", "embedding"], {"x": x}),
+        lambda: session.run(["logits"], {"x": x}),
+        lambda: predictor.entropy(chances),
+        lambda: watch.observe(prediction),
+        lambda: [list(gauge.collect()) for gauge in gauges],
+    )
+    request = both - logits + doubt + observe
+    parts = {"embedding_us": both - logits, "entropy_us": doubt, "observe_us": observe}
+    return parts | {"request_us": request, "scrape_us": scrape, "window_kb": held_kb}
+
+
+usual = {}
+fit = evaluate.fit_reference
+evaluate.fit_reference = lambda values, *rest: usual.update(values) or fit(values, *rest)
+evaluate.evaluate()
+model, rng = predictor.Predictor(), np.random.default_rng(SEED)
+examples, accuracy = list(sample.sample_examples(N, seed=SEED)), dict[str, list[float]]()
+modality = scope.load_scope().modality
+cases = {"none": passed("none", examples)}
+for name, change in SHIFTS[modality].items():
+    cases[name] = passed(name, examples[: N // 2], change)
+common = examples[0].label  # one of three examples with another label does not come any more
+cases["prior"] = passed("prior", [e for e in examples if e.label == common or rng.random() < 2 / 3])
+if modality == "tabular":  # the contract refuses gaps, so they are planted behind it
+    facts = {name: values.copy() for name, values in cases["none"].items()}
+    facts["amount_usd"][rng.random(N) < 0.04] = np.nan
+    cases["missing 0 to 4 %"] = facts
+name, change = SPOILED[modality]
+passed(name, examples[: N // 2], change)
+kept = {"usual": usual} | cases
+np.savez(OUT, **{f"{c}/{name}": v for c, found in kept.items() for name, v in found.items()})
+print("\n" + json.dumps(speed(examples[0].payload) | {"accuracy": accuracy}))
