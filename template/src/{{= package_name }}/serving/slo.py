@@ -140,7 +140,7 @@ def _quality(numbers: Numbers) -> Promise:
     if not math.isnan(value):
         state: State = "kept" if value >= scope.min_metric else "unsure"
         state = "broken" if highest < scope.min_metric else state
-        sure = f"; it is {highest:.3f} at most, {scope.confidence:.0%} sure"
+        sure = f"; {100 * scope.confidence:g} % sure that it is at most {highest:.3f}"
         return Promise(name, state, f"{value:.3f}", floor + sure, "labels")
     came = f"; {wanted * numbers.one('labelled_window_fill_ratio'):.0f} of {wanted} labels came"
     guess = numbers.one("estimated_accuracy")

@@ -17,7 +17,7 @@ from fastapi.responses import HTMLResponse
 from ..artifacts import RAW, REPORTS
 from ..environment import PACKAGE
 from ..releases.registry import RELEASES
-from ..scope import load_params, load_scope
+from ..scope import load_scope
 from .canary import Trial
 from .champion import UNRELEASED, Served
 from .slo import IN_TIME, STARTED_S, Numbers, Promise, budget_left, percent, promises
@@ -45,7 +45,7 @@ async def status(request: Request) -> str:
         since=_moment(STARTED_S),
         promises="".join(map(_card, found)),
         budgets=_budgets(numbers),
-        drift=_drift(numbers),
+        drift=_drift(numbers, served.monitor.window.reference.window),
         labels=_labels(numbers),
         model=_model(numbers, served, _read(folder / "manifest.json", {})),
         challenger=_challenger(request.app.state.trial),
@@ -76,9 +76,9 @@ def _budgets(numbers: Numbers) -> str:
     return "".join(_bar(n, share, percent(share, 0), share < 0) for n, share in left.items())
 
 
-def _drift(numbers: Numbers) -> str:
+def _drift(numbers: Numbers, window: int) -> str:
     """Write how full the window is and, once it is, each signal; an alarm line is at half a bar."""
-    fill, wanted = numbers.one("drift_window_fill_ratio"), load_params().drift_window
+    fill = numbers.one("drift_window_fill_ratio")
     limit, groups = load_scope().watch.max_drift_score, dict[str, str]()
     for name, score in numbers.by("drift_score", "signal").items():
         group = "Embedding" if name.startswith("embedding_") else "Input"
@@ -86,8 +86,8 @@ def _drift(numbers: Numbers) -> str:
         if score >= 0:
             row = _bar(name, score / limit / 2, f"{score:.2f}", score > limit, "line")
             groups[group] = groups.get(group, "") + row
-    window = f"The last {wanted} predictions, against those at training"
-    head = f'<p>{window}; <span class="line"></span> is the alarm line, {limit:.2f}.</p>\n'
+    head = f"<p>The last {window} predictions, against those at training;"
+    head += f' <span class="line"></span> is the alarm line, {limit:.2f}.</p>\n'
     head += f'<ul class="bars">{_bar("Window filled", fill, percent(fill, 0))}</ul>\n'
     return head + "".join(f'<h3>{g}</h3><ul class="bars">{r}</ul>\n' for g, r in groups.items())
 
