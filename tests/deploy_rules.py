@@ -17,6 +17,7 @@ UNITS = {"": 1, "m": 1e-3, "Mi": 2**20, "Gi": 2**30}
 def read(folder: Path) -> Files:
     """Read what deploy/ says: manifests by kind, the rest by file name."""
     deploy, package = folder / "deploy", folder / "src/scratch_detector"
+    grafana = deploy / "grafana"
     serve, guard = ((package / f"{name}.py").read_text() for name in ("serve", "serving/guard"))
     manifests = [yaml.safe_load(p.read_text()) for p in (deploy / "kubernetes").glob("*.yaml")]
     lines = (deploy / "Dockerfile").read_text().replace("\\\n", " ")
@@ -28,6 +29,11 @@ def read(folder: Path) -> Files:
         "compose": compose["services"],
         "volumes": compose["volumes"],
         "prometheus": yaml.safe_load((deploy / "prometheus.yml").read_text()),
+        "grafana": {
+            "datasource": yaml.safe_load((grafana / "datasources/prometheus.yml").read_text()),
+            "provider": yaml.safe_load((grafana / "dashboards/provider.yml").read_text()),
+            "dashboards": {path.name for path in (grafana / "dashboards").glob("*.json")},
+        },
         "docker": dict(re.findall(r"^([A-Z]+) +(.+)$", lines, re.M)),  # of several, the last
         "app": {"port": int(port), "paths": re.findall(r'@app\.get\("([^"]+)"', serve)}
         | {"v2": re.findall(r'prefix="/(v\d+)"', (package / "serving/oip.py").read_text())},
@@ -194,7 +200,7 @@ def the_collector_keeps_what_it_takes(d: Files) -> None:
 
 def the_collector_is_reached_and_watched(d: Files) -> None:
     jobs = {job["job_name"]: job["static_configs"][0] for job in d["prometheus"]["scrape_configs"]}
-    services = d["compose"].keys() - {"prometheus"}
+    services = d["compose"].keys() - {"prometheus", "grafana"}
     assert jobs.keys() == services == d["compose"]["prometheus"]["depends_on"].keys()
     mounted = [volume.split(":")[:2] for volume in d["compose"]["prometheus"]["volumes"]]
     for name in ["prometheus.yml", *d["prometheus"].get("rule_files", [])]:
@@ -207,3 +213,23 @@ def the_collector_is_reached_and_watched(d: Files) -> None:
     found += re.findall(r"127\.0\.0\.1:(\d+)/healthz", service["healthcheck"]["test"][-1])
     assert found == [d["fleet"]["port"]] * 3
     assert "SCRATCH_DETECTOR_COLLECT_HOST=0.0.0.0" in service["environment"]
+
+
+def grafana_shows_what_git_has(d: Files) -> None:
+    service, folder = d["compose"]["grafana"], "/etc/grafana/provisioning"
+    assert service["volumes"] == [f"./grafana:{folder}:ro"] and service["depends_on"] == [
+        "prometheus"
+    ]
+    (source,) = d["grafana"]["datasource"]["datasources"]
+    port = d["compose"]["prometheus"]["ports"][0].rpartition(":")[2]
+    assert source["url"] == f"http://prometheus:{port}" and source["type"] == "prometheus"
+    (provider,) = d["grafana"]["provider"]["providers"]
+    assert provider["options"]["path"] == f"{folder}/dashboards" and not provider["allowUiUpdates"]
+    told = service["environment"]
+    home = told["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"].removeprefix(f"{folder}/dashboards/")
+    assert home in d["grafana"]["dashboards"]
+    # Nobody has a password there, so nobody may do more than look.
+    assert told["GF_AUTH_ANONYMOUS_ENABLED"] == "true"
+    assert told.get("GF_AUTH_ANONYMOUS_ORG_ROLE", "Viewer") == "Viewer"
+    assert told["GF_AUTH_DISABLE_LOGIN_FORM"] == "true" and told["GF_AUTH_BASIC_ENABLED"] == "false"
+    assert told["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
