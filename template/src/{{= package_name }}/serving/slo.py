@@ -87,27 +87,16 @@ def promises(numbers: Numbers, judged: Mapping[str, float]) -> list[Promise]:
     (late, asked, p95_ms), (failed, requests) = numbers.late(), numbers.failed()
     p95 = f"about {p95_ms:.3g} ms" if p95_ms < math.inf else "far above it"
     in_time = f"{100 * IN_TIME:g} % within {scope.max_latency_p95_ms:g} ms"
-    objective = scope.min_availability
-    answered = f"at least {100 * objective:g} %; {failed:,.0f} of {requests:,.0f} failed"
+    in_time += f"; p95 is {p95}" if asked else ""
+    answered = f"at least {100 * scope.min_availability:g} %"
+    answered += f"; {failed:,.0f} of {requests:,.0f} failed"
     age_days = (time.time() - numbers.one("model_trained_timestamp_seconds")) / 86_400
     scores = [score for score in numbers.by("drift_score", "signal").values() if score >= 0]
     drift = max(scores, default=math.nan)
     size_mb, usd = (judged.get(gate, math.nan) for gate in ("model_size", "cost"))
     return [
-        Promise(
-            "In time",
-            _of(late, asked, IN_TIME),
-            good(late, asked),
-            f"{in_time}; p95 is {p95}" if asked else in_time,
-            "load",
-        ),
-        Promise(
-            "Available",
-            _of(failed, requests, objective),
-            good(failed, requests, 2),
-            answered,
-            "load",
-        ),
+        _share("In time", late, asked, IN_TIME, in_time),
+        _share("Available", failed, requests, scope.min_availability, answered),
         _quality(numbers),
         _within("Worst drift", drift, ".2f", watch.max_drift_score, "", "drift"),
         _within("Model age", age_days, ".1f", watch.max_model_age_days, " days", "drift"),
@@ -116,12 +105,14 @@ def promises(numbers: Numbers, judged: Mapping[str, float]) -> list[Promise]:
     ]
 
 
-def _of(bad: float, total: float, objective: float) -> State:
-    """Whether enough were good; unsure while one bad request is more than the budget allows."""
-    allowed = (1 - objective) * total + NEARLY_0
+def _share(name: str, bad: float, total: float, objective: float, promised: str) -> Promise:
+    """Hold a share against its objective; unsure while one bad request is more than it allows."""
     if not total:
-        return "waiting"
-    return "kept" if bad <= allowed else "broken" if allowed >= 1 or objective == 1 else "unsure"
+        return Promise(name, "waiting", "–", promised, "load")
+    allowed = (1 - objective) * total + NEARLY_0
+    state: State = "broken" if allowed >= 1 or objective == 1 else "unsure"
+    state = "kept" if bad <= allowed else state
+    return Promise(name, state, percent(1 - bad / total, 2), promised, "load")
 
 
 def _within(name: str, value: float, form: str, limit: float, unit: str, runbook: str) -> Promise:
@@ -148,13 +139,8 @@ def _quality(numbers: Numbers) -> Promise:
     return Promise(name, "waiting", now, floor + came, "labels")
 
 
-def good(bad: float, total: float, digits: int = 1) -> str:
-    """Write which share was good, rounded down: one bad request is never 100 %."""
-    return percent(1 - bad / total, digits) if total else "–"
-
-
-def percent(share: float, digits: int = 1) -> str:
-    """Write a share, rounded down."""
+def percent(share: float, digits: int) -> str:
+    """Write a share, rounded down: what is not all of it is never 100 %."""
     if math.isinf(share):
         return "none"
     floor = math.floor(round(share * 10 ** (2 + digits), 6)) / 10**digits
