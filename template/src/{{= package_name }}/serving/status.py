@@ -79,17 +79,20 @@ def _budgets(numbers: Numbers) -> str:
 def _drift(numbers: Numbers, window: int) -> str:
     """Write how full the window is and, once it is, each signal; an alarm line is at half a bar."""
     fill = numbers.one("drift_window_fill_ratio")
-    limit, groups = load_scope().watch.max_drift_score, dict[str, str]()
+    limit = load_scope().watch.max_drift_score
+    groups = dict.fromkeys(("Input", "Embedding", "Prediction"), "")
     for name, score in numbers.by("drift_score", "signal").items():
         group = "Embedding" if name.startswith("embedding_") else "Input"
         group = "Prediction" if name in ("label", "confidence", "entropy") else group
         if score >= 0:
             row = _bar(name, score / limit / 2, f"{score:.2f}", score > limit, "line")
-            groups[group] = groups.get(group, "") + row
+            groups[group] += row
     head = f"<p>The last {window} predictions, against those at training;"
     head += f' <span class="line"></span> is the alarm line, {limit:.2f}.</p>\n'
     head += f'<ul class="bars">{_bar("Window filled", fill, percent(fill, 0))}</ul>\n'
-    return head + "".join(f'<h3>{g}</h3><ul class="bars">{r}</ul>\n' for g, r in groups.items())
+    return head + "".join(
+        f'<h3>{g}</h3><ul class="bars">{r}</ul>\n' for g, r in groups.items() if r
+    )
 
 
 def _labels(numbers: Numbers) -> str:
