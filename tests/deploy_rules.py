@@ -17,6 +17,7 @@ UNITS = {"": 1, "m": 1e-3, "Mi": 2**20, "Gi": 2**30}
 def read(folder: Path) -> Files:
     """Read what deploy/ says: manifests by kind, the rest by file name."""
     deploy, package = folder / "deploy", folder / "src/scratch_detector"
+    grafana = deploy / "grafana"
     serve, guard = ((package / f"{name}.py").read_text() for name in ("serve", "serving/guard"))
     manifests = [yaml.safe_load(p.read_text()) for p in (deploy / "kubernetes").glob("*.yaml")]
     lines = (deploy / "Dockerfile").read_text().replace("\\\n", " ")
@@ -34,6 +35,11 @@ def read(folder: Path) -> Files:
         "journal": re.findall(
             r'JOURNAL, .+ = Path\("(\w+)/', (package / "serving/journal.py").read_text()
         ),
+        "grafana": {
+            "datasource": yaml.safe_load((grafana / "datasources/prometheus.yml").read_text()),
+            "provider": yaml.safe_load((grafana / "dashboards/provider.yml").read_text()),
+            "dashboards": {path.name for path in (grafana / "dashboards").glob("*.json")},
+        },
         "docker": dict(re.findall(r"^([A-Z]+) +(.+)$", lines, re.M)),  # of several, the last
         "app": {"port": int(port), "paths": re.findall(r'@app\.get\("([^"]+)"', serve)}
         | {"v2": re.findall(r'prefix="/(v\d+)"', (package / "serving/oip.py").read_text())},
@@ -241,3 +247,23 @@ def the_journal_outlives_its_container(d: Files) -> None:
         (mount,) = (m for m in spec["containers"][0]["volumeMounts"] if m["name"] == "data")
         assert mount == {"name": "data", "mountPath": f"/app/{folder}"}
         assert "emptyDir" in next(v for v in spec["volumes"] if v["name"] == "data")
+
+
+def grafana_shows_what_git_has(d: Files) -> None:
+    service, folder = d["compose"]["grafana"], "/etc/grafana/provisioning"
+    assert service["volumes"] == [f"./grafana:{folder}:ro"] and service["depends_on"] == [
+        "prometheus"
+    ]
+    (source,) = d["grafana"]["datasource"]["datasources"]
+    port = d["compose"]["prometheus"]["ports"][0].rpartition(":")[2]
+    assert source["url"] == f"http://prometheus:{port}" and source["type"] == "prometheus"
+    (provider,) = d["grafana"]["provider"]["providers"]
+    assert provider["options"]["path"] == f"{folder}/dashboards" and not provider["allowUiUpdates"]
+    told = service["environment"]
+    home = told["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"].removeprefix(f"{folder}/dashboards/")
+    assert home in d["grafana"]["dashboards"]
+    # Nobody has a password there, so nobody may do more than look.
+    assert told["GF_AUTH_ANONYMOUS_ENABLED"] == "true"
+    assert told.get("GF_AUTH_ANONYMOUS_ORG_ROLE", "Viewer") == "Viewer"
+    assert told["GF_AUTH_DISABLE_LOGIN_FORM"] == "true" and told["GF_AUTH_BASIC_ENABLED"] == "false"
+    assert told["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"

@@ -179,7 +179,7 @@ def test_compose_brings_a_prometheus_that_sees_it_die_and_return(
 
     with image(docker, name), image(docker, calls):
         try:
-            docker(*compose, "up", "--detach", "--no-build")
+            docker(*compose, "up", "--detach", "--no-build", "prometheus")  # and the server
             when_there(lambda: seen("up") == "1")
             started = seen("process_start_time_seconds")
             server = docker(*compose, "ps", "--quiet", "server")

@@ -19,6 +19,7 @@ from deploy_rules import (
     alerts_reach_somebody,
     an_end_is_orderly_and_a_crash_mended,
     every_manifest_is_applied,
+    grafana_shows_what_git_has,
     kserve_knows_the_server,
     limits_cover_requests,
     nodes_can_be_drained,
@@ -155,6 +156,18 @@ FAULTS: list[tuple[Callable[[Files], None], str, Any]] = [
         "prometheus/scrape_configs/1/static_configs/0/targets",
         ["server:8001"],
     ),
+    (nothing_can_write_or_rise, "compose/grafana/read_only", False),
+    (nothing_can_write_or_rise, "compose/grafana/ports/0", "3000:3000"),
+    (grafana_shows_what_git_has, "compose/grafana/volumes", []),
+    (
+        grafana_shows_what_git_has,
+        "compose/grafana/environment/GF_AUTH_ANONYMOUS_ORG_ROLE",
+        "Editor",
+    ),
+    (grafana_shows_what_git_has, "compose/grafana/environment/GF_AUTH_DISABLE_LOGIN_FORM", "false"),
+    (grafana_shows_what_git_has, "compose/prometheus/ports/0", "127.0.0.1:9090:9091"),
+    (grafana_shows_what_git_has, "grafana/provider/providers/0/options/path", "/tmp"),
+    (grafana_shows_what_git_has, "grafana/dashboards", {"fleet.json"}),
 ]
 RULES = list(dict.fromkeys(rule for rule, _, _ in FAULTS))
 

@@ -2,26 +2,22 @@
 
 import asyncio
 import gc
-import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from html import escape
-from importlib.resources import files
-from string import Template
 from typing import Any
 
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import JSONResponse
 from fastapi.security import APIKeyHeader
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
+from .alerts.limits import show_limits
 from .refusal import Refusal
 from .scope import load_params, load_scope
-from .serving import feedback, oip
-from .serving.answer import LATENCY, PROMISE_S, WHY, answered, id_of, log, read, refused
-from .serving.canary import Trial
+from .serving import feedback, oip, status
+from .serving.answer import WHY, answered, id_of, log, read, refused
 from .serving.champion import UNRELEASED, Served, released, unreleased
 from .serving.engine import Engine
 from .serving.feedback import count_in
@@ -55,6 +51,7 @@ async def _run(app: FastAPI) -> AsyncIterator[None]:
     for told in await state.journal.labelled(load_params().labelled_window):
         count_in(state, told)
     state.served.show()
+    show_limits()
     WAITING.set_function(lambda: state.engine.waiting)
     gc.collect()
     gc.freeze()  # or each full collection looks at all that was imported, for tens of milliseconds
@@ -71,6 +68,7 @@ NOT_FOR = f"Not for {load_scope().not_for}."
 app = FastAPI(title=load_scope().project, description=NOT_FOR, lifespan=_run)
 for router in (oip.router, feedback.router):
     app.include_router(router, dependencies=[Depends(KEY)])
+app.include_router(status.router)
 
 
 @app.post(
@@ -129,40 +127,6 @@ async def readyz(request: Request) -> dict[str, str]:
 async def metrics() -> Response:
     """Show the numbers to Prometheus."""
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
-
-
-@app.get("/", response_class=HTMLResponse, include_in_schema=False)
-async def status(request: Request) -> str:
-    """Show the same numbers to people."""
-    served: Served = request.app.state.served
-    window = served.monitor.window
-    (histogram,) = LATENCY.collect()
-    counts = {sample.labels.get("le"): sample.value for sample in histogram.samples}
-    scores = {name: window.score(name) for name in window.reference.signals}
-    trial: Trial | None = request.app.state.trial
-    return Template(files(__package__).joinpath("status.html").read_text()).substitute(
-        project=escape(load_scope().project),
-        answered=f"{counts['+Inf']:.0f}",
-        in_time=f"{counts[str(PROMISE_S)] / max(counts['+Inf'], 1):.1%}",
-        promise_ms=f"{1000 * PROMISE_S:g}",
-        fill=f"{math.floor(100 * window.fill)} %",
-        drift=_bars(scores) or "<p>The live window is not full yet.</p>",
-        sha256=served.model.predictor.sha256[:12],
-        release=served.release,
-        challenger=f"{trial.challenger.release}, {_standing(trial)}" if trial else "none",
-        rules=_bars({name: rule.strain for name, rule in trial.rules.items()}) if trial else "",
-    )
-
-
-def _bars(values: dict[str, float]) -> str:
-    row = "<label>{0}<meter max=2 high=1 optimum=0 value={1}></meter>{1:.2f}</label>"
-    return "\n".join(row.format(escape(name), v) for name, v in values.items() if v >= 0)
-
-
-def _standing(trial: Trial) -> str:
-    if trial.halted_by:
-        return f"halted by the rule for {trial.halted_by}"
-    return f"may answer {trial.share:.0%} of the requests"
 
 
 def serve() -> None:

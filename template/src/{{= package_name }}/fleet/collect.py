@@ -17,6 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import GaugeMetricFamily as Family
 from prometheus_client.registry import Collector
 
+from ..alerts.limits import show_limits
 from ..device.batch import MAX_BATCH_BYTES, Event, Telemetry, from_lines, uplink
 from ..environment import setting
 from ..keys import admits, known_keys
@@ -144,6 +145,7 @@ def collect() -> None:
     Handler.fleet = Fleet(keys=known_keys("COLLECT_KEYS"))
     Handler.registry = CollectorRegistry()
     Handler.registry.register(Handler.fleet)
+    show_limits(Handler.registry)
     if (broker := setting("COLLECT_URL", load_params().upload_url)).startswith("mqtt"):
         uplink("fleet.subscribe").subscribe(broker, Handler.fleet.take)
     with ThreadingHTTPServer((host, port), Handler) as server:

@@ -1,0 +1,260 @@
+"""The dashboards of Grafana: whole as JSON, and every expression answered by real processes."""
+
+import json
+import re
+import shutil
+import subprocess
+from copy import deepcopy
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+import yaml
+
+from conftest import Render
+from containers import free_port
+from promql import OF_PROMETHEUS, Samples, held, samples
+from server import Server, command, release, serving
+from test_alerts import asked, tool
+from test_outbox import collector, end, until
+
+FOLDER = "deploy/grafana/dashboards"
+PRESENT = {
+    "cloud": ["server.json"],
+    "edge": ["fleet.json"],
+    "hybrid": ["fleet.json", "server.json"],
+}
+# A model that takes no time answers the only request there is, however short its client waits.
+NOT_QUICK = """
+import time
+from scratch_detector.predictor import Predictor
+quick = Predictor.probabilities
+Predictor.probabilities = lambda *inputs: (time.sleep(0.01), quick(*inputs))[1]
+"""
+TOLD = {
+    "device": "line-1",
+    "version": "1",
+    "model_sha256": "0" * 64,
+    "latency_p95_ms": 1.5,
+    "drift_score_max": 0.5,
+    "disk_free_bytes": 10**9,
+    "outbox_depth": 0,
+    "outbox_dropped": 0,
+    "model_current_timestamp_seconds": 1e9,
+}
+
+
+@pytest.fixture(scope="session")
+def dashboards(render: Render) -> dict[str, Any]:
+    folder = render(modality="tabular", target="hybrid") / FOLDER
+    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+
+
+def whole(dashboard: Any) -> None:
+    """What Grafana needs to show a dashboard as it was meant."""
+    assert dashboard["title"] and 0 < len(dashboard["uid"]) <= 40
+    (variable,) = dashboard["templating"]["list"]
+    assert (variable["type"], variable["query"]) == ("datasource", "prometheus")
+    panels, used = dashboard["panels"], {"type": "prometheus", "uid": f"${{{variable['name']}}}"}
+    assert panels and len({panel["id"] for panel in panels}) == len(panels), "ids are unique"
+    assert len({panel["title"] for panel in panels if panel["type"] == "timeseries"}) > 1
+    for panel in panels:
+        at = panel["gridPos"]
+        assert panel["type"] in ("stat", "timeseries") and panel["title"]
+        assert panel["datasource"] == used
+        assert 0 <= at["x"] < at["x"] + at["w"] <= 24 and at["h"] > 0 and at["y"] >= 0
+        letters = [target["refId"] for target in panel["targets"]]
+        assert letters and len(set(letters)) == len(letters)
+        assert all(target["expr"] for target in panel["targets"])
+    for one, other in combinations([panel["gridPos"] for panel in panels], 2):
+        beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
+        below = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
+        assert beside or below, f"{one} and {other} overlap"
+
+
+def answered(dashboard: Any, known: Samples) -> None:
+    """Every name, label and value that it asks for is there."""
+    for panel in dashboard["panels"]:
+        for target in panel["targets"]:
+            names = held(target["expr"], known)
+            there = {label for name in names for series in known[name] for label in series}
+            shown = set(re.findall(r"\{\{(\w+)\}\}", target.get("legendFormat", "")))
+            assert shown <= there | OF_PROMETHEUS, target
+
+
+def promised(panel: Any) -> list[str]:
+    """What its line of the promise asks for."""
+    return [t["expr"] for t in panel["targets"] if t.get("legendFormat") == "promised"]
+
+
+@pytest.mark.parametrize("target", PRESENT)
+def test_each_target_has_its_dashboards_and_they_are_whole(target: str, render: Render) -> None:
+    folder = render(modality="tabular", target=target)
+    paths = sorted((folder / FOLDER).glob("*.json"))
+    assert [path.name for path in paths] == PRESENT[target]
+    runbook = (folder / "docs/runbook.md").read_text()
+    for path in paths:
+        whole(json.loads(path.read_text()))
+        for heading in re.findall(r"docs/runbook\.md#([\w-]+)", path.read_text()):
+            assert f"\n## {heading}\n" in runbook, heading
+
+
+FAULTS: list[tuple[str, Any]] = [
+    ("panels/1/id", 1),
+    ("panels/1/gridPos/x", 2),
+    ("panels/6/gridPos/y", 3),
+    ("panels/7/gridPos/w", 13),
+    ("panels/0/datasource/uid", "P1234"),
+    ("panels/0/targets/0/expr", ""),
+    ("panels/0/targets", []),
+    ("panels/6/targets/1/refId", "A"),
+    ("templating/list/0/type", "query"),
+]
+
+
+@pytest.mark.parametrize(("path", "value"), FAULTS, ids=lambda value: str(value))
+def test_what_is_not_whole_is_noticed(path: str, value: Any, dashboards: dict[str, Any]) -> None:
+    planted = deepcopy(dashboards["server"])
+    *way, last = path.split("/")
+    at: Any = planted
+    for key in way:
+        at = at[int(key) if key.isdigit() else key]
+    at[last] = value
+    with pytest.raises(AssertionError):
+        whole(planted)
+
+
+def test_no_number_of_the_scope_is_typed_twice(dashboards: dict[str, Any], render: Render) -> None:
+    text = (render(modality="tabular", target="hybrid") / "scope.yaml").read_text()
+    limits: dict[str, Any] = {}
+    scope = yaml.safe_load(text)
+    for part in (scope, scope["watch"], scope["fleet"]):
+        limits |= {key: value for key, value in part.items() if not isinstance(value, dict)}
+    shown = set[str]()
+    for dashboard in dashboards.values():
+        for panel in dashboard["panels"]:
+            for expr in promised(panel):
+                keys = re.findall(r'scope_limit\{key="(\w+)"\}', expr)
+                assert keys or expr in ("vector(1)", "vector(0.95)"), "a limit is a number here"
+                shown |= set(keys)
+    assert shown <= limits.keys()
+    assert {"max_latency_p95_ms", "min_metric", "max_drift_score", "max_model_age_days"} <= shown
+
+
+@pytest.fixture(scope="module")
+def project(modelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A champion, and a release that may challenge it; quality needs twenty labels."""
+    folder = tmp_path_factory.mktemp("released") / "repo"
+    shutil.copytree(modelled, folder, symlinks=True)
+    params = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(
+        params.replace("labelled_window: 200", "labelled_window: 20")
+    )
+    command(folder, "example")
+    release(folder)
+    return folder
+
+
+def asked_for_everything(server: Server, folder: Path) -> None:
+    """Traffic of each kind: answers, refusals of both sides, labels, a challenger."""
+    command(folder, "challenge", release(folder, "again"))
+    until(lambda: b"challenger_rule_ratio{" in server.ask("/metrics").body)
+    for i in range(260):
+        label = server.ask(x_request_id=f"r-{i}").json["label"]
+        if i < 20:
+            told = json.dumps({"id": f"r-{i}", "label": label}).encode()
+            server.ask("/feedback", told, content_type="application/json")
+    assert server.ask(body=b"{").status == 422
+    assert server.ask(x_timeout_ms="0.001").status == 503
+
+
+def reported(port: int) -> None:
+    """A device that tells all there is to tell."""
+    body = json.dumps(TOLD).encode()
+    with urlopen(Request(f"http://127.0.0.1:{port}/events", body), timeout=30) as response:
+        assert response.status == 200
+
+
+def fleet_project(render: Render, tmp_path: Path) -> Path:
+    shutil.copytree(render(modality="tabular", target="hybrid"), tmp_path / "fleet")
+    return tmp_path / "fleet"
+
+
+def test_a_server_shows_all_that_its_dashboard_asks_for(
+    project: Path, tmp_path: Path, dashboards: dict[str, Any]
+) -> None:
+    shutil.copytree(project, tmp_path / "repo", symlinks=True)
+    with serving(tmp_path / "repo", NOT_QUICK, command="serve", log=tmp_path / "log") as server:
+        asked_for_everything(server, tmp_path / "repo")
+        known = samples(server.ask("/metrics").body.decode())
+    answered(dashboards["server"], known)
+    for old, new in (
+        ("waiting_requests", "waiting_request"),
+        ('status=~\\"5..\\"', 'status=~\\"6..\\"'),
+        ("by (signal)", "by (signals)"),
+        ("{{rule}}", "{{rules}}"),
+        ('key=\\"min_metric\\"', 'key=\\"min_metrics\\"'),
+    ):
+        text = json.dumps(dashboards["server"])
+        assert old in text
+        with pytest.raises(AssertionError):
+            answered(json.loads(text.replace(old, new)), known)
+    broken = json.loads(json.dumps(dashboards["server"]).replace("sum(rate(", "sum rate(", 1))
+    with pytest.raises(ValueError):
+        answered(broken, known)
+
+
+def test_a_collector_shows_all_that_its_dashboard_asks_for(
+    render: Render, tmp_path: Path, dashboards: dict[str, Any]
+) -> None:
+    process, port = collector(fleet_project(render, tmp_path))
+    try:
+        reported(port)
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as response:
+            known = samples(response.read().decode())
+    finally:
+        end(process)
+    answered(dashboards["fleet"], known)
+    text = json.dumps(dashboards["fleet"])
+    with pytest.raises(AssertionError, match="device_disk_free_byte:|device_disk_free_byte "):
+        answered(json.loads(text.replace("device_disk_free_bytes", "device_disk_free_byte")), known)
+
+
+@pytest.mark.long
+def test_a_real_prometheus_answers_every_expression(
+    project: Path, render: Render, tmp_path: Path, dashboards: dict[str, Any]
+) -> None:
+    """Names alone would not show that two sides of an operator match."""
+    shutil.copytree(project, tmp_path / "repo", symlinks=True)
+    process, collecting = collector(fleet_project(render, tmp_path))
+    reported(collecting)
+    web = free_port()
+    with serving(tmp_path / "repo", NOT_QUICK, command="serve", log=tmp_path / "log") as server:
+        jobs = {"server": server.port, "collector": collecting}
+        scrape = [
+            {"job_name": job, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
+            for job, port in jobs.items()
+        ]
+        config = {"global": {"scrape_interval": "1s"}, "scrape_configs": scrape}
+        (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
+        line = [tool("prometheus"), f"--config.file={tmp_path}/prometheus.yml"]
+        line += [f"--storage.tsdb.path={tmp_path}/tsdb", f"--web.listen-address=127.0.0.1:{web}"]
+        with (tmp_path / "prometheus.log").open("w") as log:
+            prometheus = subprocess.Popen(line, stdout=log, stderr=log)
+        try:
+            until(lambda: asked(web, "count(up == 1) == 2"))
+            asked_for_everything(server, tmp_path / "repo")
+            until(lambda: asked(web, 'rate(refusals_total{status="422"}[1m])'))
+            for dashboard in dashboards.values():
+                for panel in dashboard["panels"]:
+                    for target in panel["targets"]:
+                        found = asked(web, target["expr"])
+                        values = [float(series["value"][1]) for series in found]
+                        assert values and all(value == value for value in values), target["expr"]
+            wrong = "prediction_latency_seconds_bucket * on (job, le) scope_limit"
+            assert asked(web, wrong) == []
+        finally:
+            end(prometheus)
+            end(process)
