@@ -38,8 +38,10 @@ def told(folder: Path, file: str, **values: object) -> None:
         path.write_text(text)
 
 
-def feedback(server: Server, id: str, label: str, **headers: str) -> tuple[int, dict[str, object]]:
-    body = json.dumps({"id": id, "label": label}).encode()
+def feedback(
+    server: Server, id: str, label: str, slice: str = "", **headers: str
+) -> tuple[int, dict[str, object]]:
+    body = json.dumps({"id": id, "label": label} | ({"slice": slice} if slice else {})).encode()
     reply = server.ask("/feedback", body, content_type="application/json", **headers)
     return reply.status, reply.json
 
@@ -65,23 +67,30 @@ def test_labels_are_joined_counted_and_known_after_a_kill(project: Path) -> None
     with serving(project, command="serve", log=project / "server.log") as server:
         label = answered(server, "r-0")
         assert math.isnan(server.metric("labelled_quality"))
+        assert math.isnan(server.metric("label_last_timestamp_seconds"))
         for i in range(20):
             assert answered(server, f"r-{i}") == label
-            assert feedback(server, f"r-{i}", label) == (200, {"joined": True})
+            assert feedback(server, f"r-{i}", label, "north") == (200, {"joined": True})
+        assert server.metric('labelled_slice_quality{slice="north"}') == 1
+        assert feedback(server, "r-0", label, "no slice")[0] == 422
         assert server.metric("labelled_quality") == 1
         assert server.metric("calibration_error") == pytest.approx(1 - certain(server), abs=1e-6)
-        assert feedback(server, "r-0", label) == (200, {"joined": True})
+        assert feedback(server, "r-0", label, "north") == (200, {"joined": True})
         assert feedback(server, "nobody", label) == (200, {"joined": False})
         assert server.metric('labels_total{joined="no"}') == 1
         status, said = feedback(server, "r-0", "no such label")
         assert status == 422 and "no such label" in json.dumps(said)
         reply = server.ask("/feedback", b"{", content_type="application/json")
         assert reply.status == 422 and reply.json["detail"][0]["field"] == "json"
+        came = server.metric("label_last_timestamp_seconds")
+        assert came > 1e9
         server.process.send_signal(signal.SIGKILL)
         server.process.wait()
     with serving(project, command="serve", log=project / "server.log") as server:
         assert server.metric("labelled_window_fill_ratio") == 1
         assert server.metric("labelled_quality") == 1
+        assert server.metric("label_last_timestamp_seconds") == came
+        assert server.metric('labelled_slice_quality{slice="north"}') == 1
 
 
 def test_wrong_answers_show_and_halt_a_challenger_that_gave_them(project: Path) -> None:
@@ -156,7 +165,7 @@ def test_labelled_requests_are_trained_on_and_some_never(project: Path) -> None:
     with serving(project, command="serve", log=project / "server.log") as server:
         row = json.loads(server.payload)
         (number,) = [key for key, value in row.items() if isinstance(value, float)][:1]
-        bodies = [json.dumps(row | {number: row[number] + 1e-6 * (i + 1)}) for i in range(40)]
+        bodies = [json.dumps(row | {number: row[number] * (0.5 + i / 100)}) for i in range(40)]
         for i, body in enumerate([*bodies, bodies[0], server.payload.decode()]):
             assert server.ask(body=body.encode(), x_request_id=f"r-{i}").status == 200
             if i not in (38, 39):  # nobody knows of these
@@ -174,10 +183,104 @@ def test_labelled_requests_are_trained_on_and_some_never(project: Path) -> None:
     assert "39 examples in data/feedback, 0 of them new" in command(project, "feedback")
     command(project, "ingest")
     assert raw(project) == found
+    with serving(project, command="serve", log=project / "server.log") as server:
+        for i in range(38):
+            assert feedback(server, f"r-{i}", first)[0] == 200, "all were wrong, it turns out"
+    assert "39 examples in data/feedback, 0 of them new" in command(project, "feedback")
+    command(project, "ingest")
+    assert raw(project) == {id: [first, *rest] for id, (_, *rest) in found.items()}
     for path in (project / "data/feedback").iterdir():
         path.unlink()
     refused = run_in(project, "python", "-m", "scratch_detector", "ingest")
     assert refused.returncode == 1 and "data/feedback" in refused.stderr
+
+
+def test_what_shows_a_model_nothing_new_becomes_no_example(project: Path) -> None:
+    """The same input in other bytes could be trained on here, and held out there."""
+    told(project, "scope.yaml", payloads="all")
+    with serving(project, command="serve", log=project / "server.log") as server:
+        row = json.loads(server.payload)
+        (number,) = [key for key, value in row.items() if isinstance(value, float)][:1]
+        new = row | {number: row[number] * 1.1}
+        same = [json.dumps(new, indent=spaces) for spaces in range(20)]
+        for i, body in enumerate([json.dumps(row, indent=2), *same]):
+            reply = server.ask(body=body.encode(), x_request_id=f"r-{i}")
+            assert feedback(server, f"r-{i}", reply.json["label"])[0] == 200
+    assert "21 examples in data/feedback" in command(project, "feedback")
+    command(project, "ingest")
+    assert [json.loads(body) for _, _, body in raw(project).values()] == [new]
+    command(project, "validate")
+    assert json.loads((project / "reports/validate.json").read_text())["leaks"] == 0
+
+
+READ = """
+from pathlib import Path
+from scratch_detector.artifacts import RAW
+from scratch_detector.examples import read_shards
+from scratch_detector.ingest import FEEDBACK
+for folder in (FEEDBACK, RAW):
+    if any(folder.glob("*.parquet")):
+        print(*(example.payload for example in read_shards(folder)))
+print(*(path.read_bytes() for path in Path("data").rglob("*") if path.is_file()))
+"""
+
+
+def trained_on(folder: Path) -> str:
+    """All that a training could read, unpacked and as it is."""
+    command(folder, "ingest")
+    command(folder, "featurize")
+    return done(run_in(folder, "python", "-c", READ))
+
+
+def test_what_is_deleted_leaves_the_examples_and_never_comes_back(project: Path) -> None:
+    told(project, "scope.yaml", payloads="all")
+    with serving(project, command="serve", log=project / "server.log") as server:
+        row = json.loads(server.payload)
+        (number,) = [key for key, value in row.items() if isinstance(value, float)][:1]
+        other, new = (json.dumps(row | {number: row[number] * f}).encode() for f in (0.8, 0.9))
+        secret = new.replace(b"{", f'{{"{number}": "{SECRET}", '.encode(), 1)
+        label = server.ask(body=secret, x_request_id="r-1").json["label"]
+        assert server.ask(body=other, x_request_id="r-2").status == 200
+        assert all(feedback(server, id, label)[1] == {"joined": True} for id in ("r-1", "r-2"))
+        assert "2 examples" in command(project, "feedback")
+        assert SECRET in trained_on(project)
+        assert server.ask("/requests/r-1", method="DELETE").json == {"rows": 2}
+        assert "1 examples in data/feedback, 0 of them new, 1 taken out" in command(
+            project, "feedback"
+        )
+        assert SECRET not in trained_on(project)
+        assert server.ask(body=secret, x_request_id="r-3").status == 200
+        assert feedback(server, "r-3", label)[1] == {"joined": True}
+        assert "1 examples in data/feedback, 0 of them new" in command(project, "feedback")
+        for id in ("r-2", "r-3"):
+            assert server.ask(f"/requests/{id}", method="DELETE").json == {"rows": 2}
+        assert "0 examples in data/feedback" in command(project, "feedback")
+    assert SECRET not in trained_on(project) and raw(project) == {}
+    assert holds(project, SECRET) == []
+
+
+HELD_OUT = """
+import numpy as np, torch
+from scratch_detector.artifacts import CHECKPOINT, FEATURES
+from scratch_detector.train import train
+def damaged(split):
+    with np.load(FEATURES) as file:
+        data = dict(file)
+    rows = data["split"] == split
+    data["x"][rows] *= -1
+    data["y"][rows] = 0
+    np.savez(FEATURES, **data)
+    return weights()
+def weights():
+    train()
+    return torch.cat([w.ravel().double() for w in torch.load(CHECKPOINT)["weights"].values()])
+before = weights()
+print("same:", bool((damaged("test") == before).all()), bool((damaged("train") == before).all()))
+"""
+
+
+def test_no_held_out_example_moves_a_weight(project: Path) -> None:
+    assert "same: True False" in done(run_in(project, "python", "-c", HELD_OUT))
 
 
 def test_without_a_kept_payload_you_are_told_why(project: Path) -> None:

@@ -43,6 +43,10 @@ COMMANDS = {  # name: where it lives, what it does; the first ten are the road, 
     "update": ("device.update", "Look once for a newer model"),
     "package": ("fleet.package", "Put the loop and its model into a .deb, for ARCH"),
     "monitor": ("monitor", "Read the drift scores of a running model"),
+    "retrain": (
+        "retraining.retrain",
+        "Train, judge and propose a candidate: when due, or a REASON",
+    ),
 }
 ROAD = list(COMMANDS)[:10]
 app = typer.Typer(
@@ -60,7 +64,7 @@ def run(name: str, *arguments: str) -> None:
 
 def _register(name: str, help: str) -> None:
     takes_argument = {"ingest": _ingest, "challenge": _challenge, "rotate": _rotate}
-    takes_argument |= {"package": _package}
+    takes_argument |= {"package": _package, "retrain": _retrain}
     app.command(name, help=help)(takes_argument.get(name) or (lambda: run(name)))
 
 
@@ -78,6 +82,10 @@ def _rotate(name: Annotated[str, typer.Argument()] = "") -> None:
 
 def _package(arch: Annotated[str, typer.Argument()] = "") -> None:
     run("package", arch)
+
+
+def _retrain(reason: Annotated[str, typer.Argument()] = "") -> None:
+    run("retrain", reason)
 
 
 for _name, (_module, _help) in COMMANDS.items():

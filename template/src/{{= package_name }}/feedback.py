@@ -6,6 +6,7 @@ import sqlite3
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from .artifacts import write_whole
 from .examples import Example, read_shards, write_shards
@@ -15,41 +16,49 @@ from .refusal import Refusal
 from .schema import SCHEMA, load_schema
 
 JOURNALS = "data/journal*.db"
-QUERY = """SELECT r.payload, l.label FROM labels l JOIN requests r USING (id)
-WHERE r.payload IS NOT NULL ORDER BY l.time_s"""
+QUERY = """SELECT l.time_s, r.payload, l.label FROM labels l JOIN requests r USING (id)
+WHERE r.payload IS NOT NULL"""
+FORGOTTEN = "SELECT payload_sha256 FROM forgotten"
 
 
 def feedback() -> None:
-    """Add what is in the journals, of one server or copied from several, to `data/feedback`.
+    """Bring `data/feedback` up to the journals, of one server or copied from several.
 
     The id of an example is the hash of its payload: one that came twice is one example, with the
-    label that was told last, and it never changes between training and held-out data.
+    label that was told last, and it never changes between training and held-out data. A payload
+    that somebody had deleted is taken out, and never taken in again.
 
     Raises:
-        SystemExit: no labelled payload is kept there.
+        SystemExit: no labelled payload is kept there, and none was before.
     """
-    told = dict(pair for path in sorted(Path().glob(JOURNALS)) for pair in _labelled(path))
+    journals = sorted(Path().glob(JOURNALS))
+    rows = sorted(row for path in journals for row in _rows(path, QUERY))
+    told = {payload: label for _, payload, label in rows}
     found = [Example(_id(payload), payload, label, "feedback") for payload, label in told.items()]
     fitting = [example for example in found if _fits(example)]
-    if not fitting:
+    before = {e.id: e for e in read_shards(FEEDBACK)} if any(FEEDBACK.glob("*.parquet")) else {}
+    if not (fitting or before):
         why = "scope.yaml must say `payloads: all`, and clients have to tell labels (`/feedback`)"
         raise SystemExit(f"No labelled payload in {JOURNALS}: {why}.")
-    before = {e.id: e for e in read_shards(FEEDBACK)} if FEEDBACK.exists() else {}
+    forgotten = {f"feedback-{hash}" for path in journals for (hash,) in _rows(path, FORGOTTEN)}
     known = before | {example.id: example for example in fitting}
-    examples = [known[id] for id in sorted(known)]
+    examples = [known[id] for id in sorted(known.keys() - forgotten)]
     write_shards(examples, FEEDBACK)
-    _record(digest(examples))
+    _record(digest(examples) if examples else '""')
     labels = Counter(example.label for example in examples)
-    print(f"{len(examples)} examples in {FEEDBACK}, {len(known) - len(before)} of them new:")
+    new, gone = len(known.keys() - before.keys() - forgotten), len(before.keys() & forgotten)
+    print(f"{len(examples)} examples in {FEEDBACK}, {new} of them new, {gone} taken out:")
     print("  " + ", ".join(f"{label} {n}" for label, n in sorted(labels.items())))
     if left_out := len(found) - len(fitting):
         print(f"  {left_out} left out: their label or payload is not what schema.yaml allows now")
 
 
-def _labelled(path: Path) -> list[tuple[bytes, str]]:
+def _rows(path: Path, query: str) -> list[tuple[Any, ...]]:
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
-            return db.execute(QUERY).fetchall()
+            if query == FORGOTTEN and not db.execute("PRAGMA table_info(forgotten)").fetchall():
+                return []  # of a server that could not forget yet
+            return db.execute(query).fetchall()
     except sqlite3.Error as error:
         raise SystemExit(f"{path} cannot be read ({error}): copy it again.") from None
 

@@ -9,7 +9,7 @@ from rich.progress import track
 
 from .artifacts import RAW, write_report
 from .examples import Example, read_shards, split_of, write_shards
-from .intake import take_in
+from .intake import fingerprint, take_in
 from .refusal import Refusal
 from .schema import SCHEMA, Schema, load_schema, use_schema, write_schema
 from .task.dataset import infer_schema, load_examples
@@ -39,9 +39,9 @@ def ingest(source: str = "") -> None:
         is_sample = schema.source == "sample"
         rows = sample_examples() if is_sample else load_examples(Path(schema.source))
         examples = list(track(rows, "Reading", show_speed=False))
-        known = {example.payload for example in examples}
-        examples += [example for example in _feedback(schema) if example.payload not in known]
-        _admitted(examples, schema)
+        told = _feedback(schema)
+        _admitted(examples + told, schema)
+        examples += _unseen(told, examples)
     except Refusal as error:
         raise SystemExit(f"Nothing was ingested. {error}") from None
     write_shards(examples, RAW)
@@ -67,6 +67,17 @@ def _feedback(schema: Schema) -> list[Example]:
     if wanted and digest(examples) != wanted:
         raise SystemExit(f"{FEEDBACK} is not what {SCHEMA} names: `dvc pull`, or `make feedback`.")
     return examples
+
+
+def _unseen(told: list[Example], examples: list[Example]) -> list[Example]:
+    """Return those that show a model what no other example does: one of two may be held out."""
+    known = {_shown(example) for example in examples if told}
+    shown = {_shown(example): example for example in told}
+    return [shown[key] for key in shown if key not in known]
+
+
+def _shown(example: Example) -> bytes:
+    return fingerprint(take_in(example.payload).raw)
 
 
 def _admitted(examples: list[Example], schema: Schema) -> None:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, HTTPException, Request
 from pydantic import BaseModel, Field, ValidationError
 from starlette.datastructures import State
 
-from ..labelled import LABELS
+from ..labelled import LABELS, LAST
 from ..refusal import Refusal
 from .answer import REQUEST_ID, WHY, busy, read, refused
 from .canary import Trial
@@ -18,14 +18,16 @@ router = APIRouter()
 
 
 MAX_BYTES = 10_000
-EXAMPLE = {"id": "4f0c6f5f", "label": "the label that was right"}
+EXAMPLE = {"id": "4f0c6f5f", "label": "the label that was right", "slice": "camera-2"}
+PATTERN = f"^{REQUEST_ID.pattern}$"
 
 
 class Feedback(BaseModel):
-    """The id of an answer, and the label that was right."""
+    """The id of an answer, the label that was right, and the slice it belongs to, if any."""
 
-    id: str = Field(pattern=f"^{REQUEST_ID.pattern}$")
+    id: str = Field(pattern=PATTERN)
     label: str
+    slice: str = Field("", pattern=f"{PATTERN}|^$")
 
 
 SCHEMA = {"schema": Feedback.model_json_schema()}
@@ -62,7 +64,7 @@ async def feedback(request: Request) -> Joined:
         raise refused(422, Refusal("label", told.label, rule, known[0]))
     journal: Journal = state.journal
     try:
-        labelled = await journal.label(told.id, told.label)
+        labelled = await journal.label(told.id, told.label, told.slice)
     except sqlite3.Error:  # a full disk, most likely
         raise busy(FULL_S) from None
     LABELS.labels("yes" if labelled else "no").inc()
@@ -73,12 +75,14 @@ async def feedback(request: Request) -> Joined:
 
 def count_in(state: State, told: Labelled) -> None:
     """Show a label to the model that gave the answer, if it still answers."""
+    LAST.set(told.time_s)
     trial: Trial | None = state.trial
     for served in [state.served, trial.challenger] if trial else [state.served]:
         if served.model.predictor.sha256 == told.model_sha256:
-            served.labelled.add(told.truth, told.answer, told.confidence)
+            served.labelled.add(told.truth, told.answer, told.confidence, told.slice)
     if trial and trial.challenger.model.predictor.sha256 == told.model_sha256:
         trial.judge(told.truth == told.answer)
+    state.served.labelled.show()  # the slice may be new
 
 
 @router.delete("/requests/{id}", responses=REFUSED)

@@ -28,14 +28,18 @@ PRAGMA synchronous=NORMAL;
 PRAGMA secure_delete=ON;
 CREATE TABLE IF NOT EXISTS requests
 (id PRIMARY KEY, time_s, label, confidence, model_sha256, payload_sha256, payload);
-CREATE TABLE IF NOT EXISTS labels (id PRIMARY KEY, time_s, label);
+CREATE TABLE IF NOT EXISTS labels (id PRIMARY KEY, time_s, label, slice DEFAULT '');
+CREATE TABLE IF NOT EXISTS forgotten (payload_sha256 PRIMARY KEY);
 CREATE INDEX IF NOT EXISTS by_time ON requests (time_s);
 CREATE INDEX IF NOT EXISTS by_label_time ON labels (time_s);
 """
+# Of a deleted request whose payload may be an example, the hash stays, for `make feedback`.
+REMEMBERED = """INSERT OR IGNORE INTO forgotten
+SELECT payload_sha256 FROM requests WHERE id = ? AND payload IS NOT NULL"""
 AT_ONCE = 10
-OLDEST_GO = """DELETE FROM requests WHERE id IN
-(SELECT id FROM requests ORDER BY time_s LIMIT ?)"""
-JOINED = """SELECT id, r.label, r.confidence, r.model_sha256, l.label
+OLDEST_GO = """DELETE FROM {0} WHERE id IN
+(SELECT id FROM {0} ORDER BY time_s LIMIT ?)"""
+JOINED = """SELECT id, r.label, r.confidence, r.model_sha256, l.label, l.slice, l.time_s
 FROM labels l JOIN requests r USING (id)"""
 log = logging.getLogger(__package__)
 Result = TypeVar("Result")
@@ -50,6 +54,8 @@ class Labelled(NamedTuple):
     confidence: float
     model_sha256: str
     truth: str
+    slice: str  # of the request, as told with the label; empty when nobody said
+    time_s: float  # when the label came, in seconds since 1970
 
 
 def opened(rehearsal: bool) -> "Journal":
@@ -73,6 +79,8 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(path, check_same_thread=False)
         self._db.executescript(TABLES)
+        if "slice" not in [row[1] for row in self._db.execute("PRAGMA table_info(labels)")]:
+            self._db.execute("ALTER TABLE labels ADD COLUMN slice DEFAULT ''")  # older than that
         self._thread, self._pending = ThreadPoolExecutor(1), list[Row]()
         self._share = 0 if path == NOWHERE else load_params().journal_share
         self._kept = load_scope().payloads
@@ -88,12 +96,15 @@ class Journal:
         label, confidence = prediction.label, prediction.confidence
         self._pending.append((id, time.time(), label, confidence, model_sha256, hashed, kept))
 
-    async def label(self, id: str, truth: str) -> Labelled | None:
+    async def label(self, id: str, truth: str, slice: str = "") -> Labelled | None:
         """Keep what was right; return what was answered, if that is known here."""
-        return await self._do(lambda: self._label(id, truth))
+        return await self._do(lambda: self._label(id, truth, slice))
 
     async def forget(self, id: str) -> int:
-        """Delete all that is known under an id, and return how many rows there were."""
+        """Delete all that is known under an id, and return how many rows there were.
+
+        What stays is the hash of the payload, under no id: see `REMEMBERED`.
+        """
         rows = await self._do(lambda: self._forget(id))
         # What was deleted is still in the log of the database, until that begins anew.
         checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)"
@@ -139,8 +150,12 @@ class Journal:
             for table in ("requests", "labels"):
                 self._db.execute(f"DELETE FROM {table} WHERE time_s < ?", (oldest_s,))  # noqa: S608
         while self._bytes() > 1e6 * params.journal_mb:
-            with self._db:
-                self._db.execute(OLDEST_GO, (AT_ONCE,))
+            if not (self._shortened("requests") or self._shortened("labels")):
+                break
+
+    def _shortened(self, table: str) -> bool:
+        with self._db:
+            return self._db.execute(OLDEST_GO.format(table), (AT_ONCE,)).rowcount > 0
 
     def _bytes(self) -> int:
         """Return how much of the file is in use; what was deleted is used again."""
@@ -148,13 +163,15 @@ class Journal:
         pages, free, size = (self._db.execute(f"PRAGMA {n}").fetchone()[0] for n in names)
         return int((pages - free) * size)
 
-    def _label(self, id: str, truth: str) -> Labelled | None:
-        self._db.execute("INSERT OR REPLACE INTO labels VALUES (?, ?, ?)", (id, time.time(), truth))
+    def _label(self, id: str, truth: str, slice: str) -> Labelled | None:
+        told = (id, time.time(), truth, slice)
+        self._db.execute("INSERT OR REPLACE INTO labels VALUES (?,?,?,?)", told)
         row = self._db.execute(f"{JOINED} WHERE id = ?", (id,)).fetchone()
         return Labelled(*row) if row else None
 
     def _forget(self, id: str) -> int:
         tables = ("requests", "labels")
+        self._db.execute(REMEMBERED, (id,))
         return sum(
             self._db.execute(f"DELETE FROM {table} WHERE id = ?", (id,)).rowcount  # noqa: S608
             for table in tables
