@@ -392,6 +392,14 @@ def names_in(expr: str) -> set[str]:
     return {node.name for node in found if isinstance(node, promql_parser.VectorSelector)}
 
 
+def test_devices_that_report_are_paid_for_too(render: Render) -> None:
+    folder = render(modality="tabular", target="hybrid")
+    devices = {f'device_info{{device="{i}"}}': steady(1) for i in range(34)}  # and one server
+    few = dict(list(devices.items())[:33])
+    situations = [(devices, ["CostOverBudget ticket"]), (few, list[str]())]
+    done(judged(folder, "server", "70m", situations))
+
+
 def both(name: str) -> list[str]:
     return [f"{name} page", f"{name} ticket"]
 
