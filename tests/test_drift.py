@@ -11,22 +11,6 @@ import pytest
 from repository import done, run_in
 from server import command, serving
 
-# Many threads of one process add to one window; nothing of it may get lost.
-THREADS = """
-import json, sys
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from scratch_detector.drift import LiveWindow, Reference
-sys.setswitchinterval(1e-6)
-reference = Reference.model_validate_json(Path("models/reference.json").read_text())
-window = LiveWindow(reference.model_copy(update={"window": 500}))
-def add(_):
-    for value in range(1000):
-        window.add({name: float(value) for name in reference.signals})
-with ThreadPoolExecutor(8) as pool:
-    list(pool.map(add, range(8)))
-print(json.dumps([window.fill, *map(sum, window._counts.values())]))
-"""
 # What 0.2 wrote: a file that shows nothing but logits, and a reference without missing values.
 OLDER = """
 import json
@@ -86,11 +70,6 @@ def test_requests_in_parallel_are_all_counted_exactly_once(project: Path) -> Non
     assert min(scores(metrics).values()) >= 0
     assert re.search(r"(?m)^drift_window_fill_ratio 1\.0$", metrics)
     assert re.search(r"(?m)^estimated_accuracy (0|1)\.0$", metrics)  # one payload, again and again
-
-
-def test_threads_lose_no_count(project: Path) -> None:
-    fill, *counts = json.loads(done(run_in(project, "python", "-c", THREADS)))
-    assert fill == 1 and set(counts) == {500}
 
 
 def test_a_release_from_before_the_embedding_answers_and_is_watched(project: Path) -> None:

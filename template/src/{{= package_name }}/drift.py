@@ -5,7 +5,6 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Mapping
 from functools import cached_property
-from threading import Lock
 
 import numpy as np
 from pydantic import BaseModel
@@ -143,7 +142,6 @@ class LiveWindow:
         self._rows: deque[list[int]] = deque()
         self._edges = {name: signal.edges for name, signal in reference.signals.items()}
         self._counts = {name: [0] * len(s.shares) for name, s in reference.signals.items()}
-        self._adding = Lock()
 
     @property
     def fill(self) -> float:
@@ -151,18 +149,20 @@ class LiveWindow:
         return len(self._rows) / self.reference.window
 
     def add(self, values: Mapping[str, float]) -> None:
-        """Count one prediction in, and the oldest one out; any thread may. NaN is missing."""
+        """Count one prediction in, and the oldest one out; always by the same thread.
+
+        What is NaN, or not there, is missing.
+        """
         bins = []
         for name, edges in self._edges.items():
             value = values.get(name, math.nan)
             bins.append(bisect_right(edges, value) if value == value else -1)
-        with self._adding:
-            self._rows.append(bins)
-            for counts, i in zip(self._counts.values(), bins, strict=True):
-                counts[i] += 1
-            if len(self._rows) > self.reference.window:
-                for counts, i in zip(self._counts.values(), self._rows.popleft(), strict=True):
-                    counts[i] -= 1
+        self._rows.append(bins)
+        for counts, i in zip(self._counts.values(), bins, strict=True):
+            counts[i] += 1
+        if len(self._rows) > self.reference.window:
+            for counts, i in zip(self._counts.values(), self._rows.popleft(), strict=True):
+                counts[i] -= 1
 
     def score(self, name: str) -> float:
         """Return PSI / threshold: 1.0 is the alarm line of every signal, NaN until full.
