@@ -17,8 +17,8 @@ from conftest import Render
 from containers import free_port
 from promql import OF_PROMETHEUS, Samples, held, samples
 from server import Server, command, release, serving
-from test_alerts import asked, tool
 from test_outbox import collector, end, until
+from watching import Watch, tool
 
 FOLDER = "deploy/grafana/dashboards"
 PRESENT = {
@@ -30,8 +30,8 @@ PRESENT = {
 NOT_QUICK = """
 import time
 from scratch_detector.predictor import Predictor
-quick = Predictor.probabilities
-Predictor.probabilities = lambda *inputs: (time.sleep(0.01), quick(*inputs))[1]
+quick = Predictor.run
+Predictor.run = lambda *inputs: (time.sleep(0.01), quick(*inputs))[1]
 """
 TOLD = {
     "device": "line-1",
@@ -164,7 +164,7 @@ def asked_for_everything(server: Server, folder: Path) -> None:
     for i in range(260):
         label = server.ask(x_request_id=f"r-{i}").json["label"]
         if i < 20:
-            told = json.dumps({"id": f"r-{i}", "label": label}).encode()
+            told = json.dumps({"id": f"r-{i}", "label": label, "slice": "line-1"}).encode()
             server.ask("/feedback", told, content_type="application/json")
     assert server.ask(body=b"{").status == 422
     assert server.ask(x_timeout_ms="0.001").status == 503
@@ -244,17 +244,17 @@ def test_a_real_prometheus_answers_every_expression(
         with (tmp_path / "prometheus.log").open("w") as log:
             prometheus = subprocess.Popen(line, stdout=log, stderr=log)
         try:
-            until(lambda: asked(web, "count(up == 1) == 2"))
+            until(lambda: Watch(web).asked("count(up == 1) == 2"))
             asked_for_everything(server, tmp_path / "repo")
-            until(lambda: asked(web, 'rate(refusals_total{status="422"}[1m])'))
+            until(lambda: Watch(web).asked('rate(refusals_total{status="422"}[1m])'))
             for dashboard in dashboards.values():
                 for panel in dashboard["panels"]:
                     for target in panel["targets"]:
-                        found = asked(web, target["expr"])
+                        found = Watch(web).asked(target["expr"])
                         values = [float(series["value"][1]) for series in found]
                         assert values and all(value == value for value in values), target["expr"]
             wrong = "prediction_latency_seconds_bucket * on (job, le) scope_limit"
-            assert asked(web, wrong) == []
+            assert Watch(web).asked(wrong) == []
         finally:
             end(prometheus)
             end(process)

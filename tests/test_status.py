@@ -24,8 +24,8 @@ print(json.dumps(test))
 SLOW = """
 import time
 from scratch_detector.predictor import Predictor
-fast = Predictor.probabilities
-Predictor.probabilities = lambda *inputs: (time.sleep(0.1), fast(*inputs))[1]
+fast = Predictor.run
+Predictor.run = lambda *inputs: (time.sleep(0.1), fast(*inputs))[1]
 """
 # What later versions, or wide tables, may show: thirty signals in all, and long names.
 MORE = """
@@ -179,7 +179,7 @@ def test_drift_and_wrong_answers_are_marked(
         moved = seen.bars["drift amount_usd"]
         assert moved["state"] == "broken" and moved["said"].endswith("✗") and moved["share"] == 1
         quality = "Quality (accuracy)"
-        assert state(seen, quality) == "broken" and "#labels" in seen.cards[quality]["said"]
+        assert state(seen, quality) == "broken" and "#quality" in seen.cards[quality]["said"]
         assert seen.verdict == "✗ Broken: Quality (accuracy), Worst drift"
 
 

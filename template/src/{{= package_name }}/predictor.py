@@ -69,7 +69,7 @@ class Predictor:
 
     def probabilities(self, x: np.ndarray) -> np.ndarray:
         """Run the network: features float32 (n, ...) to probabilities float32 (n, labels)."""
-        return softmax(self._session.run(["logits"], {"x": x})[0])
+        return self.run(x)[0]
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the probabilities and, float32 (n, width), what the last layer saw.

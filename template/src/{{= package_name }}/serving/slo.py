@@ -10,10 +10,10 @@ from typing import Literal, NamedTuple
 
 from prometheus_client import REGISTRY
 
+from ..alerts.server import IN_TIME
 from ..scope import load_params, load_scope
 
 STARTED_S = time.time()
-IN_TIME = 0.95  # of the requests: the promise is a p95
 NEARLY_0 = 1e-9  # 1 - 0.999 is not quite 0.001
 State = Literal["kept", "broken", "unsure", "waiting"]
 
@@ -95,24 +95,26 @@ def promises(numbers: Numbers, judged: Mapping[str, float]) -> list[Promise]:
     drift = max(scores, default=math.nan)
     size_mb, usd = (judged.get(gate, math.nan) for gate in ("model_size", "cost"))
     return [
-        _share("In time", late, asked, IN_TIME, in_time),
-        _share("Available", failed, requests, scope.min_availability, answered),
+        _share("In time", late, asked, IN_TIME, in_time, "latency"),
+        _share("Available", failed, requests, scope.min_availability, answered, "availability"),
         _quality(numbers),
         _within("Worst drift", drift, ".2f", watch.max_drift_score, "", "drift"),
-        _within("Model age", age_days, ".1f", watch.max_model_age_days, " days", "drift"),
+        _within("Model age", age_days, ".1f", watch.max_model_age_days, " days", "stale-model"),
         _within("Model size", size_mb, ".2g", scope.max_model_mb, " MB", "broken-promise"),
-        _within("Cost a month", usd, ".0f", scope.max_cost_usd_month, " USD", "broken-promise"),
+        _within("Cost a month", usd, ".0f", scope.max_cost_usd_month, " USD", "cost"),
     ]
 
 
-def _share(name: str, bad: float, total: float, objective: float, promised: str) -> Promise:
+def _share(
+    name: str, bad: float, total: float, objective: float, promised: str, runbook: str
+) -> Promise:
     """Hold a share against its objective; unsure while one bad request is more than it allows."""
     if not total:
-        return Promise(name, "waiting", "–", promised, "load")
+        return Promise(name, "waiting", "–", promised, runbook)
     allowed = (1 - objective) * total + NEARLY_0
     state: State = "broken" if allowed >= 1 or objective == 1 else "unsure"
     state = "kept" if bad <= allowed else state
-    return Promise(name, state, percent(1 - bad / total, 2), promised, "load")
+    return Promise(name, state, percent(1 - bad / total, 2), promised, runbook)
 
 
 def _within(name: str, value: float, form: str, limit: float, unit: str, runbook: str) -> Promise:
@@ -132,11 +134,11 @@ def _quality(numbers: Numbers) -> Promise:
         state: State = "kept" if value >= scope.min_metric else "unsure"
         state = "broken" if highest < scope.min_metric else state
         sure = f"; {100 * scope.confidence:g} % sure that it is at most {highest:.3f}"
-        return Promise(name, state, f"{value:.3f}", floor + sure, "labels")
+        return Promise(name, state, f"{value:.3f}", floor + sure, "quality")
     came = f"; {wanted * numbers.one('labelled_window_fill_ratio'):.0f} of {wanted} labels came"
     guess = numbers.one("estimated_accuracy")
     now = "–" if math.isnan(guess) else f"{guess:.3f} estimated, without labels"
-    return Promise(name, "waiting", now, floor + came, "labels")
+    return Promise(name, "waiting", now, floor + came, "quality")
 
 
 def percent(share: float, digits: int) -> str:

@@ -14,13 +14,14 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from ..alerts.server import IN_TIME
 from ..artifacts import RAW, REPORTS
 from ..environment import PACKAGE
 from ..releases.registry import RELEASES
 from ..scope import load_scope
 from .canary import Trial
 from .champion import UNRELEASED, Served
-from .slo import IN_TIME, STARTED_S, Numbers, Promise, budget_left, percent, promises
+from .slo import STARTED_S, Numbers, Promise, budget_left, percent, promises
 
 MARKS = {"kept": "✓ kept", "broken": "✗ broken", "unsure": "? unsure", "waiting": "… no data yet"}
 router = APIRouter(include_in_schema=False)
