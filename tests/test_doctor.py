@@ -16,6 +16,7 @@ from rich.console import Console
 from environment import release, search_path
 from poc2prod.doctor import FAIL, NOTE, OK, Finding, doctor, examine
 from poc2prod.refusal import Refusal
+from poc2prod.template import numbers
 from repository import committed, git, written
 
 ANSWERS = ".copier-answers.yml"
@@ -156,6 +157,14 @@ def test_newer_releases_are_counted(project: Path, source: Path) -> None:
     assert command == "poc2prod update"
     record(project, _commit=f"v1.0.0-0-g{old}")
     assert "2 releases behind" in red(project, "template", NOTE)[0]
+
+
+@pytest.mark.parametrize(
+    ("version", "sorted_by"),
+    [("v2", [2]), ("1.2", [1, 2]), ("v1.0.0-3-g12", [1, 0, 0]), ("3451750", []), ("vnext", [])],
+)
+def test_a_version_is_told_from_a_commit(version: str, sorted_by: list[int]) -> None:
+    assert numbers(version) == sorted_by
 
 
 def test_commits_count_until_there_is_a_release(project: Path, source: Path) -> None:

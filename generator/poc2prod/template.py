@@ -75,9 +75,12 @@ def releases_of(template: Repository, *which: str) -> list[str]:
 
 
 def numbers(version: str) -> list[int]:
-    """Return what versions are sorted by; nothing for a tag that is no release."""
+    """Return what versions are sorted by; nothing for what is no release.
+
+    Digits alone are none: one commit in thirty has a short hash like 3451750.
+    """
     release = re.sub(r"-\d+-g[0-9a-f]+$", "", version)  # `git describe` counts on from one
-    found = re.fullmatch(r"v?(\d+(?:\.\d+)*)", release)
+    found = re.fullmatch(r"v?((?<=v)\d+|\d+(?:\.\d+)+)", release)
     return [*map(int, found[1].split("."))] if found else []
 
 

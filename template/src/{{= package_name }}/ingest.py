@@ -9,11 +9,11 @@ from rich.progress import track
 
 from .artifacts import RAW, write_report
 from .examples import Example, read_shards, split_of, write_shards
-from .intake import fingerprint, take_in
+from .intake import take_in
 from .refusal import Refusal
-from .schema import SCHEMA, Schema, load_schema, use_schema, write_schema
+from .schema import SCHEMA, Schema, fingerprint, load_schema, use_schema, write_schema
 from .task.dataset import infer_schema, load_examples
-from .task.features import CONTENT_TYPES
+from .task.features import CONTENT_TYPES, features
 from .task.sample_data import sample_examples
 
 FEEDBACK = Path("data/feedback")  # labelled requests, which `feedback` brings in
@@ -77,7 +77,7 @@ def _unseen(told: list[Example], examples: list[Example]) -> list[Example]:
 
 
 def _shown(example: Example) -> bytes:
-    return fingerprint(take_in(example.payload).raw)
+    return fingerprint(features(take_in(example.payload).raw))
 
 
 def _admitted(examples: list[Example], schema: Schema) -> None:

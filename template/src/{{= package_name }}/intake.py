@@ -1,14 +1,12 @@
 """A payload in, an input the model may see out: the one entrance, in training and in service."""
 
-import hashlib
 from typing import NamedTuple
 
-import numpy as np
 from pydantic import ValidationError
 
 from .refusal import Refusal
 from .task.contract import EXAMPLE, contract
-from .task.features import Raw, decode, describe, features
+from .task.features import Raw, decode, describe
 
 
 class Intake(NamedTuple):
@@ -31,8 +29,3 @@ def take_in(payload: bytes) -> Intake:
     except ValidationError as error:
         raise Refusal.from_validation(error, EXAMPLE) from None
     return Intake(raw, facts)
-
-
-def fingerprint(raw: Raw) -> bytes:
-    """Return a hash of what the model sees: a copy in another file format is still a copy."""
-    return hashlib.sha256(np.round(features(raw), 3).tobytes()).digest()

@@ -7,9 +7,10 @@ from rich.progress import track
 
 from .artifacts import RAW, write_report
 from .examples import read_shards, split_of
-from .intake import fingerprint, take_in
+from .intake import take_in
 from .refusal import Refusal
-from .schema import load_schema
+from .schema import fingerprint, load_schema
+from .task.features import features
 
 SPLITS = ("train", "validation", "test")
 
@@ -29,7 +30,7 @@ def validate() -> None:
             raise SystemExit(f"{RAW}: example {example.id} breaks the contract. {error}") from None
         split = split_of(example.id)
         sizes[split, example.label] += 1
-        twin = fingerprint(intake.raw)
+        twin = fingerprint(features(intake.raw))
         splits[twin].add(split)
         labels[twin].add(example.label)
         ids.add(example.id)

@@ -1,7 +1,8 @@
 """When a device needs somebody: rules over what the collector shows."""
 
 from ..scope import Scope
-from .rules import Rule, alert, retrain_due
+from .due import retrain_due
+from .rules import Rule, alert
 
 STEADY_S = 300  # one slow or odd report calls nobody
 DEVICE = "{{ $labels.device }}"

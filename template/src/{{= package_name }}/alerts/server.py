@@ -3,7 +3,8 @@
 from ..cost import PRICES, Prices
 from ..scope import Scope, read_yaml
 from .burn import budget
-from .rules import Rule, alert, retrain_due
+from .due import retrain_due
+from .rules import Rule, alert
 
 IN_TIME = 0.95  # of the answers: what a p95 promises
 DOWN_S, STEADY_S, COSTLY_S = 120, 300, 3600
