@@ -9,6 +9,7 @@ import copier
 import pytest
 from allpairspy import AllPairs
 
+import server
 from environment import release
 from poc2prod.questions import Questions
 from repository import done, run_in
@@ -89,6 +90,16 @@ def modelled(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(built, folder, symlinks=True)
     road = "from scratch_detector.cli import ROAD, run; [run(name) for name in [*ROAD[3:], 'card']]"
     done(run_in(folder, "python", "-c", road))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def released(modelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a champion that a server answers with, and one payload; read-only, too."""
+    folder = tmp_path_factory.mktemp("released") / "repo"
+    shutil.copytree(modelled, folder, symlinks=True)
+    server.command(folder, "example")
+    server.release(folder)
     return folder
 
 

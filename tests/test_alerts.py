@@ -276,6 +276,14 @@ def alerts(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(make, cwd=folder, env=env, capture_output=True, text=True)
 
 
+@pytest.mark.parametrize("repo", ["fleet", "server"], indirect=True)
+def test_what_came_is_what_is_written_but_for_its_first_line(repo: Path) -> None:
+    (path,) = (repo / "deploy").glob("*-alerts.yml")
+    came, head = path.read_text().split("\n"), "# Written by `make alerts` from scope.yaml."
+    done(alerts(repo))
+    assert path.read_text().split("\n") == [head, *came[1:]]
+
+
 def rules(folder: Path, kind: str) -> dict[str, list[Any]]:
     """The rules by alert and severity; what is recorded for an alert is part of it."""
     (group,) = yaml.safe_load((folder / f"deploy/{kind}-alerts.yml").read_text())["groups"]

@@ -10,18 +10,9 @@ from pathlib import Path
 import pytest
 
 from repository import done, run_in
-from server import Server, command, release, serving
+from server import Server, command, serving
 
 SECRET = "canary@example.com"
-
-
-@pytest.fixture(scope="module")
-def released(modelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("released") / "repo"
-    shutil.copytree(modelled, folder, symlinks=True)
-    command(folder, "example")
-    release(folder)
-    return folder
 
 
 @pytest.fixture

@@ -77,6 +77,7 @@ def test_a_stale_rule_is_noticed_where_it_is(
     """The render's own test names the file; `make alerts` mends it."""
     folder = tmp_path / "repo"
     shutil.copytree(modelled, folder, symlinks=True)
+    done(run_in(folder, "python", "-m", "scratch_detector", "alerts"))
     look = ("python", "-m", "pytest", "-q", "tests/test_code_alerts.py", "-k", "up_to_date")
     done(run_in(folder, *look))
     scope = folder / "scope.yaml"

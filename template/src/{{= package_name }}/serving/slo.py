@@ -137,8 +137,9 @@ def _quality(numbers: Numbers) -> Promise:
         return Promise(name, state, f"{value:.3f}", floor + sure, "quality")
     came = f"; {wanted * numbers.one('labelled_window_fill_ratio'):.0f} of {wanted} labels came"
     guess = numbers.one("estimated_accuracy")
-    now = "–" if math.isnan(guess) else f"{guess:.3f} estimated, without labels"
-    return Promise(name, "waiting", now, floor + came, "quality")
+    if math.isnan(guess):
+        return Promise(name, "waiting", "–", floor + came, "quality")
+    return Promise(name, "waiting", f"≈ {guess:.3f}", f"{floor}{came}: estimated", "quality")
 
 
 def percent(share: float, digits: int) -> str:
