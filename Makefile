@@ -36,8 +36,8 @@ lint: setup ## Style and types of this repo
 test: lint ## The everyday suite: all nine renders read by linters, three of them executed
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-test-all: lint ## Everything: all nine renders executed, real data, a real `make setup`
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not container"
+test-all: lint ## The long matrix as well: all nine renders executed, a real `make setup`
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not container and not real_data"
 
 test-container: setup ## Run image and device package of renders; needs docker.io, docker-compose, mmdebstrap
 	$(BIN)/python -m pytest -m container
@@ -46,7 +46,7 @@ mutate: setup ## Change every answer and see what notices; fails when an answer 
 	$(BIN)/python tests/mutation.py
 
 real-data: setup ## Train on data nobody here made; print the table of docs/real-data.md
-	$(BIN)/python -m pytest -q -s -m long tests/test_real_data.py
+	$(BIN)/python -m pytest -q -s -m real_data tests/test_real_data.py
 
 archive: setup ## Keep the template of this version for the upgrade tests: tests/releases/
 	git archive --format=tar.gz --output=tests/releases/$(VERSION).tar.gz HEAD \

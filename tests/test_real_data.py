@@ -18,7 +18,7 @@ from conftest import ROOT, Render
 from environment import environment, requirements, variables
 from test_road import decided, make, served
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.real_data
 HEAD = (
     "scenario|data|trained / judged on|decides|measured|at least|worst slice, at least"
     "|baseline|gain, at least|float32 to shipped|p95"

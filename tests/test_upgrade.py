@@ -178,7 +178,7 @@ def test_an_upgrade_keeps_what_a_team_wrote_and_brings_the_rest(
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("archive", "target"),
-    [(RELEASES[0], "hybrid"), (RELEASES[-1], "cloud"), (RELEASES[-1], "edge")],
+    [(RELEASES[0], "hybrid"), (RELEASES[-1], "cloud")],
     ids=lambda value: value if isinstance(value, str) else version(value),
 )
 def test_an_upgrade_is_green(
