@@ -41,6 +41,15 @@ for payload in payloads[: monitor.window.reference.window]:
 scores = {name: monitor.window.score(name) for name in monitor.window.reference.signals}
 print(json.dumps([scores, math.isfinite(monitor.estimated_accuracy())]))
 """
+# What a process shows after a switch to such a model, as after a rollback.
+SWITCHED = f"""
+from scratch_detector.monitor import DRIFT, Monitor
+from scratch_detector.predictor import Predictor
+Monitor(Predictor()).show()
+{OLDER}
+Monitor(Predictor()).show()
+print(*(sample.labels["signal"] for family in DRIFT.collect() for sample in family.samples))
+"""
 INSIDE = {*(f"embedding_{i}" for i in range(6)), "embedding_norm"}
 
 
@@ -75,9 +84,10 @@ def test_requests_in_parallel_are_all_counted_exactly_once(project: Path) -> Non
 def test_a_release_from_before_the_embedding_answers_and_is_watched(project: Path) -> None:
     new, estimated = json.loads(done(run_in(project, "python", "-c", WATCHED)))
     assert new.keys() >= INSIDE and estimated
-    done(run_in(project, "python", "-c", OLDER))
+    shown = done(run_in(project, "python", "-c", SWITCHED)).split()
     old, estimated = json.loads(done(run_in(project, "python", "-c", WATCHED)))
     assert old.keys() == new.keys() - INSIDE - {"entropy"} and not estimated
+    assert set(shown) == old.keys(), "what the model before showed would never change again"
     assert all(0 <= score < 1 for score in (new | old).values())
     with serving(project) as server:
         assert server.ask().status == 200

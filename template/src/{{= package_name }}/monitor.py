@@ -38,6 +38,7 @@ class Monitor:
 
     def show(self) -> None:
         """Export this window as the gauges of the process: its model is the one that answers."""
+        DRIFT.clear()  # the model before may have had more signals
         for signal in self.window.reference.signals:
             DRIFT.labels(signal).set_function(partial(self.window.score, signal))
         FILL.set_function(lambda: self.window.fill)
