@@ -134,6 +134,17 @@ def test_defaults_give_a_project_that_can_be_updated(template: Path, place: Path
     assert leftovers(place) == []
 
 
+def test_what_was_set_up_is_committed_and_not_asked_for_again(template: Path, place: Path) -> None:
+    released(template, {"template/Makefile": "setup:\n\t@git init -q\n"}, tag="v1.0.1")
+    without = new("--defaults", "--template", template, place / "without")
+    assert "make setup" in without.stdout and not (place / "without/.git").exists()
+    process = new("--defaults", "--setup", "--template", template, place / "mine")
+    assert process.returncode == 0, process.stderr
+    assert "make setup" not in process.stdout and "make model" in process.stdout
+    assert git(place / "mine", "log", "--format=%s") == "Start from poc2prod\n"
+    assert git(place / "mine", "status", "--porcelain") == ""
+
+
 def test_without_a_template_it_is_this_checkout(place: Path) -> None:
     answers = answered(place, "traget: edge")
     assert "did you mean 'target'?" in refused(new("--answers", answers, place / "mine"), place)

@@ -100,9 +100,11 @@ def new(
             saved.unlink(missing_ok=True)
         for warning in created.warnings:
             typer.echo(f"warning: {warning}", err=True)
+        steps = created.next_steps.rstrip().splitlines()
         if setup or (setup is None and held and _agreed(SETUP)):
             making.start(created.folder)
-        console.print(created.next_steps.rstrip(), soft_wrap=True)
+            steps = [step for step in steps if "make setup" not in step]
+        console.print("\n".join(steps), soft_wrap=True)
 
 
 @app.command(epilog="Example: poc2prod estimate --answers examples/payment-fraud.yml")
