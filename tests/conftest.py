@@ -1,6 +1,7 @@
 """Renders: hermetic, in process, and once per set of answers."""
 
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ OPTIONS: dict[str, list[Any]] = {  # every choice of the interview, and text tha
 }
 PAIRWISE = [dict(zip(OPTIONS, row, strict=True)) for row in AllPairs(OPTIONS.values())]
 Render = Callable[..., Path]
+# A suite that a script runs in the background ignores Ctrl-C, and so would all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
