@@ -1,5 +1,6 @@
 """Renders: hermetic, in process, and once per set of answers."""
 
+import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ import pytest
 from allpairspy import AllPairs
 
 import server
-from environment import release
+from environment import alone, release
 from poc2prod.questions import Questions
 from repository import done, run_in
 
@@ -31,6 +32,7 @@ OPTIONS: dict[str, list[Any]] = {  # every choice of the interview, and text tha
 }
 PAIRWISE = [dict(zip(OPTIONS, row, strict=True)) for row in AllPairs(OPTIONS.values())]
 Render = Callable[..., Path]
+Shared = Callable[[str, Path, Callable[[Path], None]], Path]
 # A suite that a script runs in the background ignores Ctrl-C, and so would all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -77,41 +79,60 @@ def each(request: pytest.FixtureRequest, render: Render) -> Path:
 
 
 @pytest.fixture(scope="session")
-def built(render: Render, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with data and features, in git, and without a commit; treat it as read-only."""
-    folder = tmp_path_factory.mktemp("built") / "repo"
-    shutil.copytree(render(modality="tabular", target="cloud"), folder)
-    done(run_in(folder, "git", "init", "-q", "-b", "main"))
-    done(run_in(folder, "uv", "run", "dvc", "repro", "featurize"))
-    return folder
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """Make a project once for all processes of the suite; treat what comes back as read-only."""
+    base = tmp_path_factory.getbasetemp()
+    top = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def once(name: str, start: Path, make: Callable[[Path], None]) -> Path:
+        folder = top / name / "repo"
+        with alone(top / f"{name}.lock"):
+            if not (top / f"{name}.done").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                shutil.copytree(start, folder, symlinks=True)
+                make(folder)
+                (top / f"{name}.done").touch()
+        return folder
+
+    return once
 
 
 @pytest.fixture(scope="session")
-def modelled(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with a model that keeps its promises, by one process; treat it as read-only."""
-    folder = tmp_path_factory.mktemp("modelled") / "repo"
-    shutil.copytree(built, folder, symlinks=True)
+def built(render: Render, shared: Shared) -> Path:
+    """A project with data and features, in git, and without a commit."""
+
+    def make(folder: Path) -> None:
+        done(run_in(folder, "git", "init", "-q", "-b", "main"))
+        done(run_in(folder, "uv", "run", "dvc", "repro", "featurize"))
+
+    return shared("built", render(modality="tabular", target="cloud"), make)
+
+
+@pytest.fixture(scope="session")
+def modelled(built: Path, shared: Shared) -> Path:
+    """The same with a model that keeps its promises, by one process."""
     road = "from scratch_detector.cli import ROAD, run; [run(name) for name in [*ROAD[3:], 'card']]"
-    done(run_in(folder, "python", "-c", road))
-    return folder
+    return shared("modelled", built, lambda folder: done(run_in(folder, "python", "-c", road)))
 
 
 @pytest.fixture(scope="session")
-def released(modelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with a champion that a server answers with, and one payload; read-only, too."""
-    folder = tmp_path_factory.mktemp("released") / "repo"
-    shutil.copytree(modelled, folder, symlinks=True)
-    server.command(folder, "example")
-    server.release(folder)
-    return folder
+def released(modelled: Path, shared: Shared) -> Path:
+    """The same with a champion that a server answers with, and one payload."""
+
+    def make(folder: Path) -> None:
+        server.command(folder, "example")
+        server.release(folder)
+
+    return shared("released", modelled, make)
 
 
 @pytest.fixture(scope="session")
-def deployable(render: Render, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def deployable(render: Render, shared: Shared) -> Path:
     """A project for devices, with a model that keeps its promises and all that `make deb` takes."""
-    folder = tmp_path_factory.mktemp("deployable") / "repo"
-    shutil.copytree(render(modality="image", target="edge"), folder)
-    done(run_in(folder, "git", "init", "-q", "-b", "main"))
-    for command in ("make model", "make example", "uv lock --quiet"):
-        done(run_in(folder, *command.split()))
-    return folder
+
+    def make(folder: Path) -> None:
+        done(run_in(folder, "git", "init", "-q", "-b", "main"))
+        for command in ("make model", "make example", "uv lock --quiet"):
+            done(run_in(folder, *command.split()))
+
+    return shared("deployable", render(modality="image", target="edge"), make)

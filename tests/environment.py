@@ -12,7 +12,13 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import copier
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENTS = ROOT / ".cache" / "environments"
@@ -27,9 +33,23 @@ def requirements(render: Path, *groups: str) -> list[str]:
     project = tomllib.loads((render / "pyproject.toml").read_text())
     named = project["project"].get("optional-dependencies", {}) | project["dependency-groups"]
     wanted = project["project"]["dependencies"] + [r for g in groups for r in named.get(g, [])]
-    if "train" in groups and (render / "deploy/device").exists():
-        wanted.append("paho-mqtt>=2")  # PyTorch is installed once for both answers to `uplink`
-    return sorted(set(wanted))
+    # For developers there is one environment for all answers: PyTorch is installed, and read by
+    # mypy, once. What is deployed is installed exactly; `test_render.py` holds imports against
+    # what each render names.
+    return sorted({*wanted, *(_of_developers() if "dev" in groups else ())})
+
+
+@cache
+def _of_developers() -> tuple[str, ...]:
+    """Return what the render asks for that asks for most."""
+    with TemporaryDirectory() as folder:
+        source, render = release(Path(folder, "source")), Path(folder, "render")
+        most = {"modality": "image", "target": "hybrid", "uplink": "mqtt"}
+        copier.run_copy(str(source), render, data=most, defaults=True, quiet=True)
+        project = tomllib.loads((render / "pyproject.toml").read_text())
+    groups = project["dependency-groups"]["train"] + project["dependency-groups"]["dev"]
+    extras = project["project"]["optional-dependencies"]["serve"]
+    return (*project["project"]["dependencies"], *groups, *extras)
 
 
 def environment(wanted: list[str]) -> Path:
@@ -37,12 +57,19 @@ def environment(wanted: list[str]) -> Path:
     key = hashlib.sha256("\n".join([sys.version, *INSTALL, *wanted]).encode()).hexdigest()[:12]
     folder = ENVIRONMENTS / key
     ENVIRONMENTS.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes
+    with alone(folder.with_suffix(".lock")):
         if not (folder / ".done").exists():
             _install(wanted, folder)
             (folder / ".done").touch()
     return folder
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Let one of the processes in which the tests run in at a time."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _install(wanted: list[str], folder: Path) -> None:
@@ -77,15 +104,18 @@ def variables(render: Path, folder: Path) -> dict[str, str]:
     """Return the environment variables with which a render's own commands use `folder`."""
     path = f"{folder / 'bin'}{os.pathsep}{search_path()}"
     kept = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONPATH")}
-    # One for each process of the tests: mypy does not share its own.
+    # One for each process of the tests: mypy does not share its own. Nor does what it knows of
+    # PyTorch hold for other settings, and these depend on one answer.
     caches = ROOT / ".cache" / os.environ.get("PYTEST_XDIST_WORKER", "main")
+    mypy = "mypy-mqtt" if '"paho"' in (render / "pyproject.toml").read_text() else "mypy"
     return kept | {
         "PATH": path,
         "PYTHONPATH": str(render / "src"),
         "UV_PROJECT_ENVIRONMENT": str(folder),
         "UV_NO_SYNC": "1",
-        "MYPY_CACHE_DIR": str(caches / "mypy"),
+        "MYPY_CACHE_DIR": str(caches / mypy),
         "RUFF_CACHE_DIR": str(caches / "ruff"),
         "DVC_NO_ANALYTICS": "1",
         "DO_NOT_TRACK": "1",
+        "OMP_NUM_THREADS": "1",  # the suite runs in as many processes as there are cores
     }

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
+from conftest import Shared
 from containers import CACHE
+from environment import alone
 from repository import done, run_in
 
 pytestmark = pytest.mark.long
@@ -57,15 +59,16 @@ onnx.save(model, "altered.onnx")
 def from_debian(name: str, kept: str, *options: str) -> Path:
     """Unpack packages of Debian, once, and keep this of them; nothing of them is run."""
     place = CACHE / name
-    if not place.exists():
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with alone(CACHE / f"{name}.lock"), tempfile.TemporaryDirectory(dir=CACHE) as part:
+        if place.exists():
+            return place
         tool = shutil.which("mmdebstrap") or pytest.skip("no mmdebstrap to fetch Debian's files")
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE, prefix=".part-") as part:
-            command = [tool, "--quiet", "--variant=extract", *options, "bookworm", f"{part}/{name}"]
-            made = subprocess.run([*command, *SOURCES], capture_output=True, text=True)
-            if made.returncode:
-                pytest.skip(f"Debian's {name} cannot be had here: {made.stderr[-300:]}")
-            Path(part, name, kept).rename(place)
+        command = [tool, "--quiet", "--variant=extract", *options, "bookworm", f"{part}/{name}"]
+        made = subprocess.run([*command, *SOURCES], capture_output=True, text=True)
+        if made.returncode:
+            pytest.skip(f"Debian's {name} cannot be had here: {made.stderr[-300:]}")
+        Path(part, name, kept).rename(place)
     return place
 
 
@@ -102,13 +105,15 @@ def on_x86(deployable: Path, payloads: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def home(deployable: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(deployable: Path, shared: Shared) -> Path:
     """What a device has in /opt, unpacked."""
-    done(run_in(deployable, "make", "deb", "ARCH=arm64"))
-    folder = tmp_path_factory.mktemp("arm64")
-    with tarfile.open(deployable / "dist/scratch-detector_0.1.0_arm64.tar.gz") as archive:
-        archive.extractall(folder, filter="fully_trusted")
-    return folder / "opt/scratch-detector"
+
+    def pack(folder: Path) -> None:
+        done(run_in(folder, "make", "deb", "ARCH=arm64"))
+        with tarfile.open(folder / "dist/scratch-detector_0.1.0_arm64.tar.gz") as archive:
+            archive.extractall(folder / "device", filter="fully_trusted")
+
+    return shared("packed", deployable, pack) / "device/opt/scratch-detector"
 
 
 def emulated(qemu: str, processor: str, home: Path, payloads: Path) -> dict[str, Any]:

@@ -1,8 +1,11 @@
 """Every render, read by the tools that its owners will read it with."""
 
+import ast
 import json
 import re
+import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -13,6 +16,14 @@ from conftest import NINE, Render
 from environment import environment, requirements, search_path, variables
 
 CI = ["ci", "drift", "release", "train"]
+OTHERWISE = {  # what is imported by another name than it is installed by, or comes with another
+    "PIL": "pillow",
+    "yaml": "pyyaml",
+    "paho": "paho-mqtt",
+    "starlette": "fastapi",
+    "pydantic_core": "pydantic",
+    "ai_edge_litert": "litert-torch",
+}
 PINNED = re.compile(r"uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
 
 
@@ -65,6 +76,41 @@ def test_python_is_formatted_linted_and_typed(each: Path) -> None:
     folder = environment(requirements(each, "serve", "train", "dev"))
     for command in (["ruff", "format", "--check"], ["ruff", "check"], ["mypy"]):
         run(command, each, variables(each, folder))
+
+
+def imported(path: Path) -> set[str]:
+    """The first names of what a file imports that is neither Python's nor the render's own."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module)
+    names = {name.partition(".")[0] for name in found}
+    return (
+        names
+        - sys.stdlib_module_names
+        - {"scratch_detector"}
+        - {p.stem for p in path.parent.iterdir()}
+    )
+
+
+def undeclared(folder: Path) -> set[str]:
+    """What is imported, and asked for by no group of `pyproject.toml`."""
+    project = tomllib.loads((folder / "pyproject.toml").read_text())
+    extras = project["project"].get("optional-dependencies", {})
+    groups = [project["project"]["dependencies"], *extras.values()]
+    groups += project["dependency-groups"].values()
+    declared = {re.split(r"[^\w-]", wanted)[0] for group in groups for wanted in group}
+    used = set().union(*map(imported, folder.rglob("*.py")))
+    return {OTHERWISE.get(name, name.replace("_", "-")) for name in used} - declared
+
+
+def test_what_is_imported_is_declared(each: Path, tmp_path: Path) -> None:
+    assert undeclared(each) == set()
+    shutil.copytree(each, tmp_path / "repo")
+    (tmp_path / "repo/src/scratch_detector/more.py").write_text("def f():\n    import tqdm.auto\n")
+    assert undeclared(tmp_path / "repo") == {"tqdm"}
 
 
 @pytest.mark.parametrize("project", ["xyz", "a-name-of-exactly-thirty-chars"])
