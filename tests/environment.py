@@ -107,7 +107,8 @@ def variables(render: Path, folder: Path) -> dict[str, str]:
     # One for each process of the tests: mypy does not share its own. Nor does what it knows of
     # PyTorch hold for other settings, and these depend on one answer.
     caches = ROOT / ".cache" / os.environ.get("PYTEST_XDIST_WORKER", "main")
-    mypy = "mypy-mqtt" if '"paho"' in (render / "pyproject.toml").read_text() else "mypy"
+    settings = render / "pyproject.toml"
+    mypy = "mypy-mqtt" if settings.exists() and '"paho"' in settings.read_text() else "mypy"
     return kept | {
         "PATH": path,
         "PYTHONPATH": str(render / "src"),

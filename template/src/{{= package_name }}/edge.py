@@ -14,7 +14,7 @@ from typing import Any
 from prometheus_client import REGISTRY, write_to_textfile
 
 from .device.decide import Decider
-from .device.inbox import INBOX, REFUSED, waiting
+from .device.inbox import INBOX, REFUSED, set_aside, waiting
 from .device.local import listen
 from .device.outbox import OUTBOX, Outbox
 from .device.upload import Uploader
@@ -65,7 +65,7 @@ class Device:
             decision = {"file": path.name} | self.decider.decide(payload)
             self.keep(payload, decision, path.name, came_ns)
             if "refused" in decision:
-                path.replace(REFUSED / path.name)
+                set_aside(path)
             else:
                 path.unlink()
         return len(files)

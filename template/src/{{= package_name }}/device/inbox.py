@@ -11,13 +11,21 @@ from ..task.features import CONTENT_TYPES
 
 INBOX, REFUSED = Path("data/inbox"), Path("data/refused")
 MAX_WAITING = 100  # from a sensor: when nobody decides, newer payloads do not fill the disk
+MAX_REFUSED = 100  # kept to be looked at
 ROWS = CONTENT_TYPES.keys() == {"application/json"}  # of a table: a stream has one each line
 
 
-def waiting() -> list[Path]:
+def waiting(folder: Path = INBOX) -> list[Path]:
     """Return the files that are whole, oldest first."""
-    files = filter(Path.is_file, INBOX.glob("[!.]*"))
+    files = filter(Path.is_file, folder.glob("[!.]*"))
     return sorted(files, key=lambda path: path.stat().st_mtime_ns)
+
+
+def set_aside(path: Path) -> None:
+    """Keep a file that was refused; of too many, which a broken sensor sends, the oldest go."""
+    path.replace(REFUSED / path.name)
+    for old in waiting(REFUSED)[:-MAX_REFUSED]:
+        old.unlink()
 
 
 def deliver(payload: bytes) -> None:
