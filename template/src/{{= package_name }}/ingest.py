@@ -115,5 +115,6 @@ def example() -> None:
     kind, suffix = next(iter(CONTENT_TYPES.items()))
     path = Path("data") / f"example{suffix}"
     path.write_bytes(chosen.payload)
-    print(f"{path} is {chosen.label}. Send it to a server, or drop it into data/inbox:")
+    print(f"{path} is {chosen.label}. Send it to a server, or to a device:")
     print(f"  curl -H 'content-type: {kind}' --data-binary @{path} 127.0.0.1:8000/predict")
+    print(f"  curl --unix-socket data/decide.sock --data-binary @{path} http://device/decide")

@@ -25,6 +25,7 @@ MAX_VALUES = 50  # of a label, a slice or a category
 MIN_ROWS_PER_VALUE = 4  # on average: text with more values than this allows is an id
 MAX_NUMBER = 1e30  # leaves room for arithmetic in float32
 IQR_OF_NORMAL = 1.349  # interquartile range / standard deviation
+TAKEN = {"label", "confidence", "entropy"}  # what the drift monitor calls the facts of an answer
 
 
 def load_examples(source: Path) -> Iterator[Example]:
@@ -55,6 +56,8 @@ def infer_schema(source: Path) -> Schema:
     names = [name for name in table.column_names if name != schema.label_column]
     if not names:
         raise Refusal("columns", table.column_names, "one or more besides the label", "amount_usd")
+    if taken := sorted(TAKEN.intersection(names)):
+        raise Refusal("columns", taken[0], "a name that no answer has: rename it", f"{taken[0]}_in")
     columns = {name: _infer(table, name).model_dump(exclude_defaults=True) for name in names}
     return Schema(
         source=str(source),
