@@ -84,6 +84,21 @@ def test_no_render_outgrows_its_budget(modality: str, target: str, render: Rende
     assert statistics.median(sizes) < 60 and max(sizes) < 150
 
 
+@pytest.mark.parametrize(("modality", "most"), [("image", 566), ("audio", 642), ("tabular", 721)])
+def test_what_a_readme_says_to_read_first_is_short(
+    modality: str, most: int, render: Render
+) -> None:
+    """The task, and what trains, judges and answers; blank lines aside."""
+    folder = render(modality=modality)
+    (order,) = re.findall(
+        r"(?s)Read the code in this order: (.+?)\. ", (folder / "README.md").read_text()
+    )
+    package = folder / "src/scratch_detector"
+    first = [package / name for name in re.findall(r"`(\w+\.py)`", order)]
+    assert len(first) >= 5 and "task/" in order
+    assert sum(map(lines, [*first, *(package / "task").glob("*.py")])) <= most
+
+
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_nothing_is_left_to_do(path: Path) -> None:
     assert not re.search(r"TODO|FIXME|XXX|NotImplementedError|placeholder", path.read_text())
