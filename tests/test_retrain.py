@@ -265,9 +265,14 @@ def test_a_worse_candidate_is_red_and_opens_nothing(
     refs = git(project, "show-ref"), git(project, "ls-remote", "origin")
     said = refused(project, services)
     assert words in said and "git stash" in said
-    assert (git(project, "show-ref"), git(project, "ls-remote", "origin")) == refs
-    assert services.pulls == []
+    head = git(project, "rev-parse", "HEAD").strip()
+    tag = f"{head}\trefs/tags/tried/{head[:12]}\n"
+    assert git(project, "ls-remote", "origin") == refs[1] + tag and services.pulls == []
+    assert git(project, "show-ref") == refs[0]
     assert git(project, "status", "--porcelain"), "what was trained is there to look at"
+    git(project.parent, "clone", "-q", "origin.git", "later")
+    assert "nothing came of it" in done(retrain(project.parent / "later", services))
+    assert not (project.parent / "later/models/model.pt").exists()
     if words == "champion is better":
         report = json.loads((project / "reports/retrain.json").read_text())
         assert report["verdict"] == "worse" and report["comparisons"][0]["gain_at_most"] < 0

@@ -60,6 +60,22 @@ def is_judged(branch: str) -> bool:
     return False
 
 
+def is_tried(branch: str) -> bool:
+    """Tell whether nothing came of the candidate of this commit, in the job of an earlier hour."""
+    if found := git(*LOGIN, "ls-remote", "origin", _tag(branch)):
+        print(f"{found.split()[1]}: nothing came of it, and nothing was committed since then.")
+    return bool(found)
+
+
+def remember(branch: str) -> None:
+    """Let the jobs of the next hours know, by a tag, that nothing came of it."""
+    git(*LOGIN, "push", "--quiet", "--force", "origin", f"HEAD:{_tag(branch)}")
+
+
+def _tag(branch: str) -> str:
+    return f"refs/tags/tried/{branch.removeprefix(PREFIX)}"
+
+
 def is_made(branch: str) -> bool:
     """Tell whether an earlier run left this branch, here or where it pushed it to."""
     if git("branch", "--list", branch):

@@ -10,7 +10,7 @@ from ..card import CARD
 from ..scope import load_scope
 from .ask import firing, has_github
 from .judge import Comparison, champion, compared, table, verdict
-from .propose import BACK, commit, dvc, is_judged, is_made, publish, start
+from .propose import BACK, commit, dvc, is_judged, is_made, is_tried, publish, remember, start
 
 DUE = "RetrainDue"
 HERE = """The candidate is on the branch {0}, and only here: `git show {0}`. To go on:
@@ -28,7 +28,7 @@ def retrain(reason: str = "") -> None:
     Raises:
         SystemExit: Prometheus, git or GitHub refuses, or the candidate is not good enough.
     """
-    if not reason:
+    if by_alert := not reason:
         alerts = firing()
         seen = ", ".join(f"{name} ({n})" for name, n in sorted(alerts.items())) or "none"
         print(f"Alerts that are firing: {seen}.")
@@ -36,14 +36,20 @@ def retrain(reason: str = "") -> None:
             return print(f"{DUE} is none of them: nothing to do.")
         reason = f"These alerts were firing: {seen}."
     base, branch = start()
-    if has_github() and is_judged(branch):
+    if has_github() and (is_judged(branch) or (by_alert and is_tried(branch))):
         return
     if is_made(branch):
         print(f"{branch} was made by an earlier run from this commit.")
-    elif message := _judged(reason):
-        commit(branch, message, share=has_github())
     else:
-        return print("The candidate is the champion, byte by byte: nothing is new.")
+        message = ""
+        try:
+            message = _judged(reason)
+        finally:
+            if has_github() and not message:
+                remember(branch)
+        if not message:
+            return print("The candidate is the champion, byte by byte: nothing is new.")
+        commit(branch, message, share=has_github())
     print(f"Opened {publish(branch, base)}" if has_github() else HERE.format(branch))
 
 
