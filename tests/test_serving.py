@@ -314,8 +314,9 @@ def test_only_what_was_judged_and_signed_is_served(project: Path, tmp_path: Path
 def test_models_change_under_load_without_a_failed_request(project: Path) -> None:
     """There, back, back again, and not to what is damaged."""
     first, second = release(project), release(project, "turned")
-    for rule in ("max_disagreement", "max_shift"):
-        loosened(project, rule, 1)
+    # It answers otherwise on purpose, and two comparisons of a busy machine say nothing of time.
+    for rule, limit in {"max_disagreement": 1, "max_shift": 1, "max_slowdown": 1000}.items():
+        loosened(project, rule, limit)
     replies: Counter[tuple[int, str]] = Counter()
     stop = threading.Event()
     settings = promising(5000, canary_ENOUGH=2, canary_COMPARED=0.5)
