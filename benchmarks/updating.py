@@ -62,8 +62,8 @@ def project(source: Path, folder: Path) -> Path:
     )
     git(folder, "init", "--quiet", "--initial-branch=main")
     for name in ("README.md", "params.yaml"):
-        with (folder / name).open("a") as file:
-            file.write("\n# ours\n")
+        text = (folder / name).read_text()
+        (folder / name).write_text(f"# ours\n{text}")
     commit(folder, "start")
     return folder
 
