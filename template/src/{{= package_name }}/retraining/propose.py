@@ -68,8 +68,9 @@ def is_tried(branch: str) -> bool:
 
 
 def remember(branch: str) -> None:
-    """Let the jobs of the next hours know, by a tag, that nothing came of it."""
-    git(*LOGIN, "push", "--quiet", "--force", "origin", f"HEAD:{_tag(branch)}")
+    """On GitHub, let the jobs of the next hours know, by a tag, that nothing came of it."""
+    if has_github():
+        git(*LOGIN, "push", "--quiet", "--force", "origin", f"HEAD:{_tag(branch)}")
 
 
 def _tag(branch: str) -> str:

@@ -41,13 +41,13 @@ def retrain(reason: str = "") -> None:
     if is_made(branch):
         print(f"{branch} was made by an earlier run from this commit.")
     else:
-        message = ""
         try:
             message = _judged(reason)
-        finally:
-            if has_github() and not message:
-                remember(branch)
+        except SystemExit:
+            remember(branch)
+            raise
         if not message:
+            remember(branch)
             return print("The candidate is the champion, byte by byte: nothing is new.")
         commit(branch, message, share=has_github())
     print(f"Opened {publish(branch, base)}" if has_github() else HERE.format(branch))
