@@ -50,7 +50,7 @@ real-data: setup ## Train on data nobody here made; print the table of docs/real
 
 archive: setup ## Keep the template of this version for the upgrade tests: tests/releases/
 	git archive --format=tar.gz --output=tests/releases/$(VERSION).tar.gz HEAD \
-	  copier.yml template includes docs/scope.md CHANGELOG.md
+	  copier.yml template includes hooks docs/scope.md CHANGELOG.md
 
 bench: $(patsubst benchmarks/%.py,bench-%,$(filter-out %/measure.py,$(wildcard benchmarks/*.py))) ## All benchmarks
 

@@ -28,7 +28,7 @@ def made(folder: Path) -> dict[str, list[str | Path]]:
     place = measure.training(folder)
     python, env = place / "bin" / "python", measure.variables(folder, place)
     measure.run([python, measure.INSIDE / "road.py", measure.PACKAGE, *ROAD], folder, env)
-    module = f"{measure.PACKAGE}.compression.footprint"
+    module = f"{measure.PACKAGE}.pipeline.footprint"
     timings = {name: [python, "-m", module, path] for name, path in ONNX.items()}
     for name in FORMATS:
         place = measure.environment(measure.requirements(folder, "train", name))

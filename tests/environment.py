@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 ENVIRONMENTS = ROOT / ".cache" / "environments"
 # Compiled, as after anybody's first run: where Python may not write bytecode, imports take twice
 # as long each time.
-PARTS = ("copier.yml", "template", "includes", "docs")
+PARTS = ("copier.yml", "template", "includes", "hooks", "docs")
 INSTALL = ["pip", "install", "--quiet", "--compile-bytecode"]
 
 

@@ -52,8 +52,8 @@ TEXTS = {
 }
 MODEL = b"what was judged"
 UNDER_LOAD = """
-from {}.serving import loadtest
-print(*(g.id for g in loadtest.verdicts() if not g.passed))
+from {}.serving import load_test
+print(*(g.id for g in load_test.verdicts() if not g.passed))
 """
 LOADS = ("pyarrow", "rich")  # what that needs of the training libraries
 NOT_RUN = (".md", "LICENSE", ".copier-answers.yml")  # what is only read by people

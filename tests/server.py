@@ -20,7 +20,8 @@ READY_WITHIN_S = 60
 # Release the model that is there as if the evidence were about it: a bad model that looks good.
 RELEASE = """
 from hashlib import sha256
-from scratch_detector import card, gates
+from scratch_detector import gates
+from scratch_detector.pipeline import card
 from scratch_detector.releases import release
 from scratch_detector.artifacts import SHIPPED, read_report, write_report
 shipped = sha256(SHIPPED.read_bytes()).hexdigest()
@@ -160,6 +161,6 @@ def promising(milliseconds: int, **settings: object) -> str:
     lines += ["from scratch_detector import scope"]
     lines += ["promised = scope.load_scope().model_copy(update=promise)"]
     lines += ["scope.load_scope = lambda: promised"]
-    lines += ["from scratch_detector.serving import answer, canary, guard"] * bool(settings)
+    lines += ["from scratch_detector.serving import inference as answer, canary, http_server as guard"] * bool(settings)
     lines += [f"{name.replace('_', '.', 1)} = {value}" for name, value in settings.items()]
     return "\n".join(lines)

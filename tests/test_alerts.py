@@ -377,7 +377,7 @@ REPORT |= {"model_current_timestamp_seconds": 1}
 
 
 def test_rules_about_devices_ask_for_what_a_collector_shows(folder: Path) -> None:
-    """For those about a server, a render does so itself: test_code_server_alerts.py."""
+    """For those about a server, a render does so itself: test_server_alerts.py."""
     server, port = collector(folder)
     body = json.dumps(REPORT).encode()
     try:
@@ -553,15 +553,15 @@ def test_prometheus_notices_a_device_that_was_killed(
 PLANTS = """
 import asyncio
 from pathlib import Path
-from scratch_detector.serving import engine
-honest = engine.Engine.predict
+from scratch_detector.serving import batching
+honest = batching.Engine.predict
 async def predict(self, *given):
     if Path("slow").exists():
         await asyncio.sleep(1.5)
     if Path("broken").exists():
         raise RuntimeError("planted")
     return await honest(self, *given)
-engine.Engine.predict = predict
+batching.Engine.predict = predict
 """
 ROWS = """
 import json

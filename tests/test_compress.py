@@ -54,7 +54,7 @@ def edit(folder: Path, name: str, before: str, after: str) -> None:
 def only(folder: Path, *names: str) -> None:
     """Try some of the candidates, to be quick."""
     few = f"ALL = {{name: ALL[name] for name in {names}}}\nRow = dict["
-    edit(folder, "compression/compress.py", "Row = dict[", few)
+    edit(folder, "pipeline/compress.py", "Row = dict[", few)
 
 
 def stopped(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -125,11 +125,11 @@ def test_a_student_that_knows_nothing_is_not_chosen(project: Path) -> None:
     only(project, "fp32", "student", "student_int8")
     edit(
         project,
-        "compression/distill.py",
+        "pipeline/distill.py",
         "    fit(student, training, validation",
         "    (student, training, validation",
     )
-    edit(project, "compression/distill.py", ', "Distilling", criterion=_soft_cross_entropy)', ")")
+    edit(project, "pipeline/distill.py", ', "Distilling", criterion=_soft_cross_entropy)', ")")
     done(run_in(project, *COMPRESS))
     rows = evidence(project)["candidates"]
     assert evidence(project)["shipped"] == "fp32"
@@ -166,7 +166,7 @@ def test_the_test_split_has_no_say(project: Path) -> None:
 
 
 TIMES = """
-from scratch_detector.compression import compress
+from scratch_detector.pipeline import compress
 memory = {"latency_p95_ms": 3.0, "peak_memory_mb": 80.0}
 compress.footprint = lambda path: memory | {"latency_p50_ms": 2.0 if "int8" in path.stem else 1.0}
 compress.compress()

@@ -31,7 +31,7 @@ WATCHED = """
 import json, math
 from scratch_detector.artifacts import RAW
 from scratch_detector.examples import read_shards, split_of
-from scratch_detector.monitor import Monitor
+from scratch_detector.monitoring.live import Monitor
 from scratch_detector.predictor import Predictor
 predictor = Predictor()
 monitor = Monitor(predictor)
@@ -43,7 +43,7 @@ print(json.dumps([scores, math.isfinite(monitor.estimated_accuracy())]))
 """
 # What a process shows after a switch to such a model, as after a rollback.
 SWITCHED = f"""
-from scratch_detector.monitor import DRIFT, Monitor
+from scratch_detector.monitoring.live import DRIFT, Monitor
 from scratch_detector.predictor import Predictor
 Monitor(Predictor()).show()
 {OLDER}

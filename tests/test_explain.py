@@ -34,7 +34,7 @@ GATE_IDS = {
         r'[Gg]ate\(\s*f?"([a-z0-9_{}]+)"',
         "".join(
             (ROOT / "template/src/{{= package_name }}" / name).read_text()
-            for name in ("gates.py", "serving/loadtest.py")
+            for name in ("gates.py", "serving/load_test.py")
         ),
     )
     for place in ("server", "device")

@@ -208,7 +208,7 @@ READ = """
 from pathlib import Path
 from scratch_detector.artifacts import RAW
 from scratch_detector.examples import read_shards
-from scratch_detector.ingest import FEEDBACK
+from scratch_detector.pipeline.ingest import FEEDBACK
 for folder in (FEEDBACK, RAW):
     if any(folder.glob("*.parquet")):
         print(*(example.payload for example in read_shards(folder)))
@@ -253,7 +253,7 @@ def test_what_is_deleted_leaves_the_examples_and_never_comes_back(project: Path)
 HELD_OUT = """
 import numpy as np, torch
 from scratch_detector.artifacts import CHECKPOINT, FEATURES
-from scratch_detector.train import train
+from scratch_detector.pipeline.train import train
 def damaged(split):
     with np.load(FEATURES) as file:
         data = dict(file)

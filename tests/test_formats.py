@@ -21,7 +21,7 @@ from repository import committed, done, run_in
 FORMATS = ("executorch", "litert", "coreml", "openvino")
 RUN_HERE = [name for name in FORMATS if name != "coreml"]
 ALL = ", ".join(FORMATS)
-SHARED = {"__init__.py", "convert.py", "converted.py", "interface.py"}
+SHARED = {"__init__.py", "convert.py", "runtime.py", "format.py"}
 FROM_PYTORCH = {"executorch", "litert", "coreml"}
 
 
@@ -30,8 +30,8 @@ def test_only_what_was_chosen_is_rendered(chosen: str, render: Render) -> None:
     folder = render(modality="tabular", target="edge", export_formats=chosen)
     names = {name.strip() for name in chosen.split(",")}
     files = {path.name for path in (folder / "src/scratch_detector/formats").iterdir()}
-    assert files - SHARED - {"program.py"} == {f"{name}.py" for name in names}
-    assert files >= SHARED and ("program.py" in files) == bool(names & FROM_PYTORCH)
+    assert files - SHARED - {"torch_program.py"} == {f"{name}.py" for name in names}
+    assert files >= SHARED and ("torch_program.py" in files) == bool(names & FROM_PYTORCH)
     project = tomllib.loads((folder / "pyproject.toml").read_text())
     assert project["dependency-groups"].keys() == {"train", "dev"} | names
     (apart,) = project["tool"]["uv"]["conflicts"]
@@ -44,7 +44,7 @@ def test_only_what_was_chosen_is_rendered(chosen: str, render: Render) -> None:
 def test_without_a_choice_there_is_no_trace(render: Render) -> None:
     folder = render(modality="tabular", target="edge")
     assert not (folder / "src/scratch_detector/formats").exists()
-    assert not (folder / "tests/test_code_formats.py").exists()
+    assert not (folder / "tests/formats").exists()
     for name in ("pyproject.toml", "dvc.yaml"):
         assert not [word for word in (*FORMATS, "conflicts") if word in (folder / name).read_text()]
     assert "dvc repro formats" not in (folder / "Makefile").read_text()
@@ -80,7 +80,7 @@ def test_a_format_is_chosen_later_and_dropped_again(tmp_path: Path) -> None:
             merge=True,
         )
         found = {path.name for path in formats.iterdir() if path.suffix == ".py"}
-        assert found == SHARED | {"program.py"} | files
+        assert found == SHARED | {"torch_program.py"} | files
 
 
 # Executed
@@ -105,7 +105,7 @@ def project(formatted: Path, tmp_path: Path) -> Path:
 
 
 def test_its_own_tests_are_green(project: Path) -> None:
-    names = [f"tests/test_code_{name}.py" for name in ("formats", "layers")]
+    names = ["tests/formats", "tests/test_layers.py"]
     done(run_in(project, "python", "-m", "pytest", "-q", *names))
 
 
@@ -162,16 +162,16 @@ from pathlib import Path
 
 import torch
 
-from scratch_detector.formats import program
-from scratch_detector.formats.interface import NotRun
+from scratch_detector.formats import torch_program
+from scratch_detector.formats.format import NotRun
 from scratch_detector.task.model import build_model
 
 name, *shape = sys.argv[1], *map(int, sys.argv[2:])
 torch.manual_seed(0)
 network = build_model(tuple(shape), 3).eval()
 facts = {"input_shape": shape, "labels": ["a", "b", "c"]}
-program.load_checkpoint = lambda: (network, facts)
-import_module("scratch_detector.train").load_checkpoint = program.load_checkpoint
+torch_program.load_checkpoint = lambda: (network, facts)
+import_module("scratch_detector.pipeline.train").load_checkpoint = torch_program.load_checkpoint
 converter, folder = import_module(f"scratch_detector.formats.{name}"), Path(tempfile.mkdtemp())
 converter.export(folder)
 x = torch.randn(1, *shape)
@@ -201,8 +201,8 @@ def test_the_converters_know_the_other_bundled_networks(
 
 
 SCALED = {
-    "executorch": ("program.py", "    example = (", "    model = _Scaled(model)\n    example = ("),
-    "litert": ("program.py", "    example = (", "    model = _Scaled(model)\n    example = ("),
+    "executorch": ("torch_program.py", "    example = (", "    model = _Scaled(model)\n    example = ("),
+    "litert": ("torch_program.py", "    example = (", "    model = _Scaled(model)\n    example = ("),
     "openvino": (
         "openvino.py",
         "    openvino.save_model",
@@ -233,7 +233,7 @@ def test_a_wrong_normalisation_is_named(name: str, project: Path) -> None:
     file, before, after = SCALED[name]
     path = project / "src/scratch_detector/formats" / file
     assert path.read_text().count(before) == 1
-    extra = CLASS if file == "program.py" else ""
+    extra = CLASS if file == "torch_program.py" else ""
     path.write_text(path.read_text().replace(before, after) + extra)
     stopped = converted(project, name)
     assert stopped.returncode == 1 and "Traceback" not in stopped.stderr
@@ -246,7 +246,7 @@ def test_a_wrong_normalisation_is_named(name: str, project: Path) -> None:
 @pytest.mark.long
 def test_a_core_ml_file_of_another_network_is_refused(project: Path) -> None:
     installed(project, "coreml")
-    path = project / "src/scratch_detector/formats/program.py"
+    path = project / "src/scratch_detector/formats/torch_program.py"
     before = "    example = ("
     assert path.read_text().count(before) == 1
     path.write_text(path.read_text().replace(before, "    model = model[:1]\n" + before))

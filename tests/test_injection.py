@@ -184,8 +184,8 @@ def test_what_is_refused_is_refused_with_words(text: str, source: Path, tmp_path
 
 DESCRIBE = """
 import json
-from {package} import serve
-print(json.dumps(serve.app.openapi()["info"]["description"]))
+from {package}.serving import app
+print(json.dumps(app.app.openapi()["info"]["description"]))
 """
 
 

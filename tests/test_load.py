@@ -16,8 +16,8 @@ from server import serving
 GATES = ["load_latency_p95", "load_availability", "load_throughput", "load_cost"]
 SHORT = """
 from scratch_detector import cli
-from scratch_detector.serving import loadtest
-loadtest.OPEN_S, loadtest.CLOSED_S, loadtest.MOST_REQUESTS = 2, 1, 500
+from scratch_detector.serving import load_test
+load_test.OPEN_S, load_test.CLOSED_S, load_test.MOST_REQUESTS = 2, 1, 500
 cli.run("load")
 """
 

@@ -111,10 +111,10 @@ from paho.mqtt.client import Client
 publish, chance = Client.publish, random.Random(1)
 Client.publish = lambda *a, **k: publish(*a, **k) if chance.random() > 0.3 else None
 from scratch_detector import cli
-from scratch_detector.fleet import collect
-assert ", PRIMARY KEY (device, id)" in collect.TABLES
+from scratch_detector.fleet import collector
+assert ", PRIMARY KEY (device, id)" in collector.TABLES
 if sys.argv[1] == "forgetful":
-    collect.TABLES = collect.TABLES.replace(", PRIMARY KEY (device, id)", "")
+    collector.TABLES = collector.TABLES.replace(", PRIMARY KEY (device, id)", "")
 cli.run("collect")
 """
 
@@ -277,7 +277,7 @@ def test_a_project_without_mqtt_says_so_at_the_start(render: Render, tmp_path: P
     folder = tmp_path / "repo"
     shutil.copytree(render(modality="tabular", target="edge"), folder)
     settings(folder, 'upload_url: ""', "upload_url: mqtt://127.0.0.1/fleet")
-    for module, what in (("fleet.collect", "collect()"), ("device.upload", "Uploader(None, [])")):
+    for module, what in (("fleet.collector", "collect()"), ("device.uploader", "Uploader(None, [])")):
         code = f"from scratch_detector.{module} import *; {what}"
         run = start(folder, "-c", code, stderr=subprocess.STDOUT)
         said = run.communicate(timeout=WITHIN_S)[0]

@@ -78,7 +78,7 @@ def test_a_stale_rule_is_noticed_where_it_is(
     folder = tmp_path / "repo"
     shutil.copytree(modelled, folder, symlinks=True)
     done(run_in(folder, "python", "-m", "scratch_detector", "alerts"))
-    look = ("python", "-m", "pytest", "-q", "tests/test_code_alerts.py", "-k", "up_to_date")
+    look = ("python", "-m", "pytest", "-q", "tests/monitoring/test_alerts.py", "-k", "up_to_date")
     done(run_in(folder, *look))
     scope = folder / "scope.yaml"
     text, found = re.subn(rf"(?m)^( *{key}: )\S+", rf"\g<1>{number}", scope.read_text())
@@ -146,11 +146,12 @@ ODD: dict[str, Any] = {
     "decider": "odd@example.com",
 }
 SAY = """
-from {package} import card, gates, serve
-from {package}.serving import answer
+from {package} import gates
+from {package}.pipeline import card
+from {package}.serving import app, inference
 for gate in gates.verdicts(): print("gate", gate.limit)
-for bucket in answer.BUCKETS: print("bucket", f"{{1000 * bucket:g}}")
-print("api", serve.app.description)
+for bucket in inference.BUCKETS: print("bucket", f"{{1000 * bucket:g}}")
+print("api", app.app.description)
 print("card", card.model_card())
 """
 

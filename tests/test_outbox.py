@@ -165,8 +165,8 @@ def test_kills_while_the_outbox_is_made_do_no_harm(folder: Path) -> None:
 
 COLLECTING = """
 import signal, sys
-from scratch_detector.device.batch import Event, Telemetry
-from scratch_detector.fleet.collect import Fleet
+from scratch_detector.device.wire_format import Event, Telemetry
+from scratch_detector.fleet.collector import Fleet
 from pathlib import Path
 fleet = Fleet(Path("box.db"))
 fleet._db.execute(f"PRAGMA synchronous={sys.argv[2]}")

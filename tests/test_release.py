@@ -16,7 +16,8 @@ from repository import damage, done, run_in
 CAST = tuple[Path, dict[str, str]]  # a project, and the ids: of first, second and third
 THREE = """
 import hashlib, onnx
-from scratch_detector import card, gates
+from scratch_detector import gates
+from scratch_detector.pipeline import card
 from scratch_detector.releases import release, rollout
 from scratch_detector.artifacts import SHIPPED, read_report, write_report
 for number in range(3):

@@ -149,7 +149,7 @@ def test_workflows_are_valid_safe_and_only_call_make(each: Path) -> None:
 
 def test_dockerfile_and_spelling(each: Path) -> None:
     dockerfile = each / "deploy" / "Dockerfile"
-    assert dockerfile.exists() == (each / "src/scratch_detector/serve.py").exists()
+    assert dockerfile.exists() == (each / "src/scratch_detector/serving/app.py").exists()
     if dockerfile.exists():
         run(["hadolint", "--ignore", "DL3042", str(dockerfile)], each)
     run(["codespell", "."], each)
@@ -158,7 +158,7 @@ def test_dockerfile_and_spelling(each: Path) -> None:
 def test_make_alone_prints_help(each: Path) -> None:
     printed = run(["make"], each)
     wanted = {"setup", "model", "test", "card", "upgrade", "verify", "monitor"}
-    wanted |= {"serve"} if (each / "src/scratch_detector/serve.py").exists() else {"edge"}
+    wanted |= {"serve"} if (each / "src/scratch_detector/serving/app.py").exists() else {"edge"}
     assert wanted <= set(re.findall(r"^  ([a-z-]+) ", printed, re.M))
 
 

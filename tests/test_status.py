@@ -29,7 +29,7 @@ Predictor.run = lambda *inputs: (time.sleep(0.1), fast(*inputs))[1]
 """
 # What later versions, or wide tables, may show: thirty signals in all, and long names.
 MORE = """
-from scratch_detector.monitor import DRIFT, Monitor
+from scratch_detector.monitoring.live import DRIFT, Monitor
 shown = Monitor.show
 def show(self):
     shown(self)

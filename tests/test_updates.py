@@ -31,11 +31,11 @@ INSTALLED = ("src", "models", "scope.yaml", "params.yaml", "schema.yaml", "price
 LOOK = """
 import json
 from pathlib import Path
-from scratch_detector.device import slots, trial
+from scratch_detector.device import model_trial, slots
 from scratch_detector.releases import registry
 for folder in slots.SLOTS.glob("[0-9a-f]" * 12):
     registry.examined(folder)
-model = trial.Answering()
+model = model_trial.Answering()
 (path,) = Path(".").glob("payload.*")
 confidence = model.predictor.predict(path.read_bytes()).confidence
 print(json.dumps([model.predictor.sha256, confidence]))
@@ -76,13 +76,13 @@ publish.publish()
 DIE = """
 import json, os, random, shutil, signal, sys, time
 from pathlib import Path
-from scratch_detector.device import slots, trial, update
+from scratch_detector.device import model_trial, model_update, slots
 from scratch_detector.predictor import prepared
 from scratch_detector.releases import registry
 (path,) = Path(".").glob("payload.*")
 payload = path.read_bytes()
-trial.load_params = lambda: type("P", (), {"update_url": ""})
-trial.TRIAL_ANSWERS = 3
+model_trial.load_params = lambda: type("P", (), {"update_url": ""})
+model_trial.TRIAL_ANSWERS = 3
 
 def whole():
     state = slots.read_state()
@@ -92,8 +92,8 @@ def whole():
     return state
 
 def work():
-    update.update()
-    models = trial.Answering()
+    model_update.update()
+    models = model_trial.Answering()
     while slots.read_state().trial:
         models.follow()
         models.answer(prepared(payload))

@@ -11,6 +11,6 @@ cli = import_module(f"{package}.cli")
 for stage in stages or cli.ROAD:
     if stage == "int8":
         shipped = import_module(f"{package}.artifacts").SHIPPED
-        import_module(f"{package}.quantize").int8_minmax(shipped)
+        import_module(f"{package}.pipeline.quantize").int8_minmax(shipped)
     else:
         cli.run(stage)

@@ -11,7 +11,7 @@ from importlib import import_module
 
 package, count = sys.argv[1], int(sys.argv[2])
 cli, ingest, gates, artifacts = (
-    import_module(f"{package}.{name}") for name in ("cli", "ingest", "gates", "artifacts")
+    import_module(f"{package}.{name}") for name in ("cli", "pipeline.ingest", "gates", "artifacts")
 )
 sample_examples = ingest.sample_examples
 for seed in range(count):

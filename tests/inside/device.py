@@ -28,11 +28,11 @@ def device(count: int, synchronous: str = "FULL", pause_s: float = 0) -> None:
     queue = outbox.Outbox(scope.load_params().outbox_mb, Path("box.db"))
     queue._db.execute(f"PRAGMA synchronous={synchronous}")
     if scope.load_params().upload_url:
-        from scratch_detector.device import upload
+        from scratch_detector.device import uploader
 
-        upload.OUTBOX = Path("box.db")
-        upload.POLL_S, upload.BASE_S, upload.CAP_S, upload.TIMEOUT_S = 0.02, 0.02, 0.2, 1
-        upload.Uploader(queue, [1.0]).start()
+        uploader.OUTBOX = Path("box.db")
+        uploader.POLL_S, uploader.BASE_S, uploader.CAP_S, uploader.TIMEOUT_S = 0.02, 0.02, 0.2, 1
+        uploader.Uploader(queue, [1.0]).start()
     first = len(LOG.read_text().splitlines()) if LOG.exists() else 0
     with LOG.open("a") as log:
         for number in range(first, count):

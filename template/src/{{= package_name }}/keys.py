@@ -3,7 +3,7 @@
 import hmac
 from pathlib import Path
 
-from .environment import setting
+from .settings import setting
 
 
 def known_keys(name: str) -> list[bytes]:

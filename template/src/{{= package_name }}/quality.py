@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .metrics import METRICS, Metric, confusion, lower_bound
+from .bounds import METRICS, Metric, confusion, lower_bound
 from .scope import load_scope
 
 

@@ -1,1 +1,1 @@
-"""What a device does: decide, keep, send, and renew its model. `edge.py` runs it."""
+"""What a device does: decide, keep, send, and renew its model. `loop.py` runs it."""

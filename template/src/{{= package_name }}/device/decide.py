@@ -13,7 +13,7 @@ from ..predictor import prepared
 from ..refusal import Refusal
 from ..scope import load_scope
 from ..task import features as task
-from .trial import Answering
+from .model_trial import Answering
 
 HANGS_S = 10
 RECENT = 250  # decisions whose p95 latency is reported

@@ -16,7 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from ..environment import setting
+from ..settings import setting
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 KEEPALIVE_S = 30

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ..monitor import Monitor
+from ..monitoring.live import Monitor
 from ..predictor import Prediction, Predictor, Prepared
 
 

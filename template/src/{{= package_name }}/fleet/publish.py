@@ -16,7 +16,7 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, T, TargetFile, Targets, Timestamp
 
 from ..artifacts import write_whole
-from ..device.update import KEYS, newest
+from ..device.model_update import KEYS, newest
 from ..releases.registry import read_rollout, verified
 from ..releases.rollout import sole_writer
 

@@ -10,16 +10,16 @@ from typing import Any
 from rich.console import Console
 
 from ..artifacts import ONNX, move_whole, read_report, to_json, write_report
-from ..compression.compare import compared
-from ..compression.compress import Row, promises, table
-from ..compression.footprint import footprint
-from ..compression.pareto import measured
 from ..gates import Gate, gate, refuse_broken
+from ..pipeline.compare import compared
+from ..pipeline.compress import Row, promises, table
+from ..pipeline.footprint import footprint
+from ..pipeline.pareto import measured
 from ..predictor import Predictor
 from ..scope import load_scope
 from ..task.features import FEATURES_VERSION
-from .converted import FACTS, Converted
-from .interface import NotRun
+from .format import NotRun
+from .runtime import FACTS, Converted
 
 MEND = "`make formats` installs its converter; task/model.py may use only what that knows."
 
@@ -80,7 +80,7 @@ def _measured(folder: Path, exported: Predictor) -> Row:
         found = compared(Converted(folder), exported, load_scope())
     except NotRun as reason:
         return size | {"not_run": str(reason)}
-    return found | size | footprint(folder, f"{__package__}.converted")
+    return found | size | footprint(folder, f"{__package__}.runtime")
 
 
 if __name__ == "__main__":

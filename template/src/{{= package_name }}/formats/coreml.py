@@ -5,7 +5,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from .interface import NotRun, Run
+from .format import NotRun, Run
 
 FILE = "model.mlpackage"
 
@@ -15,7 +15,7 @@ def export(folder: Path) -> None:
     import coremltools as ct
     import numpy as np
 
-    from .program import program
+    from .torch_program import program
 
     exported = program()
     shape = tuple(exported.example_inputs[0][0].shape)
@@ -47,7 +47,7 @@ def load(folder: Path) -> Run:
 
 
 def _check(spec: Any) -> None:
-    from ..train import load_checkpoint
+    from ..pipeline.train import load_checkpoint
 
     network, checkpoint = load_checkpoint()
     wanted = {"x": [1, *checkpoint["input_shape"]], "logits": [1, len(checkpoint["labels"])]}

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .interface import Run
+from .format import Run
 
 FILE = "model.pte"
 
@@ -12,7 +12,7 @@ def export(folder: Path) -> None:
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
-    from .program import program
+    from .torch_program import program
 
     lowered = to_edge_transform_and_lower(program(), partitioner=[XnnpackPartitioner()])
     (folder / FILE).write_bytes(lowered.to_executorch().buffer)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .interface import Run
+from .format import Run
 
 FILE = "model.tflite"
 
@@ -11,7 +11,7 @@ def export(folder: Path) -> None:
     """Write `model.tflite`."""
     import litert_torch
 
-    from .program import program
+    from .torch_program import program
 
     exported = program()
     litert_torch.convert(exported.module(), exported.example_inputs[0]).export(str(folder / FILE))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ..artifacts import ONNX
-from .interface import Run
+from .format import Run
 
 # `import openvino` reports itself to its makers, if it finds their package for that.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]

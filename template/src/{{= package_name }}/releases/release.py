@@ -10,11 +10,11 @@ from typing import Any
 from uuid import uuid4
 
 from ..artifacts import RAW, REFERENCE, REPORTS, SHIPPED, move_whole, to_json, write_whole
-from ..card import CARD, model_card
 from ..gates import as_rows, refuse_broken, refuse_other_models, verdicts
+from ..pipeline.card import CARD, model_card
+from ..pipeline.verify import recorded_md5s
 from ..predictor import Predictor
 from ..scope import SCOPE, load_scope
-from ..verify import recorded_md5s
 from .registry import (
     FILES,
     KEY,

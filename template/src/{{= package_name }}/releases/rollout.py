@@ -5,8 +5,8 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ..monitoring.scrape import scraped
 from ..scope import load_scope
-from ..scrape import scraped
 from .registry import RELEASES, Rollout, Unfit, read_rollout, verified, write_rollout
 
 

@@ -15,7 +15,7 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from ..artifacts import to_json, write_whole
-from ..environment import variable
+from ..settings import variable
 
 KIND = "application/vnd.model-release+json"
 VARIABLE = variable("SIGNING_KEY")

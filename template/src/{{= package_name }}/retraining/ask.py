@@ -9,7 +9,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
-from ..environment import setting, variable
+from ..settings import setting, variable
 
 TIMEOUT_S = 30
 FIRING = 'ALERTS{alertstate="firing"}'

@@ -6,11 +6,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..artifacts import SHIPPED, write_report
-from ..card import CARD
+from ..pipeline.card import CARD
 from ..scope import load_scope
 from .ask import firing, has_github
-from .judge import Comparison, champion, compared, table, verdict
-from .propose import BACK, commit, dvc, is_judged, is_made, is_tried, publish, remember, start
+from .compare import Comparison, champion, compared, table, verdict
+from .pull_request import BACK, commit, dvc, is_judged, is_made, is_tried, publish, remember, start
 
 DUE = "RetrainDue"
 HERE = """The candidate is on the branch {0}, and only here: `git show {0}`. To go on:

@@ -1,1 +1,1 @@
-"""What a server does: read, answer, hold back, try a challenger. `serve.py` runs it."""
+"""What a server does: read, answer, hold back, try a challenger. `app.py` runs it."""

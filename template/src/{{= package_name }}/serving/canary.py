@@ -18,8 +18,8 @@ from prometheus_client import Counter, Gauge
 from ..predictor import Prediction, prepared
 from ..refusal import Refusal
 from ..scope import SCOPE, load_scope
+from .batching import Engine, Overloaded
 from .champion import Served, log
-from .engine import Engine, Overloaded
 from .warm import Warm
 
 STEPS = (0.01, 0.05, 0.25, 1.0)

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from prometheus_client import Counter
 
 from ..artifacts import REFERENCE, SHIPPED
-from ..labelled import LabelledWindow
-from ..monitor import Monitor
+from ..monitoring.labelled_quality import LabelledWindow
+from ..monitoring.live import Monitor
 from ..predictor import Predictor
 from ..releases.registry import Unfit, read_rollout, verified
 from .warm import Warm

@@ -7,10 +7,10 @@ from fastapi import APIRouter, HTTPException, Request
 from pydantic import BaseModel, Field, ValidationError
 from starlette.datastructures import State
 
-from ..labelled import LABELS, LAST
+from ..monitoring.labelled_quality import LABELS, LAST
 from ..refusal import Refusal
-from .answer import REQUEST_ID, WHY, busy, read, refused
 from .canary import Trial
+from .inference import REQUEST_ID, WHY, busy, read, refused
 from .journal import Journal, Labelled
 
 FULL_S = 60

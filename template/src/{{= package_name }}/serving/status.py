@@ -16,12 +16,11 @@ from fastapi.responses import HTMLResponse
 
 from ..alerts.server import IN_TIME
 from ..artifacts import RAW, REPORTS
-from ..environment import PACKAGE
 from ..releases.registry import RELEASES
 from ..scope import load_scope
 from .canary import Trial
 from .champion import UNRELEASED, Served
-from .slo import STARTED_S, Numbers, Promise, budget_left, percent, promises
+from .promises import STARTED_S, Numbers, Promise, budget_left, percent, promises
 
 MARKS = {"kept": "✓ kept", "broken": "✗ broken", "unsure": "? unsure", "waiting": "… no data yet"}
 router = APIRouter(include_in_schema=False)
@@ -32,7 +31,7 @@ router = APIRouter(include_in_schema=False)
 async def status(request: Request) -> str:
     """Show the numbers of `/metrics` to people."""
     served: Served = request.app.state.served
-    numbers, page = Numbers(), files(PACKAGE).joinpath("status.html").read_text()
+    numbers, page = Numbers(), files(__package__).joinpath("status.html").read_text()
     folder = REPORTS if served.release == UNRELEASED else RELEASES / served.release
     judged = {gate["id"]: gate["observed"] for gate in _read(folder / "gates.json", [])}
     found = promises(numbers, judged)

@@ -1,1 +1,0 @@
-"""The search for the smallest file that keeps every promise."""

@@ -1,0 +1,93 @@
+"""How good the model is on the requests whose right answer is known by now."""
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from functools import partial
+
+import numpy as np
+from prometheus_client import Counter, Gauge
+
+from ..bounds import METRICS, bound, confusion
+from ..scope import load_params, load_scope
+
+QUALITY = Gauge("labelled_quality", "The promised metric on the latest labelled requests")
+AT_MOST = Gauge("labelled_quality_at_most", "What it is at most, as sure as scope.yaml wants")
+FILL = Gauge("labelled_window_fill_ratio", "Share of that window that is filled")
+CALIBRATION = Gauge("calibration_error", "Of the confidence, on the same requests; 0 is honest")
+BY_SLICE = Gauge("labelled_slice_quality", "The same metric on each slice of them", ["slice"])
+LAST = Gauge("label_last_timestamp_seconds", "When the latest label of a known request came")
+LAST.set(math.nan)
+LABELS = Counter("labels_total", "Labels that came, by whether their request is known", ["joined"])
+BINS = 10
+MAX_SLICES, OTHER = 10, "other"  # each is a time series that somebody has to pay for
+MIN_OF_SLICE = 20  # fewer answers say nothing
+Row = tuple[int, int, float, str]  # the right label, the answer, its confidence, the slice
+
+
+class LabelledWindow:
+    """The latest answers of one model that have a label: what was right, and what was said."""
+
+    def __init__(self, labels: list[str]) -> None:
+        self._labels = {label: i for i, label in enumerate(labels)}
+        self._rows = deque[Row](maxlen=load_params().labelled_window)
+        self._slices = dict[str, None]()  # in the order in which they were first told
+
+    def add(self, truth: str, answer: str, confidence: float, slice: str = "") -> None:
+        """Count one in, and the oldest one out."""
+        if slice and slice not in self._slices:
+            slice = slice if len(self._slices) < MAX_SLICES else OTHER
+            self._slices[slice] = None
+        self._rows.append((self._labels[truth], self._labels[answer], confidence, slice))
+
+    @property
+    def fill(self) -> float:
+        """Share of the window that is filled, 0 to 1."""
+        return len(self._rows) / load_params().labelled_window
+
+    def quality(self) -> float:
+        """Return the promised metric; NaN until the window is full."""
+        return self._metric(self._rows) if self.fill == 1 else math.nan
+
+    def quality_of(self, slice: str) -> float:
+        """Return the metric on one slice, or on `other`; NaN while there are too few of it."""
+        rows = [row for row in self._rows if row[3] == slice]
+        return self._metric(rows) if len(rows) >= MIN_OF_SLICE else math.nan
+
+    def at_most(self) -> float:
+        """Return what the metric is at most, with the confidence of the scope; NaN until full."""
+        scope = load_scope()
+        if self.fill < 1:
+            return math.nan
+        return bound(METRICS[scope.metric], self._matrix(self._rows), scope.confidence)
+
+    def calibration_error(self) -> float:
+        """Return by how much confidence and accuracy differ, averaged over bins; NaN until full.
+
+        Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian binning".
+        """
+        if self.fill < 1:
+            return math.nan
+        truth, answer, confidence, _ = (
+            np.array(column) for column in zip(*self._rows, strict=True)
+        )
+        bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+        gaps = np.bincount(bins, weights=(truth == answer) - confidence, minlength=BINS)
+        return float(np.abs(gaps).sum() / len(truth))
+
+    def show(self) -> None:
+        """Export this window as the gauges of the process."""
+        FILL.set_function(lambda: self.fill)
+        QUALITY.set_function(self.quality)
+        AT_MOST.set_function(self.at_most)
+        CALIBRATION.set_function(self.calibration_error)
+        BY_SLICE.clear()
+        for slice in self._slices:
+            BY_SLICE.labels(slice).set_function(partial(self.quality_of, slice))
+
+    def _metric(self, rows: Iterable[Row]) -> float:
+        return float(METRICS[load_scope().metric](self._matrix(rows)))
+
+    def _matrix(self, rows: Iterable[Row]) -> np.ndarray:
+        truth, answer = (np.array(column) for column in list(zip(*rows, strict=True))[:2])
+        return confusion(truth, answer, len(self._labels))

@@ -1,0 +1,83 @@
+"""What a running model shows to Prometheus about itself, and a check that reads it back."""
+
+import math
+from collections import deque
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import Gauge
+
+from ..artifacts import REFERENCE
+from ..predictor import Prediction, Predictor
+from ..scope import load_scope
+from .drift import LiveWindow, Reference
+from .scrape import address, scraped
+
+DRIFT = Gauge("drift_score", "PSI of the live window / its alarm line; 1 is the line", ["signal"])
+ESTIMATED = Gauge("estimated_accuracy", "Of the live window, judged by its confidence alone")
+FILL = Gauge("drift_window_fill_ratio", "Share of the live window that is filled")
+MODEL = Gauge("model_info", "Always 1; the label tells which model answers", ["sha256"])
+TRAINED = Gauge("model_trained_timestamp_seconds", "When the model that answers was trained")
+
+
+class Monitor:
+    """The live window of one model.
+
+    Raises:
+        SystemExit: the reference is missing or damaged.
+    """
+
+    def __init__(self, predictor: Predictor, path: Path = REFERENCE) -> None:
+        try:
+            reference = Reference.model_validate_json(path.read_text())
+        except (FileNotFoundError, ValueError):
+            raise SystemExit(f"{path} is missing or damaged. Run `make model`.") from None
+        self.window, self._predictor = LiveWindow(reference), predictor
+        self._sure = deque[bool](maxlen=reference.window)
+
+    def show(self) -> None:
+        """Export this window as the gauges of the process: its model is the one that answers."""
+        DRIFT.clear()  # the model before may have had more signals
+        for signal in self.window.reference.signals:
+            DRIFT.labels(signal).set_function(partial(self.window.score, signal))
+        FILL.set_function(lambda: self.window.fill)
+        ESTIMATED.set_function(self.estimated_accuracy)
+        MODEL.clear()
+        MODEL.labels(self._predictor.sha256).set(1)
+        TRAINED.set(self._predictor.trained_at)
+
+    def observe(self, prediction: Prediction) -> None:
+        """Count one prediction into the live window."""
+        reference, label = self.window.reference, self._predictor.labels.index(prediction.label)
+        said = {"confidence": prediction.confidence, "entropy": prediction.entropy, "label": label}
+        signals: dict[str, Any] = prediction.facts | said
+        if reference.whitening and prediction.embedding is not None:
+            signals |= reference.whitening.apply(prediction.embedding)
+        self.window.add(signals)
+        if reference.sure_from is not None:
+            self._sure.append(prediction.confidence >= reference.sure_from)
+
+    def estimated_accuracy(self) -> float:
+        """Return which share of the window is as sure as right answers were; NaN until full.
+
+        See `drift.fit_sure_from`; no label is needed, so the world may also fool it.
+        """
+        sure = list(self._sure)
+        full = len(sure) == self._sure.maxlen
+        return sum(sure) / len(sure) if full else math.nan
+
+
+def monitor() -> None:
+    """Print the drift scores of the model at `<PACKAGE>_METRICS_URL`, or `metrics_url`.
+
+    Raises:
+        SystemExit: no model answers, or a signal is above `max_drift_score`.
+    """
+    if not (scores := scraped("drift_score", "signal")):
+        raise SystemExit(f"{address()} shows no drift scores. Is it the address of this model?")
+    limit = load_scope().watch.max_drift_score
+    for signal, score in sorted(scores.items(), key=lambda item: -item[1]):
+        print(f"{'DRIFT' if score > limit else 'ok   '}  {signal:<24} {score:8.2f} <= {limit:g}")
+    if moved := [signal for signal, score in scores.items() if score > limit]:
+        raise SystemExit(f"Drift in {', '.join(moved)}. See docs/runbook.md#drift.")

@@ -1,0 +1,51 @@
+"""Time whole predictions where they will be made: in the server, on the device, or in both."""
+
+import time
+from collections.abc import Callable
+from importlib import import_module
+from itertools import cycle, islice
+
+import numpy as np
+from rich.progress import track
+
+from ..artifacts import RAW, write_report
+from ..examples import read_shards, split_of
+from ..scope import load_scope
+
+PLACES = {"cloud": ["server"], "edge": ["device"], "hybrid": ["server", "device"]}
+# Imported when needed: one of them may not be there.
+ANSWERED_BY = {"server": "serving.client", "device": "device.loop"}
+WARM_UP, REPEATS = 30, 400
+
+
+def benchmark() -> None:
+    """Measure latency and throughput, one request after the other, on one thread."""
+    payloads, report = held_out(), {}
+    for place in PLACES[load_scope().target]:
+        module = import_module(f"..{ANSWERED_BY[place]}", __package__)
+        with module.answering() as answer:
+            report[place] = _time(answer, payloads, place)
+    write_report("benchmark", report)
+
+
+def held_out() -> list[bytes]:
+    """Return payloads as clients will send them: a hundred, or as many as there are."""
+    payloads = (e.payload for e in read_shards(RAW) if split_of(e.id) == "test")
+    return list(islice(payloads, 100))
+
+
+def _time(answer: Callable[[bytes], object], payloads: list[bytes], place: str) -> dict[str, float]:
+    timings_ms = []
+    requests = islice(cycle(payloads), WARM_UP + REPEATS)
+    for payload in track(requests, f"Timing {place}", total=WARM_UP + REPEATS):
+        start = time.perf_counter()
+        answer(payload)
+        timings_ms.append(1000 * (time.perf_counter() - start))
+    p50, p95, p99 = np.percentile(timings_ms[WARM_UP:], [50, 95, 99])
+    throughput = 1000 / float(np.mean(timings_ms[WARM_UP:]))
+    return {
+        "latency_p50_ms": float(p50),
+        "latency_p95_ms": float(p95),
+        "latency_p99_ms": float(p99),
+        "throughput_per_s": throughput,
+    }

@@ -1,0 +1,120 @@
+"""Your files in, shards of labelled payloads out; without files, the bundled sample data."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.progress import track
+
+from ..artifacts import RAW, write_report
+from ..examples import Example, read_shards, split_of, write_shards
+from ..intake import take_in
+from ..refusal import Refusal
+from ..schema import SCHEMA, Schema, fingerprint, load_schema, use_schema, write_schema
+from ..task.dataset import infer_schema, load_examples
+from ..task.features import CONTENT_TYPES, features
+from ..task.sample_data import sample_examples
+
+FEEDBACK = Path("data/feedback")  # labelled requests, which `feedback` brings in
+MIN_EXAMPLES_PER_LABEL = 20  # fewer cannot fill a training, a validation and a test split
+PROBLEMS_SHOWN = 10
+
+
+def ingest(source: str = "") -> None:
+    """Replace `data/raw` by what the source holds, and say what was found.
+
+    Without an argument, the source is the one that `schema.yaml` names, and its examples must
+    fit that schema. A new source defines a new schema.
+
+    Raises:
+        SystemExit: the source breaks a rule; nothing was written.
+    """
+    try:
+        schema = load_schema()
+        if source:
+            kept = {"feedback_sha256": schema.feedback_sha256}
+            schema = infer_schema(Path(source)).model_copy(update=kept)
+        use_schema(schema)
+        is_sample = schema.source == "sample"
+        rows = sample_examples() if is_sample else load_examples(Path(schema.source))
+        examples = list(track(rows, "Reading", show_speed=False))
+        told = _feedback(schema)
+        _admitted(examples + told, schema)
+        examples += _unseen(told, examples)
+    except Refusal as error:
+        raise SystemExit(f"Nothing was ingested. {error}") from None
+    write_shards(examples, RAW)
+    if source:
+        write_schema(schema.model_copy(update={"sha256": digest(examples)}))
+    labels, slices = _count(e.label for e in examples), _count(e.slice for e in examples)
+    found = {"labels": labels, "slices": slices}
+    write_report("ingest", {"source": schema.source} | found)
+    print(f"{len(examples)} examples from {schema.source}")
+    for name, counts in found.items():
+        print(f"  {name}: " + ", ".join(f"{key} {n}" for key, n in counts.items()))
+
+
+def digest(examples: list[Example]) -> str:
+    """Return what `schema.yaml` knows examples by."""
+    return hashlib.sha256(repr(examples).encode()).hexdigest()
+
+
+def _feedback(schema: Schema) -> list[Example]:
+    """Return the labelled requests that the schema names; none, if it names none."""
+    wanted = schema.feedback_sha256
+    examples = list(read_shards(FEEDBACK)) if wanted else []
+    if wanted and digest(examples) != wanted:
+        raise SystemExit(f"{FEEDBACK} is not what {SCHEMA} names: `dvc pull`, or `make feedback`.")
+    return examples
+
+
+def _unseen(told: list[Example], examples: list[Example]) -> list[Example]:
+    """Return those that show a model what no other example does: one of two may be held out."""
+    known = {_shown(example) for example in examples if told}
+    shown = {_shown(example): example for example in told}
+    return [shown[key] for key in shown if key not in known]
+
+
+def _shown(example: Example) -> bytes:
+    return fingerprint(features(take_in(example.payload).raw))
+
+
+def _admitted(examples: list[Example], schema: Schema) -> None:
+    """Refuse the whole source when any of it is unusable: silently smaller data is no data."""
+    problems = []
+    for example in track(examples, "Checking"):
+        try:
+            take_in(example.payload)
+        except Refusal as error:
+            problems.append(f"\n  {example.id}: {error}")
+    if problems:
+        count, shown = f"{len(problems)} of {len(examples)}", "".join(problems[:PROBLEMS_SHOWN])
+        raise SystemExit(f"Nothing was ingested. {count} examples are unusable, like:{shown}")
+    _refuse_labels(_count(e.label for e in examples), schema)
+
+
+def _refuse_labels(counts: dict[str, int], schema: Schema) -> None:
+    if len(counts) < 2:
+        raise Refusal("labels", sorted(counts), "at least two labels", ["good", "bad"])
+    if unknown := sorted(counts.keys() - set(schema.labels)):
+        rule = "only labels that schema.yaml names (new data: `ingest PATH`)"
+        raise Refusal("labels", unknown, rule, schema.labels[0])
+    for label in schema.labels:
+        if (n := counts.get(label, 0)) < MIN_EXAMPLES_PER_LABEL:
+            raise Refusal(f"examples of {label}", n, "enough to split", MIN_EXAMPLES_PER_LABEL)
+
+
+def _count(names: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(names).items()))
+
+
+def example() -> None:
+    """Write one held-out payload, and print its label and how to send it."""
+    chosen = next(e for e in read_shards(RAW) if split_of(e.id) == "test")
+    kind, suffix = next(iter(CONTENT_TYPES.items()))
+    path = Path("data") / f"example{suffix}"
+    path.write_bytes(chosen.payload)
+    print(f"{path} is {chosen.label}. Send it to a server, or to a device:")
+    print(f"  curl -H 'content-type: {kind}' --data-binary @{path} 127.0.0.1:8000/predict")
+    print(f"  curl --unix-socket data/decide.sock --data-binary @{path} http://device/decide")

@@ -1,0 +1,117 @@
+"""Arrays in, a checkpoint out, and the simple model it will have to beat."""
+
+import copy
+import pickle
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import track
+from torch import nn
+
+from ..artifacts import BASELINE, CHECKPOINT, write_report
+from ..schema import load_schema
+from ..scope import load_params, load_scope
+from ..task.features import FEATURES_VERSION
+from ..task.model import build_model
+from .featurize import load_split
+
+BASELINE_STEPS = 2000  # on little data a few epochs would leave it untrained, and easy to beat
+Criterion = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def train() -> None:
+    """Fit the network and the baseline on the training split, with the seed of `params.yaml`."""
+    params, labels = load_params(), load_schema().labels
+    torch.manual_seed(params.seed)
+    torch.use_deterministic_algorithms(True)
+    x, y, _ = load_split("train")
+    model = build_model(x.shape[1:], len(labels))
+    curve = fit(model, (x, y), load_split("validation")[:2], "Training")
+    facts = {"labels": labels, "features_version": FEATURES_VERSION, "trained_at": time.time()}
+    weights = {"weights": model.state_dict(), "input_shape": list(x.shape[1:])}
+    CHECKPOINT.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(facts | weights, CHECKPOINT)
+    _train_baseline(x, y, len(labels))
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    write_report("train", facts | {"examples": len(x), "parameters": parameters, "curve": curve})
+
+
+def fit(
+    model: nn.Module,
+    training: tuple[np.ndarray, np.ndarray],
+    validation: tuple[np.ndarray, np.ndarray],
+    title: str,
+    least_steps: int = 0,
+    criterion: Criterion = nn.functional.cross_entropy,
+) -> dict[str, list[float]]:
+    """Minimise a loss, keep the best epoch, return the losses of every epoch.
+
+    One-cycle learning rate (Smith and Topin 2018, "Super-convergence") with decoupled decay.
+    """
+    params = load_params()
+    torch.set_num_threads(params.training_threads)
+    x, y = map(torch.from_numpy, training)
+    batches = -(-len(x) // params.batch_size)
+    epochs = max(params.epochs, -(-least_steps // batches))
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=1e-2, fused=True)
+    steps, top = epochs * batches, params.learning_rate
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, top, total_steps=steps)
+    curve: dict[str, list[float]] = {"training_loss": [], "validation_loss": []}
+    best: dict[str, Any] = {}
+    for _ in track(range(epochs), title):
+        model.train()
+        losses = []
+        for rows in torch.randperm(len(x)).split(params.batch_size):
+            optimizer.zero_grad()
+            loss = criterion(model(x[rows]), y[rows])
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            losses.append(loss.item())
+        curve["training_loss"].append(float(np.mean(losses)))
+        curve["validation_loss"].append(_loss(model, *validation, criterion))
+        if curve["validation_loss"][-1] <= min(curve["validation_loss"]):  # never so for NaN
+            best = copy.deepcopy(model.state_dict())
+    if not best:
+        raise SystemExit("Training diverged: lower learning_rate in params.yaml, like 0.001.")
+    model.load_state_dict(best)
+    return curve
+
+
+@torch.no_grad()
+def _loss(model: nn.Module, x: np.ndarray, y: np.ndarray, criterion: Criterion) -> float:
+    model.eval()
+    return float(criterion(model(torch.from_numpy(x)), torch.from_numpy(y)))
+
+
+def _train_baseline(x: np.ndarray, y: np.ndarray, classes: int) -> None:
+    """Fit what the scope calls simple: always the commonest label, or one linear layer."""
+    linear = nn.Linear(int(np.prod(x.shape[1:])), classes)
+    if load_scope().baseline == "linear":
+        validation_x, validation_y, _ = load_split("validation")
+        flat = validation_x.reshape(len(validation_x), -1), validation_y
+        fit(linear, (x.reshape(len(x), -1), y), flat, "Training the baseline", BASELINE_STEPS)
+    else:
+        nn.init.zeros_(linear.weight)
+        linear.bias.data = torch.from_numpy(np.bincount(y, minlength=classes)).float()
+    weights = {name: tensor.numpy() for name, tensor in linear.state_dict().items()}
+    np.savez(BASELINE, **weights)
+
+
+def load_checkpoint() -> tuple[nn.Module, dict[str, Any]]:
+    """Rebuild the trained model, ready to predict, and what was saved beside its weights.
+
+    Raises:
+        SystemExit: there is no checkpoint, or the file is not one of ours.
+    """
+    try:
+        content = torch.load(CHECKPOINT, weights_only=True)
+        model = build_model(tuple(content["input_shape"]), len(content["labels"]))
+        model.load_state_dict(content["weights"])
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        words = f"is no checkpoint of this model ({str(error).splitlines()[0]})"
+        raise SystemExit(f"{CHECKPOINT} {words}. Run the train stage.") from None
+    return model.eval(), content

@@ -1,0 +1,117 @@
+"""A candidate against the champion, on examples that neither has seen."""
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..artifacts import SHIPPED
+from ..bounds import METRICS, confusion, gain_lower_bound
+from ..pipeline.featurize import load_split
+from ..pipeline.ingest import FEEDBACK
+from ..pipeline.verify import recorded_md5s
+from ..predictor import Predictor
+from ..releases.registry import RELEASES, Unfit, read_rollout, verified
+from ..scope import load_scope
+
+ALL, RECENT = "all held-out examples", "recent labelled traffic"
+
+
+class Comparison(NamedTuple):
+    """The promised metric of both on the same examples, and what the gain is, as a bound."""
+
+    examples: str
+    number: int
+    champion: float
+    candidate: float
+    gain_at_least: float
+    gain_at_most: float
+
+    @property
+    def verdict(self) -> str:
+        """What is sure; an average alone proves nothing."""
+        if self.gain_at_least > 0:
+            return "better"
+        return "worse" if self.gain_at_most < 0 else "equal within noise"
+
+
+def champion(folder: Path) -> tuple[str, Path] | None:
+    """Return the name and the file of the verified champion, or a copy of what git names here.
+
+    None where neither is here: nothing was released, and DVC has not the file of `dvc.lock`.
+
+    Raises:
+        SystemExit: the champion is unfit.
+    """
+    if (RELEASES / "rollout.json").exists():
+        try:
+            release = verified(read_rollout().champion)
+        except Unfit as unfit:
+            raise SystemExit(str(unfit)) from None
+        return f"release {release.id} ({release.name})", release.folder / "model.onnx"
+    content = SHIPPED.read_bytes() if SHIPPED.exists() else b""
+    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if found != recorded_md5s().get(str(SHIPPED)):
+        return None
+    return f"{SHIPPED} of the last commit", Path(shutil.copy(SHIPPED, folder / "champion.onnx"))
+
+
+def compared(path: Path) -> list[Comparison]:
+    """Judge the candidate, `models/shipped.onnx`, against a champion, as a whole and in each slice.
+
+    Raises:
+        SystemExit: the champion cannot see what the candidate sees; why is said.
+    """
+    new, old = Predictor(), Predictor(path)
+    x, truth, slices = load_split("test")
+    if old.input_shape != x.shape[1:]:
+        raise SystemExit(f"It takes inputs of shape {old.input_shape}, these are {x.shape[1:]}.")
+    n = len(new.labels)  # one more is for labels that only the champion knows
+    theirs = np.array([new.labels.index(s) if s in new.labels else n for s in old.labels])
+    answers, before = new.probabilities(x).argmax(1), theirs[old.probabilities(x).argmax(1)]
+    groups = {ALL: np.full(len(x), True), RECENT: slices == FEEDBACK.name}
+    groups |= {f"slice {s}": slices == s for s in np.unique(slices) if s != FEEDBACK.name}
+    return [
+        _comparison(name, truth[rows], answers[rows], before[rows], n + 1)
+        for name, rows in groups.items()
+        if rows.any()
+    ]
+
+
+def _comparison(
+    name: str, truth: np.ndarray, answers: np.ndarray, before: np.ndarray, n: int
+) -> Comparison:
+    scope = load_scope()
+    metric = METRICS[scope.metric]
+    old, new = (float(metric(confusion(truth, found, n))) for found in (before, answers))
+    # As a prior, each of the two is right once where the other is wrong, for every label: one
+    # lucky answer more proves nothing.
+    labels = np.unique(truth)
+    wrong = (labels + 1) % n
+    truth = np.concatenate([truth, labels, labels])
+    answers, before = (
+        np.concatenate([answers, labels, wrong]),
+        np.concatenate([before, wrong, labels]),
+    )
+    at_least = gain_lower_bound(metric, truth, answers, before, n, scope.confidence)
+    at_most = -gain_lower_bound(metric, truth, before, answers, n, scope.confidence)
+    return Comparison(name, len(truth) - 2 * len(labels), old, new, at_least, at_most)
+
+
+def verdict(comparisons: list[Comparison]) -> str:
+    """Return one word for all: of all examples and recent traffic, a loss counts before a gain."""
+    found = [c.verdict for c in comparisons if c.examples in (ALL, RECENT)]
+    return next((word for word in ("worse", "better") if word in found), "equal within noise")
+
+
+def table(comparisons: list[Comparison]) -> str:
+    """Return them as a Markdown table."""
+    sure = f"{load_scope().confidence:.0%}"
+    head = f"| | examples | champion | candidate | gain, {sure} sure of each end | |\n"
+    return f"{head}|---|---|---|---|---|---|\n" + "".join(
+        f"| {c.examples} | {c.number} | {c.champion:.4g} | {c.candidate:.4g} "
+        f"| {c.gain_at_least:+.4f} to {c.gain_at_most:+.4f} | {c.verdict} |\n"
+        for c in comparisons
+    )

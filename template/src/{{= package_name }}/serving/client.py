@@ -1,0 +1,135 @@
+"""Clients of the real server, which is a process of its own."""
+
+import http.client
+import json
+import math
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock, Thread
+from typing import Any
+from urllib.parse import urlsplit
+
+from rich.progress import track
+
+from ..settings import PACKAGE, setting, variable
+from ..task.features import CONTENT_TYPES
+
+START_S = 60
+TIMEOUT_S = 65  # longer than any promise
+IDLE_S = 1  # what is idle for longer may be closed by the other side
+KEY = setting("LOAD_KEY")
+HEADERS = {"content-type": next(iter(CONTENT_TYPES)), "x-api-key": KEY}
+
+
+@contextmanager
+def running_server() -> Iterator[int]:
+    """Start the server on a free port, wait until it is ready, give the port, stop the server.
+
+    Raises:
+        SystemExit: it ended, or it was not ready in time.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    environment = os.environ | {variable("PORT"): str(port)}
+    command = [sys.executable, "-m", PACKAGE, "rehearse"]
+    quiet = subprocess.DEVNULL  # errors still show
+    process = subprocess.Popen(command, env=environment, stdout=quiet)  # noqa: S603 (our own)
+    try:
+        deadline = time.monotonic() + START_S
+        while not ready(f"http://127.0.0.1:{port}"):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit("The server did not start; its last words are above.")
+            time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def connect(url: str, timeout_s: float) -> http.client.HTTPConnection:
+    """Return a connection that opens when it is used; it opens anew when it was closed."""
+    address, plain = urlsplit(url), http.client.HTTPConnection
+    kinds: dict[str, type[http.client.HTTPConnection]] = {
+        "http": plain,
+        "https": http.client.HTTPSConnection,
+    }
+    return kinds[address.scheme](address.netloc, timeout=timeout_s)
+
+
+def ready(url: str) -> dict[str, Any]:
+    """Return what a server says of its model; nothing when none is ready there."""
+    try:
+        connection = connect(url, timeout_s=5)
+        connection.request("GET", "/readyz")
+        response = connection.getresponse()
+        said: dict[str, Any] = json.loads(response.read())
+        connection.close()
+    except (OSError, http.client.HTTPException, LookupError, ValueError):
+        return {}
+    return said if response.status == http.HTTPStatus.OK else {}
+
+
+def ask(connection: http.client.HTTPConnection, payload: bytes) -> tuple[int, bytes]:
+    """Send one payload; return the status and the body of what came back."""
+    connection.request("POST", "/predict", payload, HEADERS)
+    response = connection.getresponse()
+    return response.status, response.read()
+
+
+@contextmanager
+def answering() -> Iterator[Callable[[bytes], bytes]]:
+    """Give a function that sends one payload to a running server and returns the answer."""
+    with running_server() as port:
+        connection = connect(f"http://127.0.0.1:{port}", timeout_s=30)
+
+        def answer(payload: bytes) -> bytes:
+            status, body = ask(connection, payload)
+            if status != http.HTTPStatus.OK:
+                raise SystemExit(f"The server answered {status}: {body.decode()}")
+            return body
+
+        yield answer
+        connection.close()
+
+
+def drive(
+    url: str, clients: int, requests: Iterator[tuple[float, bytes]], last_s: float
+) -> list[tuple[float, float]]:
+    """Send each payload when it is due, as soon as one of the clients is free, until `last_s`.
+
+    Return when each that was answered was due, and was answered, on `time.perf_counter()`.
+    """
+    answers, lock, end_s = list[tuple[float, float]](), Lock(), last_s + TIMEOUT_S
+    free = [(connect(url, TIMEOUT_S), 0.0) for _ in range(clients)]
+
+    def client() -> None:
+        while True:
+            with lock:
+                due_s, payload = next(requests, (math.inf, b""))
+            if due_s > last_s or time.perf_counter() > end_s:
+                return
+            time.sleep(max(0, due_s - time.perf_counter()))
+            connection, used_s = free.pop()  # the one that was used last, like a pool does
+            if time.perf_counter() > used_s + IDLE_S:
+                connection.close()
+            try:
+                if ask(connection, payload)[0] == http.HTTPStatus.OK:
+                    answers.append((due_s, time.perf_counter()))
+            except (OSError, http.client.HTTPException):
+                connection.close()
+            free.append((connection, time.perf_counter()))
+
+    threads = [Thread(target=client, daemon=True) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for _ in track(range(math.ceil(10 * (last_s - time.perf_counter()))), f"{clients} clients"):
+        time.sleep(0.1)
+    for thread in threads:
+        thread.join(max(0, end_s - time.perf_counter()))
+    return answers.copy()  # whoever still waits is left behind
