@@ -18,7 +18,9 @@ def read(folder: Path) -> Files:
     """Read what deploy/ says: manifests by kind, the rest by file name."""
     deploy, package = folder / "deploy", folder / "src/scratch_detector"
     grafana = deploy / "grafana"
-    serve, guard = ((package / f"{name}.py").read_text() for name in ("serving/app", "serving/http_server"))
+    serve, guard = (
+        (package / f"{name}.py").read_text() for name in ("serving/app", "serving/http_server")
+    )
     manifests = [yaml.safe_load(p.read_text()) for p in (deploy / "kubernetes").glob("*.yaml")]
     lines = (deploy / "Dockerfile").read_text().replace("\\\n", " ")
     compose = yaml.safe_load((deploy / "compose.yaml").read_text())
@@ -42,7 +44,11 @@ def read(folder: Path) -> Files:
         },
         "docker": dict(re.findall(r"^([A-Z]+) +(.+)$", lines, re.M)),  # of several, the last
         "app": {"port": int(port), "paths": re.findall(r'@app\.get\("([^"]+)"', serve)}
-        | {"v2": re.findall(r'prefix="/(v\d+)"', (package / "serving/open_inference.py").read_text())},
+        | {
+            "v2": re.findall(
+                r'prefix="/(v\d+)"', (package / "serving/open_inference.py").read_text()
+            )
+        },
         "fleet": collector(package / "fleet/collector.py") | {"image": lines},
     }
 

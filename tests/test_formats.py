@@ -201,8 +201,16 @@ def test_the_converters_know_the_other_bundled_networks(
 
 
 SCALED = {
-    "executorch": ("torch_program.py", "    example = (", "    model = _Scaled(model)\n    example = ("),
-    "litert": ("torch_program.py", "    example = (", "    model = _Scaled(model)\n    example = ("),
+    "executorch": (
+        "torch_program.py",
+        "    example = (",
+        "    model = _Scaled(model)\n    example = (",
+    ),
+    "litert": (
+        "torch_program.py",
+        "    example = (",
+        "    model = _Scaled(model)\n    example = (",
+    ),
     "openvino": (
         "openvino.py",
         "    openvino.save_model",

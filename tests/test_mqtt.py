@@ -277,7 +277,10 @@ def test_a_project_without_mqtt_says_so_at_the_start(render: Render, tmp_path: P
     folder = tmp_path / "repo"
     shutil.copytree(render(modality="tabular", target="edge"), folder)
     settings(folder, 'upload_url: ""', "upload_url: mqtt://127.0.0.1/fleet")
-    for module, what in (("fleet.collector", "collect()"), ("device.uploader", "Uploader(None, [])")):
+    for module, what in (
+        ("fleet.collector", "collect()"),
+        ("device.uploader", "Uploader(None, [])"),
+    ):
         code = f"from scratch_detector.{module} import *; {what}"
         run = start(folder, "-c", code, stderr=subprocess.STDOUT)
         said = run.communicate(timeout=WITHIN_S)[0]

@@ -18,7 +18,14 @@ from typing import Any
 import numpy as np
 
 PACKAGE, OUT, N = sys.argv[1], sys.argv[2], int(sys.argv[3])
-MODULES = ("pipeline.evaluate", "monitoring.live", "predictor", "refusal", "scope", "task.sample_data")
+MODULES = (
+    "pipeline.evaluate",
+    "monitoring.live",
+    "predictor",
+    "refusal",
+    "scope",
+    "task.sample_data",
+)
 evaluate, monitor, predictor, refusal, scope, sample = (
     import_module(f"{PACKAGE}.{name}") for name in MODULES
 )
