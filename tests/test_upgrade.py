@@ -21,6 +21,7 @@ from rich.console import Console
 from conftest import ROOT, TARGETS
 from environment import environment, release, requirements, search_path, variables
 from poc2prod.making import inherited
+from poc2prod.moves import moved_paths, read_moves
 from poc2prod.update import update
 from repository import committed, git
 
@@ -214,15 +215,17 @@ def test_every_release_of_the_change_log_is_kept() -> None:
     assert sorted(named) == sorted(path.name.removesuffix(".tar.gz") for path in RELEASES)
 
 
-def test_no_path_of_a_release_is_gone_unless_it_is_retired(history: Path) -> None:
-    """A file that moves is a file that an edit can be lost with; `.jinja` is not in a render."""
+def test_no_path_of_a_release_is_gone_unless_it_has_moved_or_is_retired(history: Path) -> None:
+    """An edit of a file that is gone can be lost; `.jinja` is not in a render."""
     retired = (ROOT / "copier.yml").read_text().partition("_exclude:")[2].partition("_skip")[0]
 
     def paths(at: str) -> list[str]:
         listing = git(history, "ls-tree", "-r", "--name-only", at, "template").splitlines()
-        return [name.removesuffix(".jinja") for name in listing]
+        return [name.removeprefix("template/").removesuffix(".jinja") for name in listing]
 
     now = set(paths(TODAY))
     for archive in RELEASES:
         then = paths(version(archive))
-        assert [name for name in then if name not in now and Path(name).name not in retired] == []
+        moved = moved_paths(read_moves(ROOT), then, now)
+        gone = [name for name in then if name not in now and name not in moved]
+        assert [name for name in gone if Path(name).name not in retired] == []

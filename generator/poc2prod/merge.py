@@ -1,12 +1,14 @@
 """Merge what a template changed between two renders into what a user has made of the first."""
 
 import os
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .answers import ANSWERS, read_answers
 from .git import Files, Repository, in_the_way
+from .moves import Mentions, moved_paths
 from .refusal import Refusal
 
 # Which sides of a merge an unmerged file has: 1 the version before, 2 the user's, 3 the template's.
@@ -31,10 +33,23 @@ class Checkout:
     head: str
     files: Files
     recorded: dict[str, Any]
+    gone: frozenset[str] = frozenset()
+
+    def tracked(self, name: str) -> str | None:
+        """Return the mode and id of a file of the project; None if git does not track it."""
+        return self.files.get(self.prefix + name)
 
     def has(self, name: str) -> bool:
         """Tell whether there is such a file, tracked by git or not."""
-        return self.prefix + name in self.files or os.path.lexists(self.folder / name)
+        is_there = os.path.lexists(self.folder / name) and name not in self.gone
+        return self.tracked(name) is not None or is_there
+
+    def moving(self, moves: Mapping[str, str]) -> "Checkout":
+        """Return the project with files moved, as far as it has them; nothing on disk changes."""
+        paths = {self.prefix + was: self.prefix + now for was, now in moves.items()}
+        files = {paths.get(name, name): about for name, about in self.files.items()}
+        gone = frozenset(was for was in moves if self.tracked(was) is not None)
+        return replace(self, files=files, gone=gone)
 
     def holding(self, files: Files) -> Files:
         """Return what the repository would be, had the project these files and no others."""
@@ -76,22 +91,40 @@ def opened(folder: Path) -> Checkout:
 
 
 def merge_renders(
-    project: Checkout, scratch: Repository, old: Path, new: Path, owned: list[str], branch: str
-) -> dict[str, list[str]]:
+    project: Checkout,
+    scratch: Repository,
+    old: Path,
+    new: Path,
+    owned: list[str],
+    branch: str,
+    moves: Iterable[tuple[str, str]] = (),
+) -> list[str]:
     """Merge what changed between two renders into what the user has; return what to say of it.
 
-    What is in conflict stays unmerged in the scratch repository. Raises Refusal.
+    What is in conflict stays unmerged in the scratch repository. `moves` are the old and new paths
+    that the template lists itself. Raises Refusal.
     """
-    base, wanted = scratch.stored(old), scratch.stored(new)
+    from pathspec import PathSpec
+
+    is_owned = PathSpec.from_lines("gitignore", owned).match_file
+    rendered, wanted = scratch.stored(old), scratch.stored(new)
     # Only Copier writes this file, so what the user has there is what the new one stands for.
-    base[ANSWERS] = project.files[project.prefix + ANSWERS]
-    before = scratch.tree(project.holding(base))
-    moved = scratch.renames(before, scratch.tree(project.holding(wanted)), project.prefix)
-    theirs, kept = _spared(project, owned, base, wanted, moved)
+    rendered[ANSWERS] = project.files[project.prefix + ANSWERS]
+    listed = moved_paths(moves, rendered, wanted)
+    followed = _followed(project, listed, is_owned)
+    # With both sides at the new path, git merges there, however little the two files share.
+    base = {followed.get(name, name): about for name, about in rendered.items()}
+    ours = project.moving(followed)
+    before = scratch.tree(ours.holding(base))
+    found = scratch.renames(before, scratch.tree(ours.holding(wanted)), project.prefix)
+    theirs, kept = _spared(ours, is_owned, base, wanted, found)
+    absent = {was: now for was, now in followed.items() if not ours.has(now)}
+    for was in absent:
+        theirs.pop(was, None)  # an alias for a file that the user does not have
     first = scratch.commit(before, words="the version before")
     last = scratch.commit(scratch.tree(project.holding(theirs)), first, words=branch)
-    ours = scratch.commit(f"{project.head}^{{tree}}", first, words="the project")
-    dropped = {n.removeprefix(project.prefix) for n in scratch.merge(ours, last, branch)}
+    mine = scratch.commit(scratch.tree(ours.files), first, words="the project")
+    dropped = {n.removeprefix(project.prefix) for n in scratch.merge(mine, last, branch)}
     tracked, result = set(project.files), scratch.rows("ls-files", "-z")
     names = {name for name in result if os.path.lexists(scratch.folder / name)}
     if clashes := in_the_way(project.git.folder, names - tracked, tracked):
@@ -99,34 +132,84 @@ def merge_renders(
             f"git does not track {', '.join(clashes)}, and the new version would write over that; "
             "move it away, or commit it"
         )
-    untracked = {name for name in dropped if project.has(name)}
-    followed = scratch.renames(before, ours, project.prefix).items()
-    return {
-        "Yours, so kept, though the template changed them:": kept,
-        "Not tracked by git, so kept, though the template changed them:": [*untracked],
-        "Dropped by you, and not brought back, though the template changed them:": [
-            *(dropped - untracked)
-        ],
-        "Moved by the template, with what is yours in them:": [
-            f"{was} -> {name}" for name, was in moved.items() if project.has(was)
-        ],
-        "Moved by you, and changed by the template where they are now:": [
-            f"{was} -> {name}" for name, was in followed if theirs.get(was) != base[was]
-        ],
-        "In conflict:": [
-            f"{name.removeprefix(project.prefix)}: {CONFLICTS[sides]}"
-            for name, sides in scratch.unmerged().items()
-        ],
+    moved_by_user = scratch.renames(before, mine, project.prefix)
+    dropped |= {*absent.values()} - {*moved_by_user.values()}
+    untracked = {name for name in dropped if ours.has(name)}
+    moved = {**{was: name for name, was in found.items()}, **followed}
+    edited = {was for was in moved if project.tracked(was) not in (None, rendered.get(was))}
+    untouched = [was for was in moved if project.tracked(was) == rendered.get(was)]
+    origins = {now: was for was, now in followed.items()}
+    inside = {n.removeprefix(project.prefix) for n in names if n.startswith(project.prefix)}
+    renders = {
+        name: (new / name, old / origins.get(name, name)) for name in wanted if not is_owned(name)
     }
+    files = {name: renders.get(name, ()) for name in inside - {ANSWERS}}
+    return [
+        *_section("Yours, so kept, though the template changed them:", kept),
+        *_section("Not tracked by git, so kept, though the template changed them:", untracked),
+        *_section(
+            "Dropped by you, and not brought back, though the template changed them:",
+            dropped - untracked,
+        ),
+        *_section(
+            "Moved by the template, with what is yours in them:",
+            [f"{was} -> {moved[was]}" for was in edited],
+        ),
+        *[f"Moved by the template, and not edited by you: {len(untouched)}"] * bool(untouched),
+        *_section(
+            "Moved by you, and changed by the template where they are now:",
+            [
+                f"{origins.get(was, was)} -> {name}"
+                for name, was in moved_by_user.items()
+                if theirs.get(was) != base[was]
+            ],
+        ),
+        *_section(
+            "In conflict:",
+            [
+                f"{name.removeprefix(project.prefix)}: {CONFLICTS[sides]}"
+                for name, sides in scratch.unmerged().items()
+            ],
+        ),
+        *_mentions(scratch.folder / project.prefix, files, listed),
+    ]
+
+
+def _section(heading: str, names: Collection[str]) -> list[str]:
+    return [heading, *(f"  {name}" for name in sorted(names))] if names else []
+
+
+def _followed(
+    project: Checkout, moves: Mapping[str, str], is_owned: Callable[[str], bool]
+) -> dict[str, str]:
+    """Choose the moves that the project can follow without writing over anything."""
+    if not moves:
+        return {}
+    folders = {str(folder) for name in project.files for folder in PurePosixPath(name).parents}
+
+    def is_free(name: str) -> bool:
+        path = project.prefix + name
+        above = {str(folder) for folder in PurePosixPath(path).parents}
+        is_taken = path in project.files or path in folders or above & project.files.keys()
+        return not is_taken and not in_the_way(project.folder, {name}, set())
+
+    def can_follow(was: str, now: str) -> bool:
+        if is_owned(was) and not is_owned(now):
+            return False  # what is the user's stays so
+        has_moved = project.tracked(was) is None and project.tracked(now) is not None
+        return has_moved or is_free(now)
+
+    return {was: now for was, now in moves.items() if can_follow(was, now)}
 
 
 def _spared(
-    project: Checkout, owned: list[str], base: Files, wanted: Files, moved: dict[str, str]
+    project: Checkout,
+    is_owned: Callable[[str], bool],
+    base: Files,
+    wanted: Files,
+    moved: dict[str, str],
 ) -> tuple[Files, list[str]]:
     """Take back what the template changed in files that are the user's; list those files."""
-    from pathspec import PathSpec
-
-    is_owned = PathSpec.from_lines("gitignore", owned).match_file
     # Where the template only moves them, they move, and keep what is in them.
     followed = {
         before: name
@@ -144,3 +227,30 @@ def _spared(
             del theirs[name]
             kept += [name] * (project.files.get(project.prefix + name) != wanted[name])
     return theirs, kept
+
+
+def _mentions(
+    folder: Path, files: Mapping[str, Collection[Path]], moves: Mapping[str, str]
+) -> list[str]:
+    """List the user's lines that name moved files.
+
+    `files` are those of the merged project, each with the renders from which it takes the lines
+    that are not the user's.
+    """
+    if not moves:
+        return []
+    mentions, rows = Mentions(moves), []
+    for name, renders in sorted(files.items()):
+        if text := _text(folder / name):
+            rendered = {line for path in renders for line in _text(path).split("\n")}
+            rows += mentions.find(name, text, rendered)
+    heading = "These lines of yours name files that have moved:"
+    return [heading, *(f"  {row}" for row in rows)] if rows else []
+
+
+def _text(path: Path) -> str:
+    """Return the text of a file; nothing if there is none, or if it is binary."""
+    if path.is_symlink() or not path.is_file():
+        return ""
+    content = path.read_bytes()
+    return "" if b"\0" in content else content.decode("utf-8", "replace").replace("\r\n", "\n")

@@ -23,6 +23,7 @@ from .answers import ANSWERS, read_answers
 from .git import LOG, Repository, unpointed
 from .making import inherited, started
 from .merge import Checkout, merge_renders, opened
+from .moves import read_moves
 from .questions import Questions, did_you_mean, shown
 from .refusal import Refusal
 from .template import cloned, numbers, releases_of
@@ -84,6 +85,7 @@ def update(
             say(console, f"Up to date: {source} has nothing newer than {before}.")
             return 0
         questions = Questions.read(versions.template.folder)
+        moves = read_moves(versions.template.folder)
         answering = _answered(questions, project.recorded, answers)
         branch, top = f"template/{versions.name}", project.git.folder
         place = top.with_name(f"{top.name}-{branch.replace('/', '-')}")
@@ -112,9 +114,7 @@ def update(
             owned = [questions.text(pattern, known) for known in both for pattern in patterns]
             (work / "scratch").mkdir()
             scratch = Repository.scratch(work / "scratch" / top.name, project.git, not dry_run)
-            notes = merge_renders(project, scratch, old, new, owned, branch)
-        for heading, names in notes.items():
-            say(console, *[heading] * bool(names), *(f"  {name}" for name in sorted(names)))
+            say(console, *merge_renders(project, scratch, old, new, owned, branch, moves))
         if scratch.unmerged():
             if not dry_run:
                 project.git.leave(scratch, project.head, branch, place, was)

@@ -1,0 +1,190 @@
+"""Files that a template moves between releases, and the user's lines that name them.
+
+git follows a moved file only if at least half of it stays the same and nothing is left at the old
+path. `hooks/moves.yml` in the template lists the moves, so that neither matters.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from .questions import shown
+from .refusal import Refusal
+from .template import numbers
+
+MOVES = "hooks/moves.yml"
+PACKAGE = "src/*/"
+EXAMPLE = "0.3.0: {src/*/serve.py: src/*/serving/app.py}"
+# A `from` import, with its names in parentheses or up to the end of the line.
+FROM = re.compile(
+    r"^[ \t]*from[ \t]+(\.*)([\w.]*)[ \t]+import[ \t]+(\([^)]*\)|[^\n#]*)", re.MULTILINE
+)
+IMPORT = re.compile(r"^[ \t]*import[ \t]+([^\n#]+)", re.MULTILINE)
+Mention = tuple[range, str, str]  # numbers of lines, the old name, the new name
+QUOTED_PATH = re.compile(r"`([\w./-]+\.\w+)`")
+
+
+def read_moves(template: Path) -> list[tuple[str, str]]:
+    """Read the old and new path of every move, oldest release first; none without the file.
+
+    Raises Refusal when the file is damaged.
+    """
+    path = template / MOVES
+    if not path.is_file():
+        return []
+    try:
+        releases = yaml.safe_load(path.read_text("utf-8")) or {}
+    except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
+        reason = str(error).splitlines()[0]
+        raise Refusal(f"the template's {MOVES} is not YAML: {reason}") from None
+    if problem := _problem(releases):
+        raise Refusal(f"the template's {MOVES} is wrong: {problem}; write it like {EXAMPLE}")
+    ordered = sorted(releases, key=numbers)
+    return [move for release in ordered for move in releases[release].items()]
+
+
+def _problem(releases: object) -> str:
+    if not isinstance(releases, dict):
+        return f"got {shown(releases)}, not a mapping"
+    for release, moves in releases.items():
+        if not (isinstance(release, str) and numbers(release)):
+            return f"{shown(release)} is not a release"
+        if not isinstance(moves, dict):
+            return f"{release} has {shown(moves)}, not a mapping of old to new paths"
+        for path in (path for move in moves.items() for path in move):
+            if not _is_path(path):
+                return f"{release} has {shown(path)}, which is not the path of a file in a render"
+        for old, new in moves.items():
+            if new.startswith(PACKAGE) and not old.startswith(PACKAGE):
+                return f"{release} moves {shown(old)} into {PACKAGE}, but from outside of it"
+    return ""
+
+
+def _is_path(path: object) -> bool:
+    if not isinstance(path, str):
+        return False
+    inside = path.removeprefix(PACKAGE)
+    return "*" not in inside and not {"", ".", ".."} & {*inside.split("/")}
+
+
+def moved_paths(
+    moves: Iterable[tuple[str, str]], before: Collection[str], after: Collection[str]
+) -> dict[str, str]:
+    """Return the new path by the old one, for each file of `before` that `after` has moved.
+
+    Moves of several releases add up. A path that `before` has already is never a new one.
+    """
+    places = {name: name for name in before}
+    for old, new in moves:
+        pattern = re.compile(re.escape(old).replace(r"\*", "([^/]+)"))
+        for name in list(places):
+            if match := pattern.fullmatch(name):
+                target = new.replace("*", "".join(match.groups()))
+                # Otherwise the file has moved already, and what is at the old path is an alias.
+                if target not in places:
+                    places[target] = places.pop(name)
+    return {
+        was: now for now, was in places.items() if now != was and now in after and now not in before
+    }
+
+
+@dataclass(frozen=True)
+class Mentions:
+    """Finds lines that name moved files: as a path, as a module, or in an import."""
+
+    moves: Mapping[str, str]
+
+    def find(self, name: str, text: str, rendered: Collection[str] = ()) -> list[str]:
+        """List the lines of one file that name a moved one, except for lines that a render has."""
+        lines = text.split("\n")
+        found = set()
+        for span, old, new in [*self._texts(name, lines), *self._imports(name, text)]:
+            if theirs := [number for number in span if lines[number - 1] not in rendered]:
+                found.add((theirs[0], f"{old} is now {new}"))
+        return [f"{name}:{number}: {words}" for number, words in sorted(found)]
+
+    def _texts(self, name: str, lines: list[str]) -> Iterator[Mention]:
+        """Find paths like `src/pack/serve.py` and modules like `pack.serve`, in any language."""
+        tokens = {token: was for was in self.moves for token in (was, _module(was)) if token}
+        any_token = "|".join(map(re.escape, sorted(tokens, key=len, reverse=True)))
+        pattern = re.compile(rf"(?<![\w.-])(?:{any_token})(?!\w)")
+        is_markdown = name.endswith(".md")
+        for number, line in enumerate(lines, 1):
+            named = {tokens[token] for token in pattern.findall(line)}
+            for path in QUOTED_PATH.findall(line) if is_markdown else ():
+                named |= {was for was, now in self.moves.items() if _ends(was, path, now)}
+            for was in named:
+                yield range(number, number + 1), *_short(was, self.moves[was])
+
+    def _imports(self, name: str, text: str) -> Iterator[Mention]:
+        """Find what the other search cannot: relative imports, and modules among the names."""
+        if not name.endswith(".py"):
+            return
+        modules = {_module(was): was for was in self.moves if _module(was)}
+        came_from = {now: was for was, now in self.moves.items()}.get(name, name)
+        top = name.partition("/")[0]
+        if top != "src":  # tests import the helpers beside them by their bare name
+            modules |= {Path(was).stem: was for was in self.moves if was.startswith(f"{top}/")}
+        for match in FROM.finditer(text):
+            dots, module, names = match.groups()
+            parent = _resolve(came_from, len(dots), module)
+            named = [parent, *(f"{parent}.{word}" for word in re.findall(r"\w+", names))]
+            moved = [modules[one] for one in named if one in modules]
+            if dots and _resolve(name, len(dots), module) != parent:
+                # The file itself has moved, so its relative imports start from another folder.
+                target = _module(self.moves[modules[parent]]) if parent in modules else parent
+                yield _span(text, match), f"{dots}{module}", _relative(name, target)
+                moved = [was for was in moved if was != modules.get(parent)]
+            for was in moved:
+                yield _span(text, match), *_short(was, self.moves[was])
+        for match in IMPORT.finditer(text):
+            for one in re.findall(r"[\w.]+", match[1]):
+                if one in modules:
+                    yield _span(text, match), *_short(modules[one], self.moves[modules[one]])
+
+
+def _span(text: str, match: re.Match[str]) -> range:
+    """Return the numbers of the lines of a match."""
+    first = text.count("\n", 0, match.start()) + 1
+    return range(first, first + match[0].count("\n") + 1)
+
+
+def _ends(was: str, path: str, now: str) -> bool:
+    """Whether a quoted path names a file that has moved, and is not right at the new place too."""
+    return f"/{was}".endswith(f"/{path}") and not f"/{now}".endswith(f"/{path}")
+
+
+def _module(path: str) -> str:
+    """Return the dotted name of a Python file; nothing for other files."""
+    if not path.endswith(".py"):
+        return ""
+    parts = path.removesuffix(".py").removeprefix("src/").removesuffix("/__init__")
+    return parts.replace("/", ".")
+
+
+def _resolve(file: str, dots: int, module: str) -> str:
+    """Return what a relative import in a file means, as an absolute module."""
+    if not dots:
+        return module
+    folder = file.removeprefix("src/").split("/")[:-1]
+    return ".".join([*folder[: len(folder) - dots + 1], *filter(None, [module])])
+
+
+def _relative(file: str, module: str) -> str:
+    """Write a module as a relative import in a file has it."""
+    folder, parts = file.removeprefix("src/").split("/")[:-1], module.split(".")
+    shared = 0
+    while shared < min(len(folder), len(parts)) and folder[shared] == parts[shared]:
+        shared += 1
+    return "." * (len(folder) - shared + 1) + ".".join(parts[shared:])
+
+
+def _short(old: str, new: str) -> tuple[str, str]:
+    """Leave out the package folder where both paths are inside of it."""
+    package = "".join(part + "/" for part in old.split("/")[:2])
+    if package.startswith("src/") and new.startswith(package):
+        return old.removeprefix(package), new.removeprefix(package)
+    return old, new
