@@ -1,6 +1,6 @@
 """Every release x target, after the first month of a team, brought to today's template: both ways.
 
-`tests/releases/` holds each release as `make archive` wrote it; today's template is the next one.
+`releases/` holds each release as `make archive` wrote it; today's template is the next one.
 """
 
 import io
@@ -25,7 +25,7 @@ from poc2prod.moves import moved_paths, read_moves
 from poc2prod.update import update
 from repository import committed, git
 
-RELEASES = sorted((ROOT / "tests/releases").glob("*.tar.gz"))
+RELEASES = sorted((ROOT / "tests/updates/releases").glob("*.tar.gz"))
 TODAY = "v99.0.0"
 PACKAGE = "src/scratch_detector"
 ANSWERS = ".copier-answers.yml"

@@ -49,7 +49,7 @@ def faulty(project: Path) -> Callable[[str], Path]:
     """The project with a model that has a planted fault."""
 
     def plant(kind: str) -> Path:
-        model, script = "models/shipped.onnx", ROOT / "tests/inside/fabricate.py"
+        model, script = "models/shipped.onnx", ROOT / "tests/support/inside/fabricate.py"
         done(run_in(project, "python", str(script), kind, model, model))
         return project
 

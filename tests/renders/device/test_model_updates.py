@@ -25,7 +25,7 @@ from repository import damage, done, git, run_in
 from server import command, release
 from test_canary import ELSEWHERE, until
 
-WEB = ROOT / "tests/inside/web.py"
+WEB = ROOT / "tests/support/inside/web.py"
 INSTALLED = ("src", "models", "scope.yaml", "params.yaml", "schema.yaml", "prices.yaml")
 # What answers now, without moving on, and the releases in `data/models`, each held against itself.
 LOOK = """
