@@ -111,7 +111,7 @@ def built(render: Render, shared: Shared) -> Path:
 @pytest.fixture(scope="session")
 def modelled(built: Path, shared: Shared) -> Path:
     """The same with a model that keeps its promises, by one process."""
-    code = "from scratch_detector.cli import STAGES, run; [run(name) for name in [*STAGES[3:], 'card']]"
+    code = "from scratch_detector.cli import STAGES, run; [run(n) for n in [*STAGES[3:], 'card']]"
     return shared("modelled", built, lambda folder: done(run_in(folder, "python", "-c", code)))
 
 
