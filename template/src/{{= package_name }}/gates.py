@@ -151,7 +151,12 @@ def _use_gates() -> list[Gate]:
     throughputs_per_s = {place: timing["throughput_per_s"] for place, timing in speed.items()}
     cost_usd = cost_usd_month(throughputs_per_s, load_scope().peak_requests_per_s)
     p95_ms = {place: timing["latency_p95_ms"] for place, timing in speed.items()}
+    failures = {place: _number(timing.get("failures")) for place, timing in speed.items()}
     return [
+        *(
+            none_allowed(f"failures_{place}", f"failed requests, {place}", count)
+            for place, count in failures.items()
+        ),
         *(
             gate(f"latency_p95_{place}", f"latency p95 ms, {place}", ms, "max_latency_p95_ms")
             for place, ms in p95_ms.items()
