@@ -50,7 +50,7 @@ def loaded(folder: Path) -> CompletedProcess[str]:
 
 def broken(result: CompletedProcess[str]) -> dict[str, str]:
     """Return the gates that refused, and where each says that its limit is."""
-    words = result.stderr.partition("Broken promises")[2]
+    words = result.stderr.partition("Limits not met")[2]
     assert result.returncode == 1 and words and "Traceback" not in words, result.stderr[-2000:]
     return dict(re.findall(r"^  (\w+): .* \((.*)\)$", words, re.MULTILINE))
 

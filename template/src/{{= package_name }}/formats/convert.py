@@ -11,10 +11,9 @@ from rich.console import Console
 
 from ..artifacts import ONNX, move_whole, read_report, to_json, write_report
 from ..gates import Gate, gate, refuse_broken
-from ..pipeline.compare import compared
-from ..pipeline.compress import Row, promises, table
+from ..pipeline.compress import Row, measure_quality, table, variant_gates
 from ..pipeline.footprint import footprint
-from ..pipeline.pareto import measured
+from ..pipeline.report import read_variants
 from ..predictor import Predictor
 from ..scope import load_scope
 from ..task.features import FEATURES_VERSION
@@ -47,7 +46,7 @@ def convert(name: str) -> None:
         judged = judge(name, row)
         row["broken"] = [g.id for g in judged if not g.passed]
         write_report(f"format_{name}", row | {"onnx_sha256": exported.sha256})
-        Console(width=150).print(table(measured(), read_report("compress")["shipped"]))
+        Console(width=150).print(table(read_variants(), read_report("compress")["shipped"]))
         refuse_broken(judged)
         move_whole(draft, place)
 
@@ -59,8 +58,8 @@ def judge(name: str, row: Row) -> list[Gate]:
     else:
         difference = row["max_difference"]
         parity = gate("parity", "probability, from ONNX", difference, "max_onnx_difference")
-        found = [*promises(row), parity]
-    return [g._replace(id=f"{name}_{g.id}") for g in found]
+        found = [*variant_gates(row), parity]
+    return [g.model_copy(update={"id": f"{name}_{g.id}"}) for g in found]
 
 
 def _facts(exported: Predictor) -> dict[str, Any]:
@@ -77,7 +76,7 @@ def _measured(folder: Path, exported: Predictor) -> Row:
     files = [path for path in folder.rglob("*") if path.is_file()]
     size = {"size_mb": sum(path.stat().st_size for path in files) / 1e6}
     try:
-        found = compared(Converted(folder), exported, load_scope())
+        found = measure_quality(Converted(folder), exported, load_scope())
     except NotRun as reason:
         return size | {"not_run": str(reason)}
     return found | size | footprint(folder, f"{__package__}.runtime")

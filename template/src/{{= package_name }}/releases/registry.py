@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from ..artifacts import to_json, write_whole
-from ..gates import Verdict
+from ..gates import Gate
 from .signing import opened
 
 RELEASES = Path("releases")
@@ -75,8 +75,8 @@ def examined(folder: Path) -> Release:
     evaluated = _parsed(dict[str, Any], folder / "evaluate.json", content["evaluate.json"])
     if (judged := evaluated.get("model_sha256")) != found["model.onnx"]:
         raise Unfit(folder / "evaluate.json", f"is about the model {judged}, not model.onnx")
-    gates = _parsed(list[Verdict], folder / "gates.json", content["gates.json"])
-    if broken := [gate for gate in gates if not gate.is_kept()] or not gates:
+    gates = _parsed(list[Gate], folder / "gates.json", content["gates.json"])
+    if broken := [gate for gate in gates if not gate.passed] or not gates:
         raise Unfit(folder / "gates.json", f"must hold kept promises only; broken: {broken}")
     return Release(folder.name, folder, manifest.name)
 

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from ..artifacts import RAW, REFERENCE, REPORTS, SHIPPED, move_whole, to_json, write_whole
-from ..gates import as_rows, refuse_broken, refuse_other_models, verdicts
+from ..gates import refuse_broken, refuse_other_models, verdicts
 from ..pipeline.card import CARD, model_card
 from ..pipeline.verify import recorded_md5s
 from ..predictor import Predictor
@@ -64,7 +64,7 @@ def _judged_files() -> dict[str, bytes]:
     refuse_other_models()
     judged = verdicts()
     refuse_broken(judged)
-    expected = {row["id"]: row for row in as_rows(judged)}
+    expected = {gate.id: gate.model_dump() for gate in judged}
     for id in sorted(recorded.keys() | expected.keys()):
         if (found := recorded.get(id)) != expected.get(id):
             raise SystemExit(f"{GATES} says {found}, not {expected.get(id)}. Run `make model`.")

@@ -8,11 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ..artifacts import SHIPPED
-from ..bounds import METRICS, confusion, gain_lower_bound
+from ..bounds import gain_lower_bound
 from ..pipeline.featurize import load_split
 from ..pipeline.ingest import FEEDBACK
 from ..pipeline.verify import recorded_md5s
 from ..predictor import Predictor
+from ..quality import METRICS, confusion
 from ..releases.registry import RELEASES, Unfit, read_rollout, verified
 from ..scope import load_scope
 
