@@ -25,7 +25,7 @@ def post(url: str, body: bytes, headers: dict[str, str], timeout_s: float) -> An
 class JsonHandler(BaseHTTPRequestHandler):
     """A request handler that reads a bounded body and answers with JSON."""
 
-    timeout = 10  # s, of each read: a client that stops sending holds a thread for no longer
+    timeout = 10  # s of each read: a client that stops sending holds its thread for no longer
 
     def read_body(self, max_bytes: int) -> bytes:
         """Read a body of up to twice the limit.

@@ -27,8 +27,8 @@ from .slots import SLOTS, STATE_PATH, edit_state, read_state
 # a model that fails on one input in seven fails within 20 answers with a probability of 95 %.
 TRIAL_ANSWERS = 20
 TRIAL_S = 600
-# A model that kills its process ends no trial by failing, so that starts are counted as well. One
-# or two may be power cuts; three in 10 min are the model.
+# A model that kills its process does not end its trial by failing, so that starts are counted, too.
+# One or two may be power cuts; a trial that was cut off three times is lost.
 MAX_STARTS = 3
 UPDATES = Counter("updates_total", "Looks for a newer model, and trials of one", ["outcome"])
 CHECKED = Gauge("update_last_success_timestamp_seconds", "When the newest model was last known")

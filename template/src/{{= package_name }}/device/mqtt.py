@@ -21,8 +21,8 @@ from ..settings import setting
 from .json_http import MAX_REPLY_BYTES
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}  # as registered with IANA
-# The broker notices after 1.5 times this that a device is gone. Shorter wakes up mobile modems;
-# longer than a minute, and many routers forget an idle connection.
+# The broker drops a connection that was silent for 1.5 times this. No decision depends on it: each
+# batch has a timeout of its own.
 KEEPALIVE_S = 30
 
 

@@ -11,8 +11,8 @@ from pydantic import BaseModel, Field, ValidationError
 from ..refusal import Refusal
 from ..settings import PACKAGE
 
-# A batch is 100 decisions of some 250 bytes. 1 MB takes forty times that, for long file names and
-# error messages, and is small enough that 100 devices which send at once fit into memory.
+# A batch is 100 decisions of some 250 bytes. The limit is forty times that, for long file names and
+# error messages; 100 devices that send at once still take only 100 MB of the collector's memory.
 MAX_BATCH_BYTES = 1_000_000
 Line = TypeVar("Line", bound=BaseModel)
 

@@ -34,9 +34,9 @@ ROLES = {
     "root-3": ["root"],
 }
 ROOT_THRESHOLD = 2
-# Devices refuse metadata that is older. Root and targets keys are offline, so that they sign once a
-# year. The other two expire after a week: for no longer can an attacker who controls the web
-# server hide a newer release.
+# Devices refuse metadata that is older. The root and targets keys are offline, so that they sign
+# once a year. The other two expire after a week: an attacker who controls the web server can hide a
+# newer release for that long at most.
 DAYS = {"root": 365, "targets": 365, "snapshot": 7, "timestamp": 7}
 # Time to fetch two offline keys. It must be longer than the week between two runs of `publish`.
 RENEWED_DAYS = 60

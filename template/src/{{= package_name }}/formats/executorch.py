@@ -8,7 +8,6 @@ FILE = "model.pte"
 
 
 def export(folder: Path) -> None:
-    """Write `model.pte`."""
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 

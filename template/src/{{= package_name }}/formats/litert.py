@@ -8,7 +8,6 @@ FILE = "model.tflite"
 
 
 def export(folder: Path) -> None:
-    """Write `model.tflite`."""
     import litert_torch
 
     from .torch_program import export_program

@@ -69,6 +69,7 @@ def _collect_files() -> dict[str, bytes]:
     refuse_other_models()
     judged = verdicts()
     refuse_broken(judged)
+    # Compare each number, not only `passed`: where one differs, evidence changed after `check`.
     expected = {row["id"]: row for row in as_rows(judged)}
     for id in sorted(recorded.keys() | expected.keys()):
         if recorded.get(id) != expected.get(id):
@@ -85,7 +86,7 @@ def _store(content: dict[str, bytes]) -> str:
     earlier = _read_manifests()
     for id, manifest in earlier.items():
         if manifest.get("files") == hashes:
-            return id
+            return id  # the same model, evidence and card: `release` again changes nothing
     manifest_bytes = to_json(
         {
             "name": f"{load_scope().project}@v{_next_number(earlier)}",

@@ -70,6 +70,7 @@ def promote() -> None:
         rollout = read_rollout()
         if rollout.challenger is None:
             raise SystemExit("There is no challenger. Run `make challenge RELEASE=id` first.")
+        # A server raises the share of the challenger step by step; 1 means that it passed them all.
         if load_scope().challenger:
             share = scraped("challenger_share_ratio", "release").get(rollout.challenger, 0)
             if share < 1:
