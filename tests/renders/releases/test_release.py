@@ -34,7 +34,7 @@ for number in range(3):
 DIE = """
 import json, os, random, shutil, signal, sys, time
 from scratch_detector import cli
-from scratch_detector.releases.registry import RELEASES, verified
+from scratch_detector.releases.registry import RELEASES, verify_release
 
 def start(calls_to_live=10**9):
     def counted(real):
@@ -77,8 +77,8 @@ def die(calls_to_live=10**9, seconds_to_live=0):
     died = wait(pid)
     assert in_use() in (before, after), in_use()
     for folder in RELEASES.glob("[0-9a-f]*/"):
-        assert verified(folder.name)
-    assert wait(start()) == 0 and in_use() == after and verified(after["champion"])
+        assert verify_release(folder.name)
+    assert wait(start()) == 0 and in_use() == after and verify_release(after["champion"])
     assert not list(RELEASES.glob(".part-*"))
     return died
 
