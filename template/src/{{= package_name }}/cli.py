@@ -45,6 +45,7 @@ COMMANDS = {  # name: where it lives, what it does; the first ten are the road, 
     "rotate": ("fleet.publish", "Replace a key of the updates, by its NAME"),
     "update": ("device.model_update", "Look once for a newer model"),
     "package": ("fleet.debian", "Put the loop and its model into a .deb, for ARCH"),
+    "settings": ("settings", "List the environment variables of this project"),
     "monitor": ("monitoring.live", "Read the drift scores of a running model"),
     "retrain": (
         "retraining.retrain",

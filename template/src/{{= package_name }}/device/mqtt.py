@@ -15,12 +15,27 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from pydantic import Field, SecretStr
 
-from ..settings import setting
+from ..settings import Settings
+from .settings import UploadSettings
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 KEEPALIVE_S = 30
 MAX_REPLY_BYTES = 100_000
+
+
+class BrokerSettings(Settings):
+    """Variables of the MQTT broker."""
+
+    mqtt_user: str = Field("", description="User name at the broker; without it, no login.")
+    mqtt_password: SecretStr = Field(SecretStr(""), description="Password of that user.")
+    mqtt_ca_file: str = Field(
+        "",
+        description="File with the certificate authority of a broker with TLS; without it, those "
+        "of the system.",
+        examples=["/etc/ssl/broker.pem"],
+    )
 
 
 class Refused(OSError):
@@ -41,10 +56,11 @@ def client_of(
     place = urlsplit(url)
     version = MQTTProtocolVersion.MQTTv5
     client = Client(CallbackAPIVersion.VERSION2, id, protocol=version, **how)
-    if user := setting("MQTT_USER"):
-        client.username_pw_set(user, setting("MQTT_PASSWORD"))
+    settings = BrokerSettings.read()
+    if settings.mqtt_user:
+        client.username_pw_set(settings.mqtt_user, settings.mqtt_password.get_secret_value())
     if place.scheme == "mqtts":
-        client.tls_set(setting("MQTT_CA_FILE") or None)
+        client.tls_set(settings.mqtt_ca_file or None)
     client.connect_timeout = timeout_s
     limit = Properties(PacketTypes.CONNECT)
     limit.MaximumPacketSize = max_bytes
@@ -109,7 +125,7 @@ class Link:
         about = Properties(PacketTypes.PUBLISH)
         about.ResponseTopic = self._reply_topic
         about.CorrelationData = token = secrets.token_bytes(16)
-        about.UserProperty = ("x-api-key", setting("UPLOAD_KEY"))
+        about.UserProperty = ("x-api-key", UploadSettings.read().upload_key.get_secret_value())
         client.publish(self._topic, body, qos=1, properties=about)
         until_s = time.monotonic() + self._timeout_s
         while True:

@@ -14,9 +14,10 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from prometheus_client import Counter
+from pydantic import Field, SecretStr
 
 from ..scope import load_params, load_scope
-from ..settings import setting
+from ..settings import Settings
 from ..task.features import CONTENT_TYPES
 from .outbox import Outbox
 from .uploader import POLL_S, TIMEOUT_S, backoff_s
@@ -26,6 +27,14 @@ MAX_REPLY_BYTES = 100_000
 FAIR_SHARE = 1 / 8  # of the file, for one payload: a larger one would push out too many
 FINAL = (400, 413, 415, 422)  # statuses with which the server refuses this payload for ever
 OPINIONS = Counter("second_opinions", "What the server said to unsure decisions", ["outcome"])
+
+
+class SecondOpinionSettings(Settings):
+    """Variables of the second opinions."""
+
+    server_key: SecretStr = Field(
+        SecretStr(""), description="API key to send to the server as `x-api-key`."
+    )
 
 
 class SecondOpinion(Thread):
@@ -89,7 +98,7 @@ class SecondOpinion(Thread):
 def _asked(id: str, payload: bytes) -> dict[str, Any]:
     headers = {
         "content-type": next(iter(CONTENT_TYPES)),
-        "x-api-key": setting("SERVER_KEY"),
+        "x-api-key": SecondOpinionSettings.read().server_key.get_secret_value(),
         "x-request-id": id,
         "x-timeout-ms": str(1000 * TIMEOUT_S),
     }

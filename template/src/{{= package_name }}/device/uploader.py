@@ -18,8 +18,9 @@ from prometheus_client import Counter
 
 from ..monitoring.live import DRIFT, MODEL, TRAINED
 from ..scope import load_params
-from ..settings import PACKAGE, setting
+from ..settings import PACKAGE
 from .outbox import OUTBOX, Outbox
+from .settings import UploadSettings
 from .slots import read_state
 from .wire_format import Telemetry, uplink
 
@@ -108,7 +109,7 @@ def telemetry(outbox: Outbox, recent_ms: Collection[float]) -> Telemetry:
 
 
 def _post(body: bytes) -> dict[str, list[str]]:
-    key = setting("UPLOAD_KEY")
+    key = UploadSettings.read().upload_key.get_secret_value()
     headers = {"content-type": "application/jsonl", "x-api-key": key}
     request = Request(load_params().upload_url, body, headers)  # noqa: S310 (http or https only)
     with urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310

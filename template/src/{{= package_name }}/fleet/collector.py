@@ -18,11 +18,11 @@ from prometheus_client.core import GaugeMetricFamily as Family
 from prometheus_client.registry import Collector
 
 from ..device.wire_format import MAX_BATCH_BYTES, Event, Telemetry, from_lines, uplink
-from ..keys import admits, known_keys
 from ..monitoring.scope_limits import show_limits
 from ..refusal import Refusal
 from ..scope import load_params
-from ..settings import setting
+from ..settings import is_authorized, read_keys
+from .settings import CollectorSettings
 
 COLLECTED = Path("data/collected.db")
 MAX_DEVICES = 1000  # with gauges of their own
@@ -53,7 +53,7 @@ class Fleet(Collector):
     def take(self, body: bytes, key: str) -> tuple[int, dict[str, Any]]:
         """Keep a batch, whatever brought it; return an HTTP status, and ids or what is wrong."""
         try:
-            if not admits(self._keys, key):
+            if not is_authorized(key, self._keys):
                 wrong = Refusal("x-api-key", "no known key", "a key of this collector", "...")
                 return 401, {"detail": [wrong.detail]}
             if len(body) > MAX_BATCH_BYTES:
@@ -139,14 +139,16 @@ def collect() -> None:
     Where `<PACKAGE>_COLLECT_URL`, else `upload_url`, names a broker, batches also come from there.
     The keys are lines of the file `<PACKAGE>_COLLECT_KEYS_FILE`, or in `<PACKAGE>_COLLECT_KEYS`.
     """
-    host = setting("COLLECT_HOST", "127.0.0.1")
-    port = int(setting("COLLECT_PORT", "8001"))
+    settings = CollectorSettings.read()
+    host, port = settings.collect_host, settings.collect_port
+    keys = read_keys("COLLECT_KEYS", settings.collect_keys, settings.collect_keys_file)
     COLLECTED.parent.mkdir(exist_ok=True)
-    Handler.fleet = Fleet(keys=known_keys("COLLECT_KEYS"))
+    Handler.fleet = Fleet(keys=keys)
     Handler.registry = CollectorRegistry()
     Handler.registry.register(Handler.fleet)
     show_limits(Handler.registry)
-    if (broker := setting("COLLECT_URL", load_params().upload_url)).startswith("mqtt"):
+    broker = settings.collect_url or load_params().upload_url
+    if broker.startswith("mqtt"):
         uplink("fleet.mqtt").subscribe(broker, Handler.fleet.take)
     with ThreadingHTTPServer((host, port), Handler) as server:
         url = f"http://{host}:{server.server_port}/events"

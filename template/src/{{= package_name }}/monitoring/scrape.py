@@ -6,7 +6,7 @@ from urllib.request import urlopen
 from prometheus_client.parser import text_string_to_metric_families
 
 from ..scope import load_params
-from ..settings import setting
+from ..settings import ProjectSettings
 
 
 def scraped(name: str, label: str) -> dict[str, float]:
@@ -27,4 +27,4 @@ def scraped(name: str, label: str) -> dict[str, float]:
 
 def address() -> str:
     """Return `<PACKAGE>_METRICS_URL`, or else `metrics_url` of params.yaml."""
-    return setting("METRICS_URL", load_params().metrics_url)
+    return ProjectSettings.read().metrics_url or load_params().metrics_url

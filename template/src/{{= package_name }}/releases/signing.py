@@ -1,7 +1,6 @@
 """A signature that only the holder of one key can make, and that anybody can check (DSSE)."""
 
 import json
-import os
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -15,7 +14,7 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from ..artifacts import to_json, write_whole
-from ..settings import variable
+from ..settings import ProjectSettings, variable
 
 KIND = "application/vnd.model-release+json"
 VARIABLE = variable("SIGNING_KEY")
@@ -59,7 +58,7 @@ def load_signer(public_key: Path) -> CryptoSigner:
     Raises:
         SystemExit: the private half is missing or damaged, or is of another key.
     """
-    named = os.environ.get(VARIABLE, "")
+    named = ProjectSettings.read().signing_key
     path = Path(named or public_key.with_suffix(".pem"))
     if not (named or path.exists() or public_key.exists()):
         path.parent.mkdir(exist_ok=True)

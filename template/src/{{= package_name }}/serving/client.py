@@ -16,13 +16,14 @@ from urllib.parse import urlsplit
 
 from rich.progress import track
 
-from ..settings import PACKAGE, setting, variable
+from ..settings import PACKAGE, variable
 from ..task.features import CONTENT_TYPES
+from .settings import LoadSettings
 
 START_S = 60
 TIMEOUT_S = 65  # longer than any promise
 IDLE_S = 1  # what is idle for longer may be closed by the other side
-KEY = setting("LOAD_KEY")
+KEY = LoadSettings.read().load_key.get_secret_value()
 HEADERS = {"content-type": next(iter(CONTENT_TYPES)), "x-api-key": KEY}
 
 

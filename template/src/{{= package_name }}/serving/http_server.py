@@ -14,7 +14,7 @@ from starlette.datastructures import State
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from ..settings import setting
+from .settings import ServerSettings
 
 HEAD_S, HEAD_BYTES = 10, 32_768
 MAX_CONNECTIONS = 1000
@@ -97,8 +97,8 @@ class Server(uvicorn.Server):
 
 def listen(app: ASGIApp, state: State) -> None:
     """Listen until told to stop; `<PACKAGE>_HOST` and `<PACKAGE>_PORT` say where."""
-    host = setting("HOST", "127.0.0.1")
-    port = int(setting("PORT", "8000"))
+    settings = ServerSettings.read()
+    host, port = settings.host, settings.port
     print(f"Answering on http://{host}:{port}", flush=True)
     config = uvicorn.Config(
         app,

@@ -11,13 +11,14 @@ from fastapi import HTTPException, Request
 from prometheus_client import Counter, Histogram
 from starlette.requests import ClientDisconnect
 
-from ..keys import admits, known_keys
 from ..predictor import Prediction
 from ..refusal import Refusal
 from ..scope import load_scope
+from ..settings import is_authorized, read_keys
 from .batching import Engine, Overloaded
 from .canary import Trial
 from .champion import PREDICTIONS, Served
+from .settings import ServerSettings
 
 PROMISE_S = load_scope().max_latency_p95_ms / 1000
 BUCKETS = [PROMISE_S * share for share in (0.05, 0.1, 0.2, 0.5, 0.75, 1, 1.5, 2, 5)]
@@ -37,7 +38,8 @@ WHY = {
 }
 for _status in WHY:  # at 0 from the start: a rate knows no first time
     REFUSALS.labels(str(_status))
-KEYS = known_keys("API_KEYS")
+_settings = ServerSettings.read()
+KEYS = read_keys("API_KEYS", _settings.api_keys, _settings.api_keys_file)
 log = logging.getLogger(__package__)
 
 
@@ -50,7 +52,7 @@ async def read(request: Request, max_bytes: int) -> bytes:
     Raises:
         HTTPException: 401, 408, 413, or 503 when too many bytes are being read at once.
     """
-    if not admits(KEYS, request.headers.get("x-api-key", "")):
+    if not is_authorized(request.headers.get("x-api-key", ""), KEYS):
         raise refused(401, Refusal("x-api-key", "no known key", "a key of this server", "..."))
     state, body = request.app.state, bytearray()
     try:

@@ -18,8 +18,8 @@ from ..cost import cost_usd_month, replicas
 from ..gates import Gate, gate, refuse_broken
 from ..pipeline.benchmark import held_out
 from ..scope import SCOPE, load_scope
-from ..settings import setting
 from .client import TIMEOUT_S, drive, ready, running_server
+from .settings import LoadSettings
 
 OPEN_S, OPEN_CLIENTS, MOST_REQUESTS = 20, 64, 20_000
 CLOSED_S, CLOSED_CLIENTS = 5, 16
@@ -35,7 +35,7 @@ def load() -> None:
     Raises:
         SystemExit: a promise is broken, evidence is missing, or no server is ready.
     """
-    if url := setting("LOAD_URL"):
+    if url := LoadSettings.read().load_url:
         write_report("load", _measured(url))
     else:
         with running_server() as port:
