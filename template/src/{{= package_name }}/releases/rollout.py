@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..monitoring.scrape import scraped
+from ..monitoring.scrape import read_metric
 from ..scope import load_scope
 from .registry import RELEASES, Rollout, Unfit, read_rollout, verified, write_rollout
 
@@ -53,7 +53,7 @@ def promote() -> None:
         if now.challenger is None:
             raise SystemExit("There is no challenger. Run `make challenge RELEASE=id` first.")
         if load_scope().challenger:
-            share = scraped("challenger_share_ratio", "release").get(now.challenger, 0)
+            share = read_metric("challenger_share_ratio", "release").get(now.challenger, 0)
             if share < 1:
                 found = f"{now.challenger} answers {share:.0%} of the requests, not all of them"
                 raise SystemExit(f"{found}. What to do: docs/runbook.md#challenger")
