@@ -5,7 +5,6 @@ so that a signature for one purpose is not accepted for another.
 """
 
 import json
-import os
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -19,7 +18,7 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from ..artifacts import to_json, write_whole
-from ..settings import variable
+from ..settings import ProjectSettings, variable
 
 PAYLOAD_TYPE = "application/vnd.model-release+json"
 VARIABLE = variable("SIGNING_KEY")
@@ -63,7 +62,7 @@ def load_signer(public_key: Path) -> CryptoSigner:
     Raises:
         SystemExit: the private half is missing or damaged, or belongs to another key.
     """
-    configured = os.environ.get(VARIABLE, "")
+    configured = ProjectSettings.read().signing_key
     private_key = Path(configured or public_key.with_suffix(".pem"))
     if not (configured or private_key.exists() or public_key.exists()):
         private_key.parent.mkdir(exist_ok=True)
