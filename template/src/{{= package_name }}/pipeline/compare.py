@@ -8,7 +8,7 @@ from ..bounds import METRICS, gain_lower_bound, share_lower_bound
 from ..predictor import Predictor
 from ..quality import judge
 from ..scope import Scope
-from .featurize import load_split
+from .splits import load_split
 from .footprint import Network
 
 BATCH = 32  # examples that are answered alone, and together

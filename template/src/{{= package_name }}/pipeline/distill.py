@@ -10,7 +10,7 @@ from torch import nn
 from ..scope import load_params
 from ..task import model as network
 from .export import write_onnx
-from .featurize import load_split
+from .splits import load_split
 from .quantize import static
 from .train import fit, load_checkpoint
 

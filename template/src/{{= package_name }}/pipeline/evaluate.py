@@ -8,7 +8,7 @@ from ..monitoring.drift import fit_reference, fit_sure_from, fit_whitening
 from ..predictor import Predictor, entropy
 from ..quality import judge, score
 from ..scope import load_params, load_scope
-from .featurize import load_facts, load_split
+from .splits import load_facts, load_split
 
 
 def evaluate() -> None:

@@ -25,18 +25,3 @@ def featurize() -> None:
         facts=np.array([list(intake.facts.values()) for intake in taken], dtype=np.float64),
         fact_names=np.array(list(taken[0].facts)),
     )
-
-
-def load_split(split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return x float32 (n, ...), y int64 (n,) and the name of the slice of each example (n,)."""
-    with np.load(FEATURES) as data:
-        rows = data["split"] == split
-        return data["x"][rows], data["y"][rows], data["slice"][rows]
-
-
-def load_facts(split: str) -> dict[str, np.ndarray]:
-    """Return each fact of one split by its name, float64 (n,)."""
-    with np.load(FEATURES) as data:
-        rows = data["split"] == split
-        columns = data["facts"][rows].T
-        return {str(name): column for name, column in zip(data["fact_names"], columns, strict=True)}

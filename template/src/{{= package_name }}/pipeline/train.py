@@ -16,7 +16,7 @@ from ..schema import load_schema
 from ..scope import load_params, load_scope
 from ..task.features import FEATURES_VERSION
 from ..task.model import build_model
-from .featurize import load_split
+from .splits import load_split
 
 BASELINE_STEPS = 2000  # on little data a few epochs would leave it untrained, and easy to beat
 Criterion = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

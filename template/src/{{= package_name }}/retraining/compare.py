@@ -9,7 +9,7 @@ import numpy as np
 
 from ..artifacts import SHIPPED
 from ..bounds import METRICS, confusion, gain_lower_bound
-from ..pipeline.featurize import load_split
+from ..pipeline.splits import load_split
 from ..pipeline.ingest import FEEDBACK
 from ..pipeline.verify import recorded_md5s
 from ..predictor import Predictor
