@@ -8,8 +8,8 @@ from ..bounds import METRICS, gain_lower_bound, share_lower_bound
 from ..predictor import Predictor
 from ..quality import judge
 from ..scope import Scope
-from .splits import load_split
 from .footprint import Network
+from .splits import load_split
 
 BATCH = 32  # examples that are answered alone, and together
 

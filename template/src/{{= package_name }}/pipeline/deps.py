@@ -9,6 +9,7 @@ import re
 from functools import cached_property
 from importlib.util import resolve_name
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -20,6 +21,13 @@ BY_FILE = {"pipeline", "monitoring", "task"}
 CODE_LINE = re.compile(r'\s*- "?\$\{src\}(?:/(.*?))?"?(\s+#.*)?')
 STAGE_LINE = re.compile(r"  ([\w-]+):.*")
 DEPS_LINE = re.compile(r"\s+deps:\s*(#.*)?")
+
+
+class Stage(NamedTuple):
+    """What a stage of `dvc.yaml` runs, and what it depends on."""
+
+    cmd: str
+    deps: set[str]
 
 
 class Package:
@@ -161,8 +169,7 @@ def derive(text: str, package: Package) -> dict[str, list[str]]:
     """Return the code of each stage in the text of a `dvc.yaml`, for stages of this package."""
     needed = {}
     for stage, content in _stages(text).items():
-        cmd = content.get("do", content)["cmd"]
-        called = re.search(r"\$\{run\}(?:\.([\w.]+)|\s+([\w-]+))", str(cmd))
+        called = re.search(r"\$\{run\}(?:\.([\w.]+)|\s+([\w-]+))", content.cmd)
         if called is None:
             continue  # a stage of yours that runs something else
         module = f"{package.name}.{called[1]}" if called[1] else package.commands.get(called[2])
@@ -202,9 +209,9 @@ def rewrite(text: str, needed: dict[str, list[str]]) -> str:
 def compare(text: str, changed: str) -> list[str]:
     """Return one line for each dependency that only one of two texts has."""
     lines = []
-    before, after = (_stages(t) for t in (text, changed))
-    for stage, content in after.items():
-        had, has = (set(c.get("do", c).get("deps", [])) for c in (before[stage], content))
+    before = _stages(text)
+    for stage, (_, has) in _stages(changed).items():
+        had = before[stage].deps
         lines += [f"{DVC_YAML}: {stage} now depends on {path}" for path in sorted(has - had)]
         lines += [f"{DVC_YAML}: {stage} no longer depends on {path}" for path in sorted(had - has)]
     return lines or [f"{DVC_YAML}: only the order changed"]
@@ -222,13 +229,14 @@ def _rewrite_list(items: list[str], needed: list[str], indent: str) -> list[str]
     return kept + [f"{indent}- ${{src}}/{path}\n" for path in needed if path not in by_hand]
 
 
-def _stages(text: str) -> dict[str, dict[str, dict[str, object]]]:
+def _stages(text: str) -> dict[str, Stage]:
     try:
-        stages: dict[str, dict[str, dict[str, object]]] = yaml.safe_load(text)["stages"]
-    except (yaml.YAMLError, TypeError, LookupError) as error:
+        stages: dict[str, Any] = yaml.safe_load(text)["stages"]
+        templates = {name: stage.get("do", stage) for name, stage in stages.items()}
+        return {n: Stage(str(t["cmd"]), set(t.get("deps", []))) for n, t in templates.items()}
+    except (yaml.YAMLError, AttributeError, TypeError, LookupError) as error:
         wrong = f"{DVC_YAML} cannot be read ({str(error).splitlines()[0]})"
         raise SystemExit(f"{wrong}. After a merge: keep either side, then `make deps`.") from None
-    return stages
 
 
 def _dotted(path: Path) -> str:

@@ -10,8 +10,8 @@ from torch import nn
 from ..scope import load_params
 from ..task import model as network
 from .export import write_onnx
-from .splits import load_split
 from .quantize import static
+from .splits import load_split
 from .train import fit, load_checkpoint
 
 BUILD: Callable[..., nn.Module] | None = getattr(network, "build_student", None)
