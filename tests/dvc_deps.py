@@ -58,8 +58,9 @@ def derive_all(folder: Path) -> Needed:
 def rewrite(text: str, needed: Needed) -> str:
     """Return the template's text with other code lines, each below its condition."""
     bare = WRAPPED.sub(r"\1", text)
-    order = {s: sorted(paths, key=lambda p: ("/" in p or "." not in p, p)) for s, paths in needed.items()}
-    lines = read_deps().rewrite(bare, order).splitlines(keepends=True)
+    deps = read_deps()
+    ordered = {stage: sorted(paths, key=deps.order) for stage, paths in needed.items()}
+    lines = deps.rewrite(bare, ordered).splitlines(keepends=True)
     stage, written = "", list[str]()
 
     def condition_of(line: str) -> str:

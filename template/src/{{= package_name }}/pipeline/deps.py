@@ -60,8 +60,7 @@ class Package:
         loaded = self._loaded(module)
         paths = {self.modules[name] for name in loaded if not self._is_docstring(name)}
         paths |= self._data_files(loaded)
-        short = {self._shorten(path.relative_to(self.folder)) for path in paths}
-        return [path.as_posix() for path in sorted(short, key=lambda p: (len(p.parts) > 1, p))]
+        return sorted({self._shorten(path.relative_to(self.folder)) for path in paths}, key=order)
 
     def _loaded(self, module: str) -> set[str]:
         loaded: set[str] = set()
@@ -128,9 +127,9 @@ class Package:
                 found.add(path)
         return found
 
-    def _shorten(self, path: Path) -> Path:
+    def _shorten(self, path: Path) -> str:
         folder = path.parts[0]
-        return path if len(path.parts) == 1 or folder in BY_FILE else Path(folder)
+        return path.as_posix() if len(path.parts) == 1 or folder in BY_FILE else folder
 
     def _is_docstring(self, name: str) -> bool:
         """Whether a file holds no code, as most `__init__.py` do: an edit of it changes nothing."""
@@ -147,6 +146,11 @@ class Package:
             except (SyntaxError, ValueError) as error:
                 raise SystemExit(f"{path}: {error}") from None
         return self._trees[name]
+
+
+def order(path: str) -> tuple[bool, str]:
+    """Sort single modules before what is in folders."""
+    return ("/" in path or "." not in path, path)
 
 
 def deps() -> None:
