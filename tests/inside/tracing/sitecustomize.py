@@ -7,19 +7,20 @@ each file of the project that is opened for reading, and for each key of `scope.
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 
 def record(stage: str) -> None:
-    here = os.getcwd() + os.sep
-    log = os.open(os.path.join(os.environ["TRACES"], stage), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    here = f"{Path.cwd()}/"
+    log = os.open(Path(os.environ["TRACES"], stage), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     watched: set[str] = set()
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event != "open" or not isinstance(arguments[0], str):
             return
         path, _, flags = arguments
-        path = os.path.abspath(path)
+        path = os.path.abspath(path)  # noqa: PTH100 (links stay links)
         if path.startswith(here) and not (flags or 0) & (os.O_WRONLY | os.O_RDWR):
             name = path.removeprefix(here)
             os.write(log, f"{name}\n".encode())
