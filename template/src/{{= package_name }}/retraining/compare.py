@@ -9,8 +9,8 @@ import numpy as np
 
 from ..artifacts import SHIPPED
 from ..bounds import gain_lower_bound
-from ..pipeline.featurize import load_split
 from ..pipeline.ingest import FEEDBACK
+from ..pipeline.splits import load_split
 from ..pipeline.verify import recorded_md5s
 from ..predictor import Predictor
 from ..quality import METRICS, confusion
