@@ -17,7 +17,7 @@ from ..refusal import Refusal
 from ..scope import load_scope
 from .batching import Engine, Overloaded
 from .canary import Trial
-from .champion import PREDICTIONS, Served
+from .champion import LAST, PREDICTIONS, Served
 
 PROMISE_S = load_scope().max_latency_p95_ms / 1000
 BUCKETS = [PROMISE_S * share for share in (0.05, 0.1, 0.2, 0.5, 0.75, 1, 1.5, 2, 5)]
@@ -103,6 +103,7 @@ async def answered(request: Request, id: str, payload: bytes) -> tuple[Predictio
     served.monitor.observe(prediction)
     request.app.state.journal.note(id, payload, prediction, served.model.predictor.sha256)
     PREDICTIONS.labels(prediction.label).inc()
+    LAST.set_to_current_time()
     return prediction, served.model.predictor.sha256
 
 

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from prometheus_client import REGISTRY
 
-from ..alerts.server import IN_TIME
+from ..monitoring.scope_limits import IN_TIME
 from ..scope import load_params, load_scope
 
 STARTED_S = time.time()

@@ -14,8 +14,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from ..alerts.server import IN_TIME
 from ..artifacts import RAW, REPORTS
+from ..monitoring.scope_limits import IN_TIME
 from ..releases.registry import RELEASES
 from ..scope import load_scope
 from .canary import Trial
