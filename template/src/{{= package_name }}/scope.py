@@ -115,7 +115,7 @@ class Scope(BaseModel, frozen=True, extra="forbid"):
     ask_server_below: float = Field(0, ge=0, le=1)
     fail_safe: FailSafe = FailSafe(label="review", after_times_p95=10)  # only a device reads it
     watch: Watch = Watch()
-    fleet: Fleet | None = None  # without devices there is none
+    fleet: Fleet | None = Field(None, validate_default=True)  # without devices there is none
 
     @field_validator("min_availability")
     @classmethod
@@ -123,6 +123,14 @@ class Scope(BaseModel, frozen=True, extra="forbid"):
         is_served = info.data.get("target") != "edge"
         if is_served and not 1 - 1 / FASTEST_BURN < value < 1:
             raise _never_fires(f"above {1 - 1 / FASTEST_BURN:.4f} and below 1", 0.999)
+        return value
+
+    @field_validator("fleet")
+    @classmethod
+    def _is_there_for_devices(cls, value: Fleet | None, info: ValidationInfo) -> Fleet | None:
+        if value is None and info.data.get("target") in ("edge", "hybrid"):
+            words = "alerts about devices read it, and `make upgrade` brings its keys"
+            raise PydanticCustomError("missing", "{words}", {"words": words})
         return value
 
     @property
