@@ -12,7 +12,7 @@ from conftest import Render
 from environment import environment, release, requirements, variables
 from mutation import BASE, Mutant, evidence, exported, judged, mutate, report
 from poc2prod.questions import Questions
-from repository import done, run_in
+from repository import run_in
 
 SCOPE = "src/{{= package_name }}/scope.py"
 
