@@ -62,7 +62,6 @@ COMMANDS = {
     "rollback": Command("releases.rollout", "Go back to the previous champion"),
     "monitor": Command("monitoring.live", "Read the drift scores of a running model"),
     "settings": Command("settings", "List the environment variables of this project"),
-    "alerts": Command("alerts.write", "Generate the Prometheus alert rules"),
     "retrain": Command(
         "retraining.retrain",
         "Train, compare and propose a candidate, if due or for a REASON",
