@@ -108,7 +108,7 @@ class Estimator:
         return ", ".join(chosen + ["recommended"] * (found.target == self.recommended))
 
 
-def way_out(questions: Questions, given: Mapping[Any, Any], problem: str) -> str:
+def cheapest_fix(questions: Questions, given: Mapping[Any, Any], problem: str) -> str:
     """Name the cheapest change that makes a budget possible, to stand behind its refusal."""
     name = problem.partition(":")[0]
     if name not in BUDGETS or not fits(given[name], "float"):

@@ -3,11 +3,11 @@
 import re
 from pathlib import Path
 
-from .questions import WANTED, Questions, did_you_mean, shown
+from .questions import WANTED, Questions, describe, did_you_mean
 from .refusal import Refusal
 
 
-def explanation(root: Path, questions: Questions, name: str) -> str:
+def explain_question(root: Path, questions: Questions, name: str) -> str:
     """Explain one question of the template in `root`, as Markdown.
 
     Raises Refusal when there is no such question, or nobody may answer it.
@@ -15,7 +15,7 @@ def explanation(root: Path, questions: Questions, name: str) -> str:
     open_to_answer = list(filter(questions.is_open, questions.specs))
     if name not in questions.specs:
         hint = did_you_mean(name, open_to_answer) or f"; they are {', '.join(open_to_answer)}"
-        raise Refusal(f"{name if name.isprintable() else shown(name)}: no such question{hint}")
+        raise Refusal(f"{name if name.isprintable() else describe(name)}: no such question{hint}")
     if name not in open_to_answer:
         raise Refusal(f"{name}: worked out from the other answers, so nobody is asked")
     before, _ = questions.settle({}, until=name)

@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
+from .output import plain
 from .refusal import Refusal
-from .terminal import plain
 
 # What points git at another repository: set where a hook or an alias of git runs us.
 POINTERS = (
@@ -46,7 +46,7 @@ Files = dict[str, str]
 
 
 @contextmanager
-def unpointed() -> Iterator[None]:
+def without_pointers() -> Iterator[None]:
     """Hide from everything started here what would lead git to the caller's own repository."""
     hidden = {name: os.environ.pop(name) for name in POINTERS if name in os.environ}
     try:
@@ -85,7 +85,7 @@ class Repository:
         info = folder / ".git" / "objects" / "info"
         info.mkdir(exist_ok=True)
         (info / "alternates").write_bytes(os.fsencode(f"{objects}\n"))
-        return scratch.using(GIT_OBJECT_DIRECTORY=objects) if keep else scratch
+        return scratch.with_variables(GIT_OBJECT_DIRECTORY=objects) if keep else scratch
 
     def __call__(self, *arguments: str, given: str = "", ok: tuple[int, ...] = (0,)) -> str:
         """Return what a git command prints. Raises Refusal with the reason it gives."""
@@ -111,11 +111,11 @@ class Repository:
         """Return what a git command prints with -z."""
         return self(*arguments, given=given).split("\0")[:-1]
 
-    def using(self, **variables: str) -> "Repository":
+    def with_variables(self, **variables: str) -> "Repository":
         """Return the same repository with variables of the environment set."""
         return replace(self, environment={**self.environment, **variables})
 
-    def commit_of(self, version: str) -> str:
+    def find_commit(self, version: str) -> str:
         """Return the id of the commit that a tag, a branch or an id names; nothing if none."""
         for name in (version, f"origin/{version}"):
             # By standard input, because a version may look like an option.
@@ -131,14 +131,14 @@ class Repository:
         parts = ((about.split(), name) for about, _, name in (row.partition("\t") for row in rows))
         return {name: f"{mode} {blob}" for (mode, _, blob), name in parts}
 
-    def stored(self, folder: Path) -> Files:
+    def store_folder(self, folder: Path) -> Files:
         """Store the content of every file of a folder, by the folder's own .gitattributes."""
         inside = replace(self._indexed(GIT_WORK_TREE=str(folder)), folder=folder)
         inside("add", "--all", "--force", ".")
         rows = (row.partition("\t") for row in inside.rows("ls-files", "--stage", "-z"))
         return {name: about.rpartition(" ")[0] for about, _, name in rows}
 
-    def tree(self, files: Files) -> str:
+    def store_tree(self, files: Files) -> str:
         """Store a tree of these files."""
         inside = self._indexed()
         rows = "".join(f"{about}\t{name}\0" for name, about in files.items())
@@ -150,7 +150,7 @@ class Repository:
         index = self.folder / ".git" / "index-of-tree"
         index.unlink(missing_ok=True)
         own = {"GIT_DIR": str(self.folder / ".git"), "GIT_INDEX_FILE": str(index)}
-        return self.using(**own, **variables)
+        return self.with_variables(**own, **variables)
 
     def commit(self, tree: str, *parents: str, words: str) -> str:
         """Store a commit, on no branch."""
@@ -180,7 +180,7 @@ class Repository:
             sides[name] += about[-1]
         return dict(sides)
 
-    def renames(self, before: str, after: str, prefix: str) -> dict[str, str]:
+    def find_renames(self, before: str, after: str, prefix: str) -> dict[str, str]:
         """Return the old name by the new one of what moved inside `prefix` between two trees."""
         moved = ("diff-tree", "-r", "-z", "-M", "--diff-filter=R", "--name-status")
         inside = [f"--relative={prefix}"] * bool(prefix)
@@ -199,7 +199,7 @@ class Repository:
             is_ours, is_locked = about.get("branch") == reference, "locked" in about
             is_gone = is_ours and not is_locked and not worktree.exists()
             if is_gone or (worktree == place and about.get("locked") in UNFINISHED):
-                self.discard(worktree)
+                self.remove_worktree(worktree)
             elif is_ours and worktree != place:
                 raise Refusal(f"{branch} is checked out in {worktree}; git switch to another there")
             elif is_ours:
@@ -215,7 +215,9 @@ class Repository:
             raise Refusal(f"the branch {branch} has commits of yours that are not merged; {hint}")
         return was
 
-    def leave(self, merge: "Repository", head: str, branch: str, place: Path, was: str) -> None:
+    def leave_conflicts(
+        self, merge: "Repository", head: str, branch: str, place: Path, was: str
+    ) -> None:
         """Leave a merge with its conflicts in a worktree, on a new branch at `head`."""
         if os.path.lexists(place):
             raise Refusal(f"{place} is in the way of the worktree for the conflicts; move it away")
@@ -233,10 +235,10 @@ class Repository:
             there("symbolic-ref", "HEAD", f"refs/heads/{branch}")
             self("worktree", "unlock", str(place))
         except BaseException:
-            self.discard(place)
+            self.remove_worktree(place)
             raise
 
-    def discard(self, worktree: Path) -> None:
+    def remove_worktree(self, worktree: Path) -> None:
         """Remove a worktree, whatever state it is in; nothing that is no worktree."""
         remove = ("worktree", "remove", "--force", "--force", str(worktree))
         try:
@@ -248,7 +250,7 @@ class Repository:
             self(*remove, ok=(0, 128))
 
 
-def in_the_way(top: Path, names: set[str], tracked: set[str]) -> list[str]:
+def find_in_the_way(top: Path, names: set[str], tracked: set[str]) -> list[str]:
     """List what is in a folder, and not tracked there, where files of these names would go."""
     found: set[str] = set()
     for name in names:

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .answers import ANSWERS, read_answers
-from .git import Files, Repository, in_the_way
+from .git import Files, Repository, find_in_the_way
 from .moves import Mentions, moved_paths
 from .refusal import Refusal
 
@@ -44,21 +44,21 @@ class Checkout:
         is_there = os.path.lexists(self.folder / name) and name not in self.gone
         return self.tracked(name) is not None or is_there
 
-    def moving(self, moves: Mapping[str, str]) -> "Checkout":
+    def with_moves(self, moves: Mapping[str, str]) -> "Checkout":
         """Return the project with files moved, as far as it has them; nothing on disk changes."""
         paths = {self.prefix + was: self.prefix + now for was, now in moves.items()}
         files = {paths.get(name, name): about for name, about in self.files.items()}
         gone = frozenset(was for was in moves if self.tracked(was) is not None)
         return replace(self, files=files, gone=gone)
 
-    def holding(self, files: Files) -> Files:
+    def with_files(self, files: Files) -> Files:
         """Return what the repository would be, had the project these files and no others."""
         # With the rest of a larger repository, so that nothing seems to have moved there.
         rest = {n: about for n, about in self.files.items() if not n.startswith(self.prefix)}
         return rest | {self.prefix + name: about for name, about in files.items()}
 
 
-def opened(folder: Path) -> Checkout:
+def read_checkout(folder: Path) -> Checkout:
     """Read what has to be there before anything can start. Raises Refusal."""
     folder = Path(os.path.realpath(folder))
     if not (folder / ANSWERS).is_file():
@@ -107,32 +107,34 @@ def merge_renders(
     from pathspec import PathSpec
 
     is_owned = PathSpec.from_lines("gitignore", owned).match_file
-    rendered, wanted = scratch.stored(old), scratch.stored(new)
+    rendered, wanted = scratch.store_folder(old), scratch.store_folder(new)
     # Only Copier writes this file, so what the user has there is what the new one stands for.
     rendered[ANSWERS] = project.files[project.prefix + ANSWERS]
     listed = moved_paths(moves, rendered, wanted)
     followed = _followed(project, listed, is_owned)
     # With both sides at the new path, git merges there, however little the two files share.
     base = {followed.get(name, name): about for name, about in rendered.items()}
-    ours = project.moving(followed)
-    before = scratch.tree(ours.holding(base))
-    found = scratch.renames(before, scratch.tree(ours.holding(wanted)), project.prefix)
-    theirs, kept = _spared(ours, is_owned, base, wanted, found)
+    ours = project.with_moves(followed)
+    before = scratch.store_tree(ours.with_files(base))
+    found = scratch.find_renames(
+        before, scratch.store_tree(ours.with_files(wanted)), project.prefix
+    )
+    theirs, kept = _restore_owned(ours, is_owned, base, wanted, found)
     absent = {was: now for was, now in followed.items() if not ours.has(now)}
     for was in absent:
         theirs.pop(was, None)  # an alias for a file that the user does not have
     first = scratch.commit(before, words="the version before")
-    last = scratch.commit(scratch.tree(project.holding(theirs)), first, words=branch)
-    mine = scratch.commit(scratch.tree(ours.files), first, words="the project")
+    last = scratch.commit(scratch.store_tree(project.with_files(theirs)), first, words=branch)
+    mine = scratch.commit(scratch.store_tree(ours.files), first, words="the project")
     dropped = {n.removeprefix(project.prefix) for n in scratch.merge(mine, last, branch)}
     tracked, result = set(project.files), scratch.rows("ls-files", "-z")
     names = {name for name in result if os.path.lexists(scratch.folder / name)}
-    if clashes := in_the_way(project.git.folder, names - tracked, tracked):
+    if clashes := find_in_the_way(project.git.folder, names - tracked, tracked):
         raise Refusal(
             f"git does not track {', '.join(clashes)}, and the new version would write over that; "
             "move it away, or commit it"
         )
-    moved_by_user = scratch.renames(before, mine, project.prefix)
+    moved_by_user = scratch.find_renames(before, mine, project.prefix)
     dropped |= {*absent.values()} - {*moved_by_user.values()}
     untracked = {name for name in dropped if ours.has(name)}
     moved = {**{was: name for name, was in found.items()}, **followed}
@@ -191,7 +193,7 @@ def _followed(
         path = project.prefix + name
         above = {str(folder) for folder in PurePosixPath(path).parents}
         is_taken = path in project.files or path in folders or above & project.files.keys()
-        return not is_taken and not in_the_way(project.folder, {name}, set())
+        return not is_taken and not find_in_the_way(project.folder, {name}, set())
 
     def can_follow(was: str, now: str) -> bool:
         if is_owned(was) and not is_owned(now):
@@ -202,7 +204,7 @@ def _followed(
     return {was: now for was, now in moves.items() if can_follow(was, now)}
 
 
-def _spared(
+def _restore_owned(
     project: Checkout,
     is_owned: Callable[[str], bool],
     base: Files,

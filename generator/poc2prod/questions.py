@@ -94,7 +94,7 @@ class Questions:
             if name not in given:
                 continue
             if problem := self.problem(name, given[name], answers):
-                problems.append(f"{name}: got {shown(given[name])}; {problem}")
+                problems.append(f"{name}: got {describe(given[name])}; {problem}")
             else:
                 answers[name] = CASTS[spec["type"]](given[name])
         return answers, problems
@@ -110,7 +110,7 @@ class Questions:
         if choices and not any(value == choice and fits(value, spec["type"]) for choice in choices):
             return f"one of {', '.join(map(str, choices))}{did_you_mean(value, choices)}"
         if not fits(value, spec["type"]):
-            right = shown(self.default(name, answers)).strip(chr(39))
+            right = describe(self.default(name, answers)).strip(chr(39))
             return f"{WANTED[spec['type']]}, like {right}"
         value = CASTS[spec["type"]](value)
         return self.text(spec.get("validator", ""), {**answers, name: value}).strip()
@@ -138,7 +138,7 @@ class Questions:
         both = (pair if isinstance(pair, (list, tuple)) else (pair, pair) for pair in pairs)
         return [(self.text(label, answers).strip(), value) for label, value in both]
 
-    def parsed(self, name: str, typed: str) -> Any:
+    def parse(self, name: str, typed: str) -> Any:
         """Turn what was typed into a value of the question's type, or leave it as it is."""
         kind = self.specs[name]["type"]
         try:
@@ -166,8 +166,8 @@ class Questions:
     def _unknown(self, name: Any, value: Any) -> str:
         open_to_answer = list(filter(self.is_open, self.specs))
         hint = did_you_mean(name, open_to_answer) or f"; they are {', '.join(open_to_answer)}"
-        key = name if isinstance(name, str) and name.isprintable() else shown(name)
-        return f"{key}: got {shown(value)}; no such question{hint}"
+        key = name if isinstance(name, str) and name.isprintable() else describe(name)
+        return f"{key}: got {describe(value)}; no such question{hint}"
 
 
 @cache
@@ -184,7 +184,7 @@ def fits(value: Any, type_name: str) -> bool:
     return is_number and abs(value) <= sys.float_info.max  # false for nan, too
 
 
-def shown(value: Any) -> str:
+def describe(value: Any) -> str:
     """Write a value as its user would recognise it, in one short line."""
     if value is None:
         return "nothing"

@@ -1,4 +1,4 @@
-"""Running the make targets of a project that has just been written."""
+"""Runs the make targets of a project."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from .refusal import Refusal
 STOPPED_WITHIN_S = 10
 
 
-def inherited() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
     """Return what a project's commands inherit: our `uv` is found, our venv and make are not."""
     ours = {"VIRTUAL_ENV", "MAKEFLAGS", "MFLAGS", "MAKELEVEL"}
     kept = {name: value for name, value in os.environ.items() if name not in ours}
@@ -22,15 +22,15 @@ def inherited() -> dict[str, str]:
     return kept | {"PATH": path}
 
 
-def make(target: str, folder: Path, environment: dict[str, str]) -> None:
+def run_make(target: str, folder: Path, environment: dict[str, str]) -> None:
     """Run `make target` to its end. Raises ValueError when it fails."""
-    with started(target, folder, environment, log=None) as process:
+    with start_make(target, folder, environment, log=None) as process:
         if status := process.wait():
             raise ValueError(f"exit status {status}, see above")
 
 
 @contextmanager
-def started(
+def start_make(
     target: str, folder: Path, environment: dict[str, str], log: IO[bytes] | None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run `make target` in a process group of its own, which is gone afterwards."""
@@ -55,15 +55,15 @@ def started(
                 process.wait()
 
 
-def start(folder: Path) -> None:
+def set_up(folder: Path) -> None:
     """Set up what `make setup` does (environment, git, hooks), then commit everything once.
 
     Raises Refusal that names the step; what was written stays, and the step can be repeated.
     """
-    environment = inherited()
+    environment = child_environment()
     commit = ["git", "commit", "--quiet", "--message=Start from poc2prod"]
     try:
-        make("setup", folder, environment)
+        run_make("setup", folder, environment)
         for command in (["git", "add", "--", "."], [*commit, "--", "."]):
             subprocess.run(command, cwd=folder, env=environment, check=True)
     except (OSError, ValueError, subprocess.CalledProcessError) as error:
