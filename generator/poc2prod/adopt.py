@@ -87,7 +87,7 @@ def _check(git: Repository) -> None:
 
 
 def _compare(git: Repository, files: Mapping[str, Path], head: str) -> dict[str, str]:
-    """Say of each rendered file that it is new, that it is the same, or why it collides."""
+    """Return for each rendered file whether it is new, the same, or why it collides."""
     folder, tracked = git.folder, git.files(head) if head else {}
     blobs = dict(zip(files, _blobs(git, files), strict=True))
     # What is in the folders of the render, tracked or not, in the spelling that it has there.
@@ -131,14 +131,14 @@ def _prefixes(name: str) -> list[str]:
 
 
 def _blobs(git: Repository, files: Mapping[str, Path], *options: str) -> list[str]:
-    """Return the name git has for the bytes of each file; no filter of the user changes them."""
+    """Return git's id of the bytes of each file, without the user's filters."""
     listing = "".join(f"{path}\n" for path in files.values())
     command = ["hash-object", "--no-filters", "--stdin-paths", *options]
     return git(*command, given=listing).split()
 
 
 def _commit(git: Repository, files: Mapping[str, Path], head: str, index: str, words: str) -> None:
-    """Add files to what HEAD has, beside the user's index, and let the branch point there."""
+    """Commit files on top of HEAD to the new branch, with an index beside the user's."""
     aside = git.with_variables(GIT_INDEX_FILE=index)
     if head:
         aside("read-tree", head)

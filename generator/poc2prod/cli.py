@@ -214,7 +214,7 @@ def _confirm(question: str) -> bool:
 
 @contextmanager
 def _plain_errors() -> Iterator[None]:
-    """Say on stderr, without a traceback, why nothing came of it."""
+    """Print errors on stderr without a traceback, and exit with their code."""
     try:
         yield
     except Refusal as refusal:

@@ -112,7 +112,7 @@ def _check_version(
 
 
 def _check_drift(folder: Path, answers: dict[Any, Any], template: Path, rendered: Path) -> Finding:
-    """Render the recorded answers once more; list what differs from that and is not the user's."""
+    """Render the recorded answers again; list files of the template that differ."""
     if not (template / "copier.yml").is_file():
         return Finding("drift", NOTE, "unknown without that version of the template")
     from pathspec import PathSpec
@@ -167,7 +167,7 @@ def _check_promises(folder: Path, answers: dict[Any, Any]) -> Finding:
 
 
 def _check_interface(package: Path, rendered: Path) -> Finding:
-    """Compare what `task/` has with what the wiring beside it asks for."""
+    """Compare what `task/` exports with what the modules beside it import."""
     if not package.is_dir():
         return Finding("task", NOTE, f"unknown, because there is no {package}")
     lacking: dict[str, set[str]] = {}
@@ -188,7 +188,7 @@ def _check_interface(package: Path, rendered: Path) -> Finding:
 
 
 def _imports(wiring: Path, package: str) -> Iterator[tuple[list[str], str]]:
-    """List what a module takes from `task/`, as the parts of a path and a name."""
+    """List what a module imports from `task/`, as the parts of a path and a name."""
     for node in ast.walk(ast.parse(wiring.read_bytes(), wiring.name)):
         if isinstance(node, ast.ImportFrom) and node.level < 2:
             parts = [package] * node.level + (node.module or "").split(".")
@@ -197,7 +197,7 @@ def _imports(wiring: Path, package: str) -> Iterator[tuple[list[str], str]]:
 
 
 def _exports(module: Path) -> set[str]:
-    """List the names a module has, and "*" if there may be others; none when it is not there."""
+    """List the names a module has, and "*" if there may be others; none if it is missing."""
     file = module.with_suffix(".py")
     file = file if file.is_file() else module / "__init__.py"
     text = file.read_text("utf-8", "replace") if file.is_file() else ""

@@ -24,14 +24,13 @@ def explain_question(root: Path, questions: Questions, name: str) -> str:
 
 
 def _section(path: Path, name: str) -> str:
-    """Return what stands below the heading of a question; "" when there is none."""
     text = path.read_text("utf-8", "replace") if path.is_file() else ""
     found = re.search(rf"^## `{re.escape(name)}`\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
     return found[1].strip() if found else ""
 
 
 def _how_to_answer(questions: Questions, name: str) -> str:
-    """Say in one line what an answer looks like, and what Enter gives."""
+    """Describe in one line what an answer looks like, and what Enter gives."""
     before, _ = questions.settle({}, until=name)
     spec, default = questions.specs[name], questions.default(name, before)
     values = ", ".join(f"`{value}`" for _, value in questions.choices(name, before))

@@ -47,7 +47,7 @@ Files = dict[str, str]
 
 @contextmanager
 def without_pointers() -> Iterator[None]:
-    """Hide from everything started here what would lead git to the caller's own repository."""
+    """Hide variables from child processes that would lead git to the caller's own repository."""
     hidden = {name: os.environ.pop(name) for name in POINTERS if name in os.environ}
     try:
         yield
@@ -108,11 +108,10 @@ class Repository:
         return self(*arguments, given=given, ok=ok).removesuffix("\n")
 
     def rows(self, *arguments: str, given: str = "") -> list[str]:
-        """Return what a git command prints with -z."""
+        """Return the NUL-separated rows that a git command prints with -z."""
         return self(*arguments, given=given).split("\0")[:-1]
 
     def with_variables(self, **variables: str) -> "Repository":
-        """Return the same repository with variables of the environment set."""
         return replace(self, environment={**self.environment, **variables})
 
     def find_commit(self, version: str) -> str:
@@ -126,7 +125,6 @@ class Repository:
         return ""
 
     def files(self, tree: str) -> Files:
-        """List what is in a tree, or in the tree of a commit."""
         rows = self.rows("ls-tree", "-r", "-z", "--full-tree", tree)
         parts = ((about.split(), name) for about, _, name in (row.partition("\t") for row in rows))
         return {name: f"{mode} {blob}" for (mode, _, blob), name in parts}
@@ -139,7 +137,6 @@ class Repository:
         return {name: about.rpartition(" ")[0] for about, _, name in rows}
 
     def store_tree(self, files: Files) -> str:
-        """Store a tree of these files."""
         inside = self._indexed()
         rows = "".join(f"{about}\t{name}\0" for name, about in files.items())
         inside("update-index", "-z", "--index-info", given=rows)
@@ -174,14 +171,14 @@ class Repository:
         return dropped
 
     def unmerged(self) -> dict[str, str]:
-        """Say of each file in conflict which sides have it: 1 the base, 2 ours, 3 theirs."""
+        """Return which sides have each file in conflict: 1 the base, 2 ours, 3 theirs."""
         sides: dict[str, str] = defaultdict(str)
         for about, _, name in (row.partition("\t") for row in self.rows("ls-files", "-u", "-z")):
             sides[name] += about[-1]
         return dict(sides)
 
     def find_renames(self, before: str, after: str, prefix: str) -> dict[str, str]:
-        """Return the old name by the new one of what moved inside `prefix` between two trees."""
+        """Return the old name by the new one, for files that moved between two trees."""
         moved = ("diff-tree", "-r", "-z", "-M", "--diff-filter=R", "--name-status")
         inside = [f"--relative={prefix}"] * bool(prefix)
         rows = iter(self.rows(*moved, *inside, before, after))
@@ -239,7 +236,7 @@ class Repository:
             raise
 
     def remove_worktree(self, worktree: Path) -> None:
-        """Remove a worktree, whatever state it is in; nothing that is no worktree."""
+        """Remove a worktree in any state, and never another folder."""
         remove = ("worktree", "remove", "--force", "--force", str(worktree))
         try:
             self(*remove)
@@ -251,7 +248,7 @@ class Repository:
 
 
 def find_in_the_way(top: Path, names: set[str], tracked: set[str]) -> list[str]:
-    """List what is in a folder, and not tracked there, where files of these names would go."""
+    """List untracked files of a folder where files of these names would be written."""
     found: set[str] = set()
     for name in names:
         for part in (name, *map(str, list(PurePosixPath(name).parents)[:-1])):

@@ -96,11 +96,10 @@ class Interview:
                 raise Refusal(f"input ended at {where}; {fix}") from None
 
     def count(self) -> str:
-        """Say how many answers there are."""
         return f"{len(self.given)} answer{'s' * (len(self.given) != 1)}"
 
     def save(self) -> None:
-        """Write the answers, all or nothing, as a file that `--answers` reads, too."""
+        """Write the answers atomically, as a file that `--answers` can read."""
         part = self.saved.with_name(f"{self.saved.name}.part")
         try:
             text = yaml.safe_dump(self.given, sort_keys=False, allow_unicode=True)
@@ -126,7 +125,7 @@ class Interview:
         return self.questions.default(name, answers_before(answers, name))
 
     def _keep_valid(self, given: Mapping[Any, Any]) -> None:
-        """Keep what is right, in the order of the questions, and say why the rest is not."""
+        """Keep valid answers, in the order of the questions, and print why others are not kept."""
         self.answers, problems = self.questions.settle(given)
         dropped = [self._not_kept(problem) for problem in problems]
         names = [name for name in self.answers if name in given and name not in dropped]
@@ -137,7 +136,6 @@ class Interview:
         return problem.partition(":")[0]
 
     def _show_promises(self) -> None:
-        """Show what every number decides, and what keeping them all would take."""
         table = Table(
             "answer", "value", "what it decides", title="What you promise", title_justify="left"
         )

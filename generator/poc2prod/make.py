@@ -15,7 +15,7 @@ STOPPED_WITHIN_S = 10
 
 
 def child_environment() -> dict[str, str]:
-    """Return what a project's commands inherit: our `uv` is found, our venv and make are not."""
+    """Return the environment for a project's commands: with our `uv`, without our venv and make."""
     ours = {"VIRTUAL_ENV", "MAKEFLAGS", "MFLAGS", "MAKELEVEL"}
     kept = {name: value for name, value in os.environ.items() if name not in ours}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
@@ -23,7 +23,7 @@ def child_environment() -> dict[str, str]:
 
 
 def run_make(target: str, folder: Path, environment: dict[str, str]) -> None:
-    """Run `make target` to its end. Raises ValueError when it fails."""
+    """Run `make target` and wait. Raises ValueError when it fails."""
     with start_make(target, folder, environment, log=None) as process:
         if status := process.wait():
             raise ValueError(f"exit status {status}, see above")
@@ -33,7 +33,7 @@ def run_make(target: str, folder: Path, environment: dict[str, str]) -> None:
 def start_make(
     target: str, folder: Path, environment: dict[str, str], log: IO[bytes] | None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `make target` in a process group of its own, which is gone afterwards."""
+    """Run `make target` in its own process group, which is stopped afterwards."""
     process = subprocess.Popen(
         ["make", target],
         cwd=folder,

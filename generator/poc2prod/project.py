@@ -104,7 +104,7 @@ def _write(template: Template, given: dict[str, Any], folder: Path) -> list[str]
 
 @contextmanager
 def _workspace(parent: Path) -> Iterator[Path]:
-    """Give a temporary folder inside `parent` that is gone afterwards, whatever happens."""
+    """Make a temporary folder inside `parent`, and remove it afterwards."""
     try:
         with _uninterrupted():
             workspace = TemporaryDirectory(prefix=".poc2prod-", dir=parent)
@@ -119,7 +119,7 @@ def _workspace(parent: Path) -> Iterator[Path]:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ignore Ctrl-C for the moment in which half done would be worse than done."""
+    """Ignore Ctrl-C during a step that must not stop halfway."""
     handlers = {number: signal.signal(number, signal.SIG_IGN) for number in STOP_SIGNALS}
     try:
         yield

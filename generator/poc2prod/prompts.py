@@ -48,16 +48,15 @@ class Question:
         self.offered = self.given.get(name, self.default)
 
     def read(self, typed: str) -> tuple[Any, str]:
-        """Return the answer that was typed, and the rule that it breaks, if any."""
+        """Parse a typed answer; also return the rule that it breaks, if any."""
         value = self.questions.parse(self.name, typed.strip())
         return value, self.problem(value)
 
     def problem(self, value: Any) -> str:
-        """Say which rule an answer breaks, if any."""
+        """Return the rule that an answer breaks, if any."""
         return self.questions.problem(self.name, value, self.before)
 
     def estimate(self, value: Any) -> str:
-        """Say in one line what this and all other answers would take."""
         try:
             return Estimator(self.questions, {**self.given, self.name: value}).line()
         except Refusal:  # a template need not estimate anything
@@ -71,11 +70,10 @@ class Prompt:
         self.console, self.explain = console, explain
 
     def say(self, text: str) -> None:
-        """Tell something as it is: a rule may hold [brackets]."""
+        """Print text without markup: a rule may contain [brackets]."""
         self.console.print(text, soft_wrap=True, markup=False, highlight=False)
 
     def show_explanation(self, name: str) -> None:
-        """Show all there is to know about a question."""
         self.console.print(Markdown(self.explain(name)))
 
 
@@ -83,7 +81,7 @@ class TerminalPrompt(Prompt):
     """A terminal, where the estimate follows every key."""
 
     def ask(self, question: Question) -> Any:
-        """Return a right answer. Raises Back, EOFError or KeyboardInterrupt if there is none."""
+        """Return a valid answer. Raises Back, EOFError or KeyboardInterrupt."""
         keys = KeyBindings()
 
         def explain(event: KeyPressEvent) -> None:
@@ -96,7 +94,7 @@ class TerminalPrompt(Prompt):
         return question.read(self._run(self._text(question, keys), keys))[0]
 
     def confirm(self) -> None:
-        """Return for y and Enter; n is the wish to change something."""
+        """Return for y and Enter. Raises Back for n."""
         hint = "(Y/n; n and Ctrl-B go back, Ctrl-C saves and stops) "
         prompt = questionary.confirm("Write it?", qmark="", instruction=hint)
         if not self._run(prompt, KeyBindings()):
@@ -151,7 +149,7 @@ class TerminalPrompt(Prompt):
         return f"{self._wrapped(question.help, question.position)}\n "
 
     def _wrapped(self, text: str, behind: str = "") -> str:
-        """Break lines between words and align them; a prompt alone would break them anywhere."""
+        """Break lines between words and align them: a prompt would break them anywhere."""
         indent = " " * (len(behind) + 1)
         width = self.console.width
         return fill(text, width, initial_indent=indent, subsequent_indent=indent).strip()
@@ -174,7 +172,7 @@ class PipePrompt(Prompt):
     """A pipe, or a terminal without a cursor."""
 
     def ask(self, question: Question) -> Any:
-        """Return a right answer. Raises Back, EOFError or KeyboardInterrupt if there is none."""
+        """Return a valid answer. Raises Back, EOFError or KeyboardInterrupt."""
         self.say(f"{question.position} {question.help}")
         values = [as_typed(value) for _, value in question.choices]
         meant = {str(number): value for number, value in enumerate(values, 1)}
@@ -192,7 +190,7 @@ class PipePrompt(Prompt):
             self.say(problem)
 
     def confirm(self) -> None:
-        """Return for y and an empty line; n is the wish to stop."""
+        """Return for y and an empty line. Raises KeyboardInterrupt for n."""
         self.say("Write it? (y; n saves and stops, < goes back)")
         while (typed := self._line("y").lower()) not in ("y", "yes"):
             if typed in ("n", "no"):
@@ -211,10 +209,9 @@ class PipePrompt(Prompt):
 
 
 def answers_before(answers: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return the answers to the questions before this one."""
     return dict(takewhile(lambda answer: answer[0] != name, answers.items()))
 
 
 def as_typed(answer: Any) -> str:
-    """Write an answer the way somebody would type it."""
+    """Write an answer as it is typed: 2 instead of 2.0."""
     return str(answer).removesuffix(".0") if isinstance(answer, float) else str(answer)

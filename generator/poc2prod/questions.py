@@ -100,7 +100,7 @@ class Questions:
         return answers, problems
 
     def problem(self, name: str, value: Any, answers: Mapping[str, Any]) -> str:
-        """Say which rule an answer breaks and what a right one looks like; "" if it is right.
+        """Return which rule an answer breaks, with an example of a valid one; "" if it is valid.
 
         `answers` holds those to earlier questions; with this one's default, a right one is shown.
         """
@@ -116,30 +116,29 @@ class Questions:
         return self.text(spec.get("validator", ""), {**answers, name: value}).strip()
 
     def is_open(self, name: str) -> bool:
-        """Tell whether anybody may answer it, or it is worked out from other answers."""
+        """Whether it can be answered, or follows from other answers."""
         return (
             self.specs[name].get("when") is not False and self.specs[name].get("ask") is not False
         )
 
     def is_asked(self, name: str, answers: Mapping[str, Any]) -> bool:
-        """Tell whether a meeting of this depth gets to it, after these answers."""
+        """Whether an interview of this depth asks it, after these answers."""
         return self.is_open(name) and CASTS["bool"](
             self.text(self.specs[name].get("ask", True), answers)
         )
 
     def help(self, name: str, answers: Mapping[str, Any]) -> str:
-        """Return the words with which it is asked."""
         return self.text(self.specs[name].get("help", name), answers).strip()
 
     def choices(self, name: str, answers: Mapping[str, Any]) -> list[tuple[str, Any]]:
-        """List what one may choose from, as labels and values; empty when the question is open."""
+        """List choices as labels and values; empty if the question has none."""
         choices = self.specs[name].get("choices", [])
         pairs = choices.items() if isinstance(choices, dict) else choices
         both = (pair if isinstance(pair, (list, tuple)) else (pair, pair) for pair in pairs)
         return [(self.text(label, answers).strip(), value) for label, value in both]
 
     def parse(self, name: str, typed: str) -> Any:
-        """Turn what was typed into a value of the question's type, or leave it as it is."""
+        """Convert typed text to the question's type; return it unchanged if that fails."""
         kind = self.specs[name]["type"]
         try:
             return {"true": True, "false": False}[typed] if kind == "bool" else CASTS[kind](typed)
@@ -154,7 +153,7 @@ class Questions:
             raise Refusal(f"copier.yml cannot be used: {error}, in {template!r}") from error
 
     def default(self, name: str, answers: Mapping[str, Any]) -> Any:
-        """Work out the default of a question from the answers to earlier ones."""
+        """Compute the default of a question from the answers to earlier ones."""
         spec = self.specs[name]
         default = self.text(spec["default"], answers)
         try:
@@ -176,7 +175,7 @@ def _compiled(environment: jinja2.Environment, text: str) -> jinja2.Template:
 
 
 def fits(value: Any, type_name: str) -> bool:
-    """Tell whether a value read from YAML is of a question's type, and finite."""
+    """Whether a value read from YAML is of a question's type, and finite."""
     if type_name in ("str", "bool"):
         return isinstance(value, str if type_name == "str" else bool)
     allowed = int if type_name == "int" else (int, float)
@@ -185,7 +184,7 @@ def fits(value: Any, type_name: str) -> bool:
 
 
 def describe(value: Any) -> str:
-    """Write a value as its user would recognise it, in one short line."""
+    """Write a value as the user typed it, in one short line."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -197,6 +196,5 @@ def describe(value: Any) -> str:
 
 
 def did_you_mean(value: Any, candidates: Iterable[Any]) -> str:
-    """Suggest what was probably meant, or nothing."""
     close = difflib.get_close_matches(str(value).lower(), map(str, candidates), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""

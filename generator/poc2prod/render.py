@@ -50,5 +50,5 @@ def render(
 
 
 def reason(error: BaseException) -> str:
-    """Return the last line of an error, where Copier and Jinja say what is wrong."""
+    """Return the last line of an error, where Copier and Jinja give the cause."""
     return (str(error).strip() or type(error).__name__).splitlines()[-1].lstrip(" |")

@@ -26,7 +26,7 @@ class Template:
 
 
 def default_source() -> str:
-    """Name the source to use when the user names none: this checkout, or the public one."""
+    """Return the template to use if the user names none: this checkout, or the public one."""
     checkout = Path(__file__).resolve().parents[2]
     here = str(checkout) if (checkout / "copier.yml").is_file() else HOME
     return os.environ.get("POC2PROD_TEMPLATE") or here

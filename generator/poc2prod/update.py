@@ -19,9 +19,10 @@ from rich.console import Console
 from rich.prompt import Confirm
 
 from .answers import ANSWERS, read_answers
+from .checkout import Checkout, read_checkout
 from .git import Repository, without_pointers
 from .make import child_environment, start_make
-from .merge import Checkout, merge_renders, read_checkout
+from .merge import merge_renders
 from .moves import read_moves
 from .output import say
 from .questions import Questions
@@ -94,8 +95,7 @@ def update(
             return 1
         with console.status("Merging"):
             owned = _owned(questions, answering, project.recorded, renders.recorded)
-            (work / "scratch").mkdir()
-            scratch = Repository.scratch(work / "scratch" / top.name, project.git, not dry_run)
+            scratch = _make_scratch(project, work / "scratch", keep=not dry_run)
             notes = merge_renders(project, scratch, renders.old, renders.new, owned, branch, moves)
         say(console, *notes)
         if scratch.unmerged():
@@ -142,6 +142,13 @@ def _command(folder: Path, to: str | None, template: str | None, answers: list[s
     words += ["--template", template] if template else []
     words += [part for text in answers for part in ("--answer", text)]
     return shlex.join(words)
+
+
+def _make_scratch(project: Checkout, parent: Path, *, keep: bool) -> Repository:
+    """Make a repository for the merge; with `keep`, the user's repository gets its objects."""
+    parent.mkdir()
+    # With the name of the user's folder, because their tests may read it.
+    return Repository.scratch(parent / project.git.folder.name, project.git, keep)
 
 
 def _owned(questions: Questions, answering: NewAnswers, *answers: dict[Any, Any]) -> list[str]:
@@ -196,7 +203,7 @@ def _passes_tests(console: Console, scratch: Repository, commit: str, prefix: st
 
 
 def _take(console: Console, top: Path, branch: str, merge: bool | None) -> None:
-    """Merge a branch if that is wanted, or else say how. Raises Refusal when git does not."""
+    """Merge a branch if the user wants it, else print how. Raises Refusal when git fails."""
     if merge is None and console.is_terminal:
         with suppress(EOFError):
             merge = Confirm.ask(f"Merge {branch} now?", default=True, console=console)

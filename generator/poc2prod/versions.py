@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.console import Console
 
 from .answers import ANSWERS
+from .checkout import Checkout
 from .git import LOG, Repository
-from .merge import Checkout
 from .output import plain, say
 from .questions import did_you_mean
 from .refusal import Refusal
