@@ -1,4 +1,4 @@
-"""Put a repository that is already there under the template: one new branch, nothing else."""
+"""Adopts an existing repository: what a render has and it lacks becomes one new branch."""
 
 import os
 import shlex

@@ -1,4 +1,4 @@
-"""Files of answers: YAML, one `question: answer` a line."""
+"""Reads files of answers: YAML, one `question: answer` per line."""
 
 from collections import defaultdict
 from pathlib import Path

@@ -69,11 +69,11 @@ def _wait_until_ready(server: subprocess.Popen[bytes], port: int, log: IO[bytes]
             if _request(port, "GET", "/readyz")[0] == http.client.OK:
                 return
         except (OSError, http.client.HTTPException):
-            pass  # nobody listens yet
+            pass  # the server does not listen yet
         time.sleep(0.1)
     log.seek(0)
-    said = log.read().decode(errors="replace").splitlines()[-10:]
-    raise ValueError("\n".join(["/readyz never answered 200; the server said:", *said]))
+    output = log.read().decode(errors="replace").splitlines()[-10:]
+    raise ValueError("\n".join(["/readyz never answered 200; the server said:", *output]))
 
 
 def _predict(port: int, example: Path) -> str:

@@ -1,4 +1,4 @@
-"""What is wrong with a project, and what is merely different: one line a check, nothing written."""
+"""Checks a project and prints one line per check; nothing is written."""
 
 import ast
 import os
@@ -30,7 +30,7 @@ LISTED = 5
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found, and the command that mends it, if there is one."""
+    """The result of one check, and the command that fixes it, if there is one."""
 
     check: str
     mark: str
@@ -232,20 +232,20 @@ def _check_environment(folder: Path, temporary: str) -> Finding:
         if not path.exists():
             return Finding(check, FAIL, f"there is no {path.name}", "make setup")
 
-    def asked(*arguments: str) -> tuple[int, str]:
-        # Offline, because whether there is something newer is not asked, and takes its time.
+    def run_uv(*arguments: str) -> tuple[int, str]:
+        # Offline: newer packages are not looked for, and looking takes seconds.
         command = [uv, *arguments, "--offline", "--no-python-downloads", "--color=never"]
         aside = child_environment() | {"TMPDIR": temporary}  # where uv leaves its lock files
         process = subprocess.run(command, cwd=folder, env=aside, capture_output=True, text=True)
         return process.returncode, process.stderr
 
-    if asked("lock", "--check")[0]:
+    if run_uv("lock", "--check")[0]:
         return Finding(check, FAIL, "uv.lock does not fit pyproject.toml", "make setup")
-    status, said = asked("sync", "--check", "--frozen", "--all-extras")
+    status, output = run_uv("sync", "--check", "--frozen", "--all-extras")
     # Only the project itself, after an edit of pyproject.toml: the next `uv run` sees to that.
-    changes = set(re.findall(r"^ [-+~] ([\w.-]+)(?!.*file://)", said, re.MULTILINE))
-    if status and (changes or "file://" not in said):
-        found = f"not what uv.lock says: {_join(sorted(changes)) or said.strip()[-80:]}"
+    changes = set(re.findall(r"^ [-+~] ([\w.-]+)(?!.*file://)", output, re.MULTILINE))
+    if status and (changes or "file://" not in output):
+        found = f"not what uv.lock says: {_join(sorted(changes)) or output.strip()[-80:]}"
         return Finding(check, FAIL, found, "make setup")
     return Finding(check, OK, f"{environment.name} is what uv.lock says")
 

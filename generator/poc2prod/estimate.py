@@ -1,4 +1,4 @@
-"""What a scope would take, before anything is written: size, latency, servers, devices, dollars.
+"""Estimates size, latency, servers, devices and cost of a scope before anything is written.
 
 The arithmetic and its figures live in `includes/`, where Copier's own prompts ask for them, too.
 """

@@ -10,7 +10,7 @@ from .refusal import Refusal
 def explain_question(root: Path, questions: Questions, name: str) -> str:
     """Explain one question of the template in `root`, as Markdown.
 
-    Raises Refusal when there is no such question, or nobody may answer it.
+    Raises Refusal when there is no such question, or it cannot be answered.
     """
     open_to_answer = list(filter(questions.is_open, questions.specs))
     if name not in questions.specs:

@@ -1,4 +1,4 @@
-"""Git that works where it is told to, and by nobody's configuration where results must not vary."""
+"""Runs git in a given folder, without the user's configuration where that would change results."""
 
 import os
 import shlex
@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from .output import plain
 from .refusal import Refusal
 
-# What points git at another repository: set where a hook or an alias of git runs us.
+# Variables that point git at another repository: set if a hook or an alias of git runs us.
 POINTERS = (
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_COMMON_DIR",
@@ -27,7 +27,7 @@ POINTERS = (
     "GIT_SHALLOW_FILE",
     "GIT_WORK_TREE",
 )
-# English, because it is read; no index refreshed by the way; no question that nobody can see.
+# English, because the output is parsed; no refresh of the index; no prompt on a hidden terminal.
 QUIET = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
 QUIET |= {"GIT_LITERAL_PATHSPECS": "1"}
 # What git writes into the lock of a worktree that `git worktree add --lock` is making.
@@ -65,9 +65,9 @@ class Repository:
 
     @classmethod
     def scratch(cls, folder: Path, beside: "Repository", keep: bool) -> "Repository":
-        """Make a repository that knows every object of another, and nothing of any configuration.
+        """Make a repository that has every object of another one and no configuration.
 
-        With `keep`, objects that are made here are written to the other one.
+        With `keep`, new objects are written to the other one.
         """
         objects = str((beside.folder / beside.line("rev-parse", "--git-path", "objects")).resolve())
         inherited = {name: os.environ[name] for name in os.environ if not name.startswith("GIT_")}
@@ -98,9 +98,10 @@ class Repository:
             check=False,
         )
         if process.returncode not in ok:
-            said = os.fsdecode(process.stderr).strip().splitlines() or [f"git {arguments[0]} fails"]
-            reasons = [line for line in said if line.startswith(("fatal:", "error:"))]
-            raise Refusal(plain((reasons or said)[0]))
+            errors = os.fsdecode(process.stderr).strip().splitlines()
+            errors = errors or [f"git {arguments[0]} fails"]
+            reasons = [line for line in errors if line.startswith(("fatal:", "error:"))]
+            raise Refusal(plain((reasons or errors)[0]))
         return os.fsdecode(process.stdout)
 
     def line(self, *arguments: str, given: str = "", ok: tuple[int, ...] = (0,)) -> str:
@@ -117,7 +118,7 @@ class Repository:
     def find_commit(self, version: str) -> str:
         """Return the id of the commit that a tag, a branch or an id names; nothing if none."""
         for name in (version, f"origin/{version}"):
-            # By standard input, because a version may look like an option.
+            # On standard input, because a version may look like an option.
             asked = f"{name.partition(chr(10))[0]}^{{commit}}\n"
             found = self.line("cat-file", "--batch-check=%(objectname)", given=asked)
             if found.isalnum():
@@ -220,7 +221,7 @@ class Repository:
             raise Refusal(f"{place} is in the way of the worktree for the conflicts; move it away")
         there = replace(self, folder=place)
         try:
-            # Locked, which tells a later run that this one came to no end.
+            # The lock tells a later run that this one was killed.
             self("worktree", "add", "--lock", "--no-checkout", "--detach", str(place), head)
             there("update-index", "-z", "--index-info", given=merge("ls-files", "--stage", "-z"))
             there("checkout-index", "--all", "--force", "--index")

@@ -41,7 +41,7 @@ def run_interview(
     interview = Interview(questions, saved, prompt)
     try:
         interview.run()
-    except BaseException:  # Ctrl-C, the end of the input, a broken pipe: no answer is lost
+    except BaseException:  # Ctrl-C, end of input, a broken pipe: keep the answers
         if interview.given:
             interview.save()
             prompt.say(

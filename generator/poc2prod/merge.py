@@ -31,9 +31,9 @@ def merge_renders(
     branch: str,
     moves: Iterable[tuple[str, str]] = (),
 ) -> list[str]:
-    """Merge what changed between two renders into what the user has; return what to say of it.
+    """Merge the changes between two renders into the user's files; return lines to print.
 
-    What is in conflict stays unmerged in the scratch repository. `moves` are the old and new paths
+    Conflicts stay unmerged in the scratch repository. `moves` are the old and new paths
     that the template lists itself. Raises Refusal.
     """
     from pathspec import PathSpec
@@ -130,7 +130,7 @@ def _choose_moves(
 
     def can_follow(was: str, now: str) -> bool:
         if is_owned(was) and not is_owned(now):
-            return False  # what is the user's stays so
+            return False  # a file that the user owns never becomes the template's
         has_moved = project.tracked(was) is None and project.tracked(now) is not None
         return has_moved or is_free(now)
 
@@ -145,7 +145,7 @@ def _restore_owned(
     moved: dict[str, str],
 ) -> tuple[Files, list[str]]:
     """Undo what the template changed in files that the user owns; list those files."""
-    # Where the template only moves them, they move, and keep what is in them.
+    # A file that the template only moves is moved, and keeps its content.
     followed = {
         was: now
         for was, now in moved.items()

@@ -1,4 +1,4 @@
-"""What is printed, as it is: names of files and words of others steer nothing."""
+"""Prints text from files and other programs without control characters or passwords."""
 
 from rich.console import Console
 

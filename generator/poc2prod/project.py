@@ -1,4 +1,4 @@
-"""Write a new project: all of it, or nothing."""
+"""Writes a new project completely, or not at all."""
 
 import os
 import shlex

@@ -1,4 +1,4 @@
-"""The questions of a template, read from its copier.yml: there is no second list of them."""
+"""The questions of a template, read from its copier.yml."""
 
 import difflib
 import re
@@ -45,7 +45,7 @@ class Questions:
 
     @classmethod
     def read(cls, root: Path, full: bool = False) -> "Questions":
-        """Read the copier.yml of a template; `full` also asks what only a long meeting gets to.
+        """Read the copier.yml of a template; `full` also asks the questions of the full interview.
 
         Raises Refusal when it cannot be understood.
         """
@@ -102,7 +102,7 @@ class Questions:
     def problem(self, name: str, value: Any, answers: Mapping[str, Any]) -> str:
         """Return which rule an answer breaks, with an example of a valid one; "" if it is valid.
 
-        `answers` holds those to earlier questions; with this one's default, a right one is shown.
+        `answers` holds those to earlier questions; the default of this one serves as an example.
         """
         spec, choices = self.specs[name], [value for _, value in self.choices(name, answers)]
         if not self.is_open(name):

@@ -33,7 +33,7 @@ def answer_again(questions: Questions, recorded: dict[str, Any], typed: list[str
             problems += questions.settle({name: value}, until=next(iter(questions.specs), None))[1]
         else:
             given[name] = questions.parse(name, value)
-    # All at once, because a project that knows its package is not judged as a new one.
+    # With all recorded answers: with a package name, some rules for new projects do not apply.
     context, rules = {**recorded, **given}, {}
     for name, spec in questions.specs.items():
         rule = questions.problem(name, context[name], context) if name in context else ""
@@ -41,7 +41,7 @@ def answer_again(questions: Questions, recorded: dict[str, Any], typed: list[str
             problems.append(f"{name}: got {describe(given[name])}; {rule}")
         elif rule and questions.is_open(name):
             rules[name] = rule
-        # As in Copier, what is wrong gives way to the default, and what is derived is so again.
+        # As in Copier: the default replaces a wrong answer, and derived answers are derived again.
         wrong = rule and (name in given or name in rules)
         if name not in context or wrong or spec.get("when") is False:
             context[name] = questions.default(name, context)

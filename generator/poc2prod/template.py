@@ -1,4 +1,4 @@
-"""Where the template comes from: a checkout on this machine, or a git repository."""
+"""Finds and reads a template: a checkout on this machine, or a git repository."""
 
 import os
 import re
@@ -86,9 +86,9 @@ def list_releases(template: Repository, *which: str) -> list[str]:
 
 
 def version_key(version: str) -> list[int]:
-    """Return what versions are sorted by; nothing for what is no release.
+    """Return the sort key of a release; an empty list for other versions.
 
-    Digits alone are none: one commit in thirty has a short hash like 3451750.
+    Digits alone are not a release: one commit in thirty has a short hash like 3451750.
     """
     release = re.sub(r"-\d+-g[0-9a-f]+$", "", version)  # `git describe` counts on from one
     found = re.fullmatch(r"v?((?<=v)\d+|\d+(?:\.\d+)+)", release)

@@ -183,7 +183,7 @@ def _passes_tests(console: Console, scratch: Repository, commit: str, prefix: st
     rules = makefile.read_text("utf-8", "replace") if makefile.is_file() else ""
     if not (re.search(TARGET.format("test"), rules, re.MULTILINE) and shutil.which("make")):
         return True
-    # In a new environment, because another template may need other packages.
+    # Set up again: another version of the template may need other packages.
     targets = ["setup"] * bool(re.search(TARGET.format("setup"), rules, re.MULTILINE)) + ["test"]
     with TemporaryFile() as log:
         for target in targets:
@@ -194,8 +194,8 @@ def _passes_tests(console: Console, scratch: Repository, commit: str, prefix: st
                 status = process.wait()
             if status:
                 log.seek(0)
-                said = log.read().decode(errors="replace").splitlines()
-                say(console, *said[-LOG_LINES:])
+                output = log.read().decode(errors="replace").splitlines()
+                say(console, *output[-LOG_LINES:])
                 say(console, f"make {target} fails there, with exit status {status}.")
                 return False
     say(console, "make test passes there.")
@@ -210,7 +210,7 @@ def _take(console: Console, top: Path, branch: str, merge: bool | None) -> None:
     if not merge:
         return say(console, f"To take it: git merge {branch}")
     try:
-        # As the user would, with their hooks. What has come in between is not written over.
+        # With the user's hooks and configuration. Files that came in between are not overwritten.
         git = Repository(top, dict(os.environ), ())
         git("merge", "--quiet", "--ff-only", "--no-overwrite-ignore", branch)
     except Refusal as error:
