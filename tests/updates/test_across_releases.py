@@ -20,7 +20,7 @@ from rich.console import Console
 
 from conftest import ROOT, TARGETS
 from environment import environment, release, requirements, search_path, variables
-from poc2prod.making import inherited
+from poc2prod.make import child_environment
 from poc2prod.moves import moved_paths, read_moves
 from poc2prod.update import update
 from repository import committed, git
@@ -203,7 +203,8 @@ def test_an_upgrade_is_green(
     (tmp_path / "uv").chmod(0o755)
     shared = env | {"PYTHONPATH": "src", "PATH": f"{tmp_path}{os.pathsep}{env['PATH']}"}
     with monkeypatch.context() as patch:
-        patch.setattr("poc2prod.update.inherited", inherited if is_whole else lambda: shared)
+        own = child_environment if is_whole else lambda: shared
+        patch.setattr("poc2prod.update.child_environment", own)
         updated(folder, "poc2prod", test=True)
     if is_whole:
         quiet = subprocess.DEVNULL
