@@ -30,7 +30,7 @@ NOTICES = {"group_wait": "100ms", "group_interval": "1s"}
 def tool(name: str) -> str:
     """Return where a program of Debian's packages is."""
     if not (found := shutil.which(name)):
-        pytest.skip(f"NOT TESTED: alerts, without {name} of Debian's prometheus")
+        pytest.skip(f"NOT TESTED: what needs {name}, a program of Debian's packages")
     return found
 
 
