@@ -8,7 +8,8 @@ from functools import partial
 import numpy as np
 from prometheus_client import Counter, Gauge
 
-from ..bounds import METRICS, bound, confusion
+from ..bounds import bound
+from ..quality import METRICS, confusion
 from ..scope import load_params, load_scope
 
 QUALITY = Gauge("labelled_quality", "The promised metric on the latest labelled requests")

@@ -10,7 +10,7 @@ from ..artifacts import REFERENCE, SHIPPED
 from ..monitoring.labelled_quality import LabelledWindow
 from ..monitoring.live import Monitor
 from ..predictor import Predictor
-from ..releases.registry import Unfit, read_rollout, verified
+from ..releases.registry import UnfitRelease, read_rollout, verify_release
 from .warm import Warm
 
 UNRELEASED = "unreleased"
@@ -38,10 +38,10 @@ def loaded(id: str) -> Served:
     """Load a release.
 
     Raises:
-        Unfit: it is missing, altered or not good enough.
+        UnfitRelease: it is missing, altered or not good enough.
         SystemExit: this runtime cannot run it.
     """
-    release = verified(id)
+    release = verify_release(id)
     return _warm(release.folder / "model.onnx", release.folder / "reference.json", release.id)
 
 
@@ -53,7 +53,7 @@ def released() -> Served:
     """
     try:
         return loaded(read_rollout().champion)
-    except Unfit as unfit:
+    except UnfitRelease as unfit:
         raise SystemExit(str(unfit)) from None
 
 

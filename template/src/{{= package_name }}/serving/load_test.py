@@ -51,11 +51,18 @@ def verdicts() -> list[Gate]:
     p95_ms, per_s = found["latency_p95_ms"], found["throughput_per_s"]
     speeds_per_s = _alone_per_s() | {"server": per_s}
     cost_usd = cost_usd_month(speeds_per_s, peak_per_s) if per_s else math.inf
-    planned, where = planned_per_s(), f"{SCOPE}: peak_requests_per_s"
+    planned = Gate(
+        id="load_throughput",
+        name="answers per s, one server",
+        observed=per_s,
+        comparison=">=",
+        limit=planned_per_s(),
+        where=f"{SCOPE}: peak_requests_per_s",
+    )
     return [
         gate("load_latency_p95", "latency p95 ms, under load", p95_ms, "max_latency_p95_ms"),
         gate("load_availability", "share answered", found["availability"], "min_availability"),
-        Gate("load_throughput", "answers per s, one server", per_s, ">=", planned, where),
+        planned,
         gate("load_cost", "USD a month, at so many per s", cost_usd, "max_cost_usd_month"),
     ]
 
