@@ -10,6 +10,7 @@ from .answers import ANSWERS, read_answers
 from .git import Files, Repository, in_the_way
 from .moves import Mentions, moved_paths
 from .refusal import Refusal
+from .rewriting import Rewriting
 
 # Which sides of a merge an unmerged file has: 1 the version before, 2 the user's, 3 the template's.
 CONFLICTS = {
@@ -50,6 +51,11 @@ class Checkout:
         files = {paths.get(name, name): about for name, about in self.files.items()}
         gone = frozenset(was for was in moves if self.tracked(was) is not None)
         return replace(self, files=files, gone=gone)
+
+    def inside(self) -> Files:
+        """Return the files of the project, by their names in it."""
+        start = len(self.prefix)
+        return {n[start:]: about for n, about in self.files.items() if n.startswith(self.prefix)}
 
     def holding(self, files: Files) -> Files:
         """Return what the repository would be, had the project these files and no others."""
@@ -112,9 +118,15 @@ def merge_renders(
     rendered[ANSWERS] = project.files[project.prefix + ANSWERS]
     listed = moved_paths(moves, rendered, wanted)
     followed = _followed(project, listed, is_owned)
+    rewriting = Rewriting(scratch, followed, is_owned)
     # With both sides at the new path, git merges there, however little the two files share.
-    base = {followed.get(name, name): about for name, about in rendered.items()}
-    ours = project.moving(followed)
+    base = {followed.get(n, n): about for n, about in rewriting.rewrite(rendered).items()}
+    own = project.inside()
+    rewritten = project.holding(rewriting.rewrite(own))
+    ours = replace(project, files=rewritten).moving(followed)
+    if followed:
+        base, own_files = rewriting.merge_imports(base, ours.inside(), wanted)
+        ours = replace(ours, files=ours.holding(own_files))
     before = scratch.tree(ours.holding(base))
     found = scratch.renames(before, scratch.tree(ours.holding(wanted)), project.prefix)
     theirs, kept = _spared(ours, is_owned, base, wanted, found)
@@ -144,6 +156,7 @@ def merge_renders(
         name: (new / name, old / origins.get(name, name)) for name in wanted if not is_owned(name)
     }
     files = {name: renders.get(name, ()) for name in inside - {ANSWERS}}
+    readable = {followed.get(name, name) for name in rewriting.readable(own)}
     return [
         *_section("Yours, so kept, though the template changed them:", kept),
         *_section("Not tracked by git, so kept, though the template changed them:", untracked),
@@ -171,7 +184,19 @@ def merge_renders(
                 for name, sides in scratch.unmerged().items()
             ],
         ),
-        *_mentions(scratch.folder / project.prefix, files, listed),
+        *_section(
+            "These lines of yours name moved files, so they were rewritten:",
+            [
+                f"{followed.get(name, name)}: {was} -> {now}"
+                for name, rows in rewriting.changes(rendered, own).items()
+                for was, now in rows
+            ],
+        ),
+        *_section(
+            "Imports not rewritten, because these files are not Python that can be parsed:",
+            [followed.get(name, name) for name in rewriting.unreadable(own)],
+        ),
+        *_mentions(scratch.folder / project.prefix, files, Mentions(listed, readable)),
     ]
 
 
@@ -229,17 +254,15 @@ def _spared(
     return theirs, kept
 
 
-def _mentions(
-    folder: Path, files: Mapping[str, Collection[Path]], moves: Mapping[str, str]
-) -> list[str]:
+def _mentions(folder: Path, files: Mapping[str, Collection[Path]], mentions: Mentions) -> list[str]:
     """List the user's lines that name moved files.
 
     `files` are those of the merged project, each with the renders from which it takes the lines
     that are not the user's.
     """
-    if not moves:
+    if not mentions.moves:
         return []
-    mentions, rows = Mentions(moves), []
+    rows = []
     for name, renders in sorted(files.items()):
         if text := _text(folder / name):
             rendered = {line for path in renders for line in _text(path).split("\n")}
