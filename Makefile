@@ -43,13 +43,13 @@ test-container: setup ## Run image and device package of renders; needs docker.i
 	$(BIN)/python -m pytest -m container
 
 mutate: setup ## Change every answer and see what notices; fails when an answer is dead
-	$(BIN)/python tests/mutation.py
+	$(BIN)/python tests/support/mutation.py
 
 real-data: setup ## Train on data nobody here made; print the table of docs/real-data.md
-	$(BIN)/python -m pytest -q -s -m real_data tests/test_real_data.py
+	$(BIN)/python -m pytest -q -s -m real_data tests/renders/pipeline/test_real_data.py
 
-archive: setup ## Keep the template of this version for the upgrade tests: tests/releases/
-	git archive --format=tar.gz --output=tests/releases/$(VERSION).tar.gz HEAD \
+archive: setup ## Keep the template of this version for the upgrade tests: tests/updates/releases/
+	git archive --format=tar.gz --output=tests/updates/releases/$(VERSION).tar.gz HEAD \
 	  copier.yml template includes hooks docs/scope.md CHANGELOG.md
 
 bench: $(patsubst benchmarks/%.py,bench-%,$(filter-out %/measure.py,$(wildcard benchmarks/*.py))) ## All benchmarks

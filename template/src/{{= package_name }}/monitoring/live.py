@@ -61,7 +61,7 @@ class Monitor:
     def estimated_accuracy(self) -> float:
         """Return which share of the window is as sure as right answers were; NaN until full.
 
-        See `drift.fit_sure_from`; no label is needed, so the world may also fool it.
+        See `reference.fit_confidence_threshold`; no label is needed, so the world may also fool it.
         """
         sure = list(self._sure)
         full = len(sure) == self._sure.maxlen

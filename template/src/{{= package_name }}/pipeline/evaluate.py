@@ -4,7 +4,7 @@ import numpy as np
 
 from ..artifacts import BASELINE, ONNX, REFERENCE, write_report
 from ..bounds import METRICS, confusion, gain_lower_bound
-from ..monitoring.drift import fit_reference, fit_sure_from, fit_whitening
+from ..monitoring.reference import fit_confidence_threshold, fit_reference, fit_whitening
 from ..predictor import Predictor, entropy
 from ..quality import judge, score
 from ..scope import load_params, load_scope
@@ -55,5 +55,6 @@ def _save_reference(shipped: Predictor) -> None:
     if whitening and seen is not None:
         signals |= whitening.apply(seen)
     reference = fit_reference(signals, params.drift_window, params.drift_false_alarm_rate)
-    more = {"whitening": whitening, "sure_from": fit_sure_from(confidence, answers == truth)}
+    threshold = fit_confidence_threshold(confidence, answers == truth)
+    more = {"whitening": whitening, "sure_from": threshold}
     REFERENCE.write_text(reference.model_copy(update=more).model_dump_json() + "\n")

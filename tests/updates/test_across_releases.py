@@ -1,6 +1,6 @@
 """Every release x target, after the first month of a team, brought to today's template: both ways.
 
-`tests/releases/` holds each release as `make archive` wrote it; today's template is the next one.
+`releases/` holds each release as `make archive` wrote it; today's template is the next one.
 """
 
 import io
@@ -25,7 +25,7 @@ from poc2prod.moves import moved_paths, read_moves
 from poc2prod.update import update
 from repository import committed, git
 
-RELEASES = sorted((ROOT / "tests/releases").glob("*.tar.gz"))
+RELEASES = sorted((ROOT / "tests/updates/releases").glob("*.tar.gz"))
 TODAY = "v99.0.0"
 PACKAGE = "src/scratch_detector"
 ANSWERS = ".copier-answers.yml"
@@ -39,7 +39,7 @@ MONTH = {
     "params.yaml": ("epochs:", "# we tried 20: no better\nepochs:"),
     "scope.yaml": ("min_metric: 0.9\n", "min_metric: 0.91 # we do better\n"),
     "Makefile": ("help: ##", "our-check:\n\techo ours\n\nhelp: ##"),
-    f"{PACKAGE}/cli.py": ("ROAD =", "# our own command comes here\nROAD ="),
+    f"{PACKAGE}/cli.py": ("def run(", "# our own command comes here\ndef run("),
     ".github/workflows/ci.yml": (
         "jobs:\n",
         "jobs:\n  ours:\n    name: our own job\n    runs-on: ubuntu-24.04\n    timeout-minutes: 9\n"

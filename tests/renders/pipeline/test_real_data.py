@@ -16,7 +16,7 @@ import yaml
 import real_data
 from conftest import ROOT, Render
 from environment import environment, requirements, variables
-from test_road import decided, make, served
+from test_pipeline import decided, make, served
 
 pytestmark = pytest.mark.real_data
 HEAD = (

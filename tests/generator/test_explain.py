@@ -96,7 +96,7 @@ def test_every_gate_is_named_and_no_other() -> None:
 
 @pytest.mark.parametrize("name", GATES)
 def test_a_number_names_exactly_the_gates_that_turn_on_it(name: str) -> None:
-    """Which those are was seen by changing it: tests/test_mutation.py."""
+    """Which those are was seen by changing it: tests/template/test_mutation.py."""
     changes = re.fullmatch(PARTS, dict(SECTIONS)[name], re.DOTALL)[2]
     assert set(gates(changes)) == set(GATES[name])
 

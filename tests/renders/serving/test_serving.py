@@ -22,7 +22,9 @@ from conftest import ROOT, Render
 from repository import damage, done, run_in
 from server import Reply, Server, command, loosened, promising, release, serving
 
-ROAD = "from scratch_detector.cli import ROAD, run; [run(n) for n in (*ROAD, 'card', 'example')]"
+PIPELINE = (
+    "from scratch_detector.cli import STAGES, run; [run(n) for n in (*STAGES, 'card', 'example')]"
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def built(render: Render, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project of images with a model that was judged."""
     folder = tmp_path_factory.mktemp("serving") / "repo"
     shutil.copytree(render(modality="image", target="cloud"), folder)
-    done(run_in(folder, "python", "-c", ROAD))
+    done(run_in(folder, "python", "-c", PIPELINE))
     return folder
 
 
@@ -47,7 +49,7 @@ def faulty(project: Path) -> Callable[[str], Path]:
     """The project with a model that has a planted fault."""
 
     def plant(kind: str) -> Path:
-        model, script = "models/shipped.onnx", ROOT / "tests/inside/fabricate.py"
+        model, script = "models/shipped.onnx", ROOT / "tests/support/inside/fabricate.py"
         done(run_in(project, "python", str(script), kind, model, model))
         return project
 

@@ -42,7 +42,7 @@ class Seen(NamedTuple):
 
 def look(port: int, folder: Path, width_px: int = 1200, *flags: str) -> Seen:
     """Open the status page of a server in a frame of this width, and say what is seen there."""
-    frame = FRAME.format(width_px, (ROOT / "tests/inside/look.js").read_text()).encode()
+    frame = FRAME.format(width_px, (ROOT / "tests/support/inside/look.js").read_text()).encode()
 
     class Door(BaseHTTPRequestHandler):
         """The server and the frame at one address: browsers let nobody look into another's."""

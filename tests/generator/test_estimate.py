@@ -13,7 +13,7 @@ from poc2prod.cli import app
 from poc2prod.estimate import Estimator
 from poc2prod.questions import Questions
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 QUESTIONS = Questions.read(ROOT)
 REFERENCE = yaml.safe_load((ROOT / "includes/reference.yaml").read_text())
 PRICES = yaml.safe_load((ROOT / "template/prices.yaml").read_text())

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 
 import copier
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = ROOT / ".cache" / "environments"
 # Compiled, as after anybody's first run: where Python may not write bytecode, imports take twice
 # as long each time.

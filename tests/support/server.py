@@ -135,7 +135,7 @@ def serving(
 
 def release(folder: Path, kind: str = "", before: str = "") -> str:
     """Release the model, on demand with a fault, after some lines of Python; return the id."""
-    model, script = "models/shipped.onnx", ROOT / "tests/inside/fabricate.py"
+    model, script = "models/shipped.onnx", ROOT / "tests/support/inside/fabricate.py"
     if kind:
         done(run_in(folder, "python", str(script), kind, model, model))
     said = done(run_in(folder, "python", "-c", before + RELEASE))

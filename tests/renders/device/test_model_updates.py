@@ -25,7 +25,7 @@ from repository import damage, done, git, run_in
 from server import command, release
 from test_canary import ELSEWHERE, until
 
-WEB = ROOT / "tests/inside/web.py"
+WEB = ROOT / "tests/support/inside/web.py"
 INSTALLED = ("src", "models", "scope.yaml", "params.yaml", "schema.yaml", "prices.yaml")
 # What answers now, without moving on, and the releases in `data/models`, each held against itself.
 LOOK = """
@@ -256,8 +256,10 @@ def cast(render: Render, tmp_path_factory: pytest.TempPathFactory) -> Publisher:
     folder = tmp_path_factory.mktemp("publisher") / "repo"
     shutil.copytree(render(modality="tabular", target="edge"), folder)
     git(folder, "init", "-q", "-b", "main")
-    road = "from scratch_detector.cli import ROAD, run; [run(name) for name in [*ROAD, 'card']]"
-    done(run_in(folder, "python", "-c", road))
+    pipeline = (
+        "from scratch_detector.cli import STAGES, run; [run(name) for name in [*STAGES, 'card']]"
+    )
+    done(run_in(folder, "python", "-c", pipeline))
     command(folder, "example")
     first = release(folder)
     shutil.copytree(folder / "models", folder / "installed")

@@ -17,7 +17,7 @@ from conftest import Render
 from containers import Docker, engine, free_port, get, image, size_mb, when_there
 from environment import environment, requirements, variables
 from repository import committed, damage
-from test_road import make
+from test_pipeline import make
 
 pytestmark = pytest.mark.container
 NAME = "container-test"  # of the image, the containers and the network

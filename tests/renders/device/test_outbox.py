@@ -24,7 +24,7 @@ from conftest import ROOT, Render
 from environment import environment, requirements, variables
 
 WITHIN_S = 60
-DEVICE = str(ROOT / "tests/inside/device.py")
+DEVICE = str(ROOT / "tests/support/inside/device.py")
 SHORT_AND_LONG = [3, pytest.param(12, marks=pytest.mark.long)]
 
 
@@ -191,7 +191,7 @@ def power_cut(tmp_path_factory: pytest.TempPathFactory) -> str:
     if not (compiler := shutil.which("cc")):
         pytest.skip("NOT TESTED: power cuts, without a C compiler")
     built = tmp_path_factory.mktemp("power_cut") / "power_cut.so"
-    source = ROOT / "tests/inside/power_cut.c"
+    source = ROOT / "tests/support/inside/power_cut.c"
     subprocess.run([compiler, "-shared", "-fPIC", "-o", built, source, "-ldl"], check=True)
     return str(built)
 

@@ -10,7 +10,7 @@ import pytest
 
 from containers import Docker, device, engine, when_there
 from environment import environment, requirements, variables
-from test_road import make
+from test_pipeline import make
 
 pytestmark = pytest.mark.container
 MACHINE, NAME = "device-test", "scratch-detector"

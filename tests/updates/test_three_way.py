@@ -1259,7 +1259,7 @@ def clear(project: Path, place: Path) -> None:
 
 def test_the_real_template(tmp_path: Path) -> None:
     source = release(tmp_path / "source")
-    shutil.copy(Path(__file__).parents[1] / "CHANGELOG.md", source)
+    shutil.copy(Path(__file__).parents[2] / "CHANGELOG.md", source)
     git(tmp_path, "init", "--quiet", "source")
     released(source, {}, "v0.1.0")
     project = rendered(source, tmp_path / "mine", target="edge", modality="tabular")

@@ -40,7 +40,7 @@ def promise(folder: Path, **promises: float) -> None:
 
 
 def plant(folder: Path, kind: str) -> None:
-    model, script = "models/shipped.onnx", ROOT / "tests/inside/fabricate.py"
+    model, script = "models/shipped.onnx", ROOT / "tests/support/inside/fabricate.py"
     done(run_in(folder, "python", str(script), kind, model, model))
 
 

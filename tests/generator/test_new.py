@@ -19,7 +19,7 @@ from poc2prod.cli import app
 from poc2prod.questions import Questions
 from repository import committed, git, written
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yml"))
 ANSWERS_FILE = "{{= _copier_conf.answers_file }}.jinja"
 
