@@ -185,7 +185,7 @@ def merge_renders(
             ],
         ),
         *_section(
-            "These lines of yours name moved files, so they were rewritten:",
+            "Lines of yours, rewritten because of the moves:",
             [
                 f"{followed.get(name, name)}: {was} -> {now}"
                 for name, rows in rewriting.changes(rendered, own).items()
