@@ -18,6 +18,7 @@ from rich.console import Console
 from .answers import ANSWERS, read_answers
 from .git import Repository, unpointed
 from .making import inherited
+from .moves import moved_paths, read_moves
 from .questions import Questions, shown
 from .refusal import Refusal
 from .template import cloned, numbers, releases_of
@@ -76,7 +77,7 @@ def examine(folder: Path, template: str | None) -> list[Finding]:
         return [
             _version(folder, answers, template or answers.get("_src_path"), there),
             _drift(folder, answers, there, render),
-            _left_over(Repository(folder)),
+            _left_over(Repository(folder), there, render),
             _promises(folder, answers),
             _interface(folder / package, render / package),
             _tools(),
@@ -134,14 +135,30 @@ def _drift(folder: Path, answers: dict[Any, Any], template: Path, render: Path) 
     return Finding("drift", NOTE, f"edited, and merged by updates: {_listed(edited)}")
 
 
-def _left_over(git: Repository) -> Finding:
+def _left_over(git: Repository, template: Path, render: Path) -> Finding:
     names = set(git("grep", "-IlzE", "^(<{7}|>{7}) ", ok=(0, 1)).split("\0")) | {*git.unmerged()}
     names |= {n for n in git.rows("ls-files", "-coz", "--exclude-standard") if n.endswith(".rej")}
     if left := sorted(filter(None, names)):
         found = f"conflict markers or rejected hunks: {_listed(left)}"
         mend = f"git mergetool, or edit them and: git add -- {shlex.join(left[:LISTED])}"
         return Finding("left over", FAIL, found, mend)
+    if moved := _at_old_paths(git, template, render):
+        rows = [f"{was} is now {now}" for was, now in moved.items()]
+        found = f"copies at old paths: {_listed(rows)}; first take over your edits"
+        return Finding("left over", NOTE, found, f"git rm -- {shlex.join(moved)}")
     return Finding("left over", OK, "no conflict markers and no rejected hunks")
+
+
+def _at_old_paths(git: Repository, template: Path, render: Path) -> dict[str, str]:
+    """Return the new path of each file that is still at its old path too.
+
+    `copier update` leaves files there, because it cannot move the edits in them.
+    """
+    if not render.is_dir():
+        return {}
+    moves, names = read_moves(template), git.rows("ls-files", "-z")
+    old = [name for name in names if not (render / name).exists()]
+    return {was: now for name in old for was, now in moved_paths(moves, [name], names).items()}
 
 
 def _promises(folder: Path, answers: dict[Any, Any]) -> Finding:

@@ -8,7 +8,7 @@ import re
 import sys
 from dataclasses import dataclass
 
-from .imports import Import, Key, Source, joined
+from .imports import Import, Key, Source, join_neighbours
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Header:
 
     def put_into(self, lines: list[str], place: "Header") -> str:
         """Return a file with these imports in place of its own."""
-        text = "\n\n".join("\n".join(joined([c.text for c in s])) for s in self.sections)
+        text = "\n\n".join("\n".join(join_neighbours([c.text for c in s])) for s in self.sections)
         return "\n".join([*lines[: place.start], text, *lines[place.end :]])
 
 

@@ -27,7 +27,7 @@ class Statement:
 
 
 @dataclass(frozen=True)
-class Rewritten:
+class RewrittenFile:
     """A file with its imports rewritten, and each import that has changed: before and after."""
 
     text: str
@@ -40,7 +40,7 @@ class Imports:
 
     moves: Mapping[str, str]
 
-    def rewrite(self, file: str, text: str) -> Rewritten:
+    def rewrite(self, file: str, text: str) -> RewrittenFile:
         """Rewrite the imports of one file, named by its old path; every other line stays.
 
         Raises SyntaxError or ValueError when the file cannot be parsed.
@@ -49,7 +49,7 @@ class Imports:
         pieces, changes, done = [], [], 0
         for block in _blocks(ast.parse(text), source):
             before = [source.statement(node) for node in block]
-            after = [self._rewritten(file, node, source) for node in block]
+            after = [self._rewrite_statement(file, node, source) for node in block]
             if all(new == [old] for old, new in zip(before, after, strict=True)):
                 continue
             changes += [
@@ -61,14 +61,14 @@ class Imports:
             if len(block) > 1 or source.is_alone(block[0]):
                 end = source.line_end(end)
                 lines = [source.lines_of(*pair) for pair in zip(before, after, strict=True)]
-                new_text = f"{source.newline}{source.indent(block[0])}".join(_sorted(before, lines))
+                new_text = f"{source.newline}{source.indent(block[0])}".join(_sort(before, lines))
             else:
                 new_text = "; ".join(one.text for one in after[0])
             pieces += [text[done:start], new_text]
             done = end
-        return Rewritten("".join([*pieces, text[done:]]), changes)
+        return RewrittenFile("".join([*pieces, text[done:]]), changes)
 
-    def _rewritten(self, file: str, node: Import, source: "Source") -> list[Statement]:
+    def _rewrite_statement(self, file: str, node: Import, source: "Source") -> list[Statement]:
         """Return the statements that stand for one import at the file's new place."""
         old = source.statement(node)
         modules = {module_of(was): module_of(now) for was, now in self.moves.items()}
@@ -172,7 +172,7 @@ def _blocks(tree: ast.AST, source: Source) -> Iterator[list[Import]]:
         yield block
 
 
-def _sorted(before: list[Statement], after: list[list[Statement]]) -> list[str]:
+def _sort(before: list[Statement], after: list[list[Statement]]) -> list[str]:
     """Sort rewritten statements as far as they were sorted before.
 
     Those that were out of order, which ruff did not place, stay behind the one before them.
@@ -186,10 +186,10 @@ def _sorted(before: list[Statement], after: list[list[Statement]]) -> list[str]:
             groups[-1] += statements
     first, *rest = groups
     ordered = [first, *sorted(rest, key=lambda group: group[0].key)]
-    return joined([one.text for group in ordered for one in group])
+    return join_neighbours([one.text for group in ordered for one in group])
 
 
-def joined(lines: list[str]) -> list[str]:
+def join_neighbours(lines: list[str]) -> list[str]:
     """Join neighbours that import from the same module, as ruff does."""
     joined: list[str] = []
     for line in lines:

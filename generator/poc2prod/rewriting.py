@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from .git import Files, Repository
 from .headers import merge_headers
-from .imports import Imports, Rewritten
+from .imports import Imports, RewrittenFile
 
 PYTHON = re.compile(r"(?:src|tests)/.*\.py")
 # Other files of a template in which a path is a setting.
@@ -24,7 +24,7 @@ class Rewriting:
     git: Repository
     moves: Mapping[str, str]
     is_owned: Callable[[str], bool]
-    done: dict[tuple[str, str], Rewritten | None] = field(default_factory=dict)
+    done: dict[tuple[str, str], RewrittenFile | None] = field(default_factory=dict)
 
     def rewrite(self, files: Files) -> Files:
         """Return the files with new content where it names what has moved."""
@@ -34,8 +34,8 @@ class Rewriting:
         missing = {(n, about) for n, about in chosen.items() if (n, about) not in self.done}
         contents = self.git.contents({about.split()[1] for _, about in missing})
         for name, about in missing:
-            self.done[name, about] = self._rewritten(name, contents[about.split()[1]])
-        return self._stored(
+            self.done[name, about] = self._rewrite_file(name, contents[about.split()[1]])
+        return self._store(
             files,
             {
                 name: found.text
@@ -65,9 +65,9 @@ class Rewriting:
                 continue
             if merged := merge_headers(*texts):
                 new_base[name], new_ours[name] = merged
-        return self._stored(base, new_base), self._stored(ours, new_ours)
+        return self._store(base, new_base), self._store(ours, new_ours)
 
-    def _stored(self, files: Files, texts: Mapping[str, str]) -> Files:
+    def _store(self, files: Files, texts: Mapping[str, str]) -> Files:
         """Return the files with other texts, each with the mode it has."""
         blobs = self.git.store([text.encode("utf-8", "surrogateescape") for text in texts.values()])
         modes = (files[name].split()[0] for name in texts)
@@ -76,8 +76,8 @@ class Rewriting:
 
     def changes(self, base: Files, ours: Files) -> dict[str, list[tuple[str, str]]]:
         """Return what was rewritten in lines that are the user's, by file, once both are done."""
-        theirs = {name: self._changes(name, about) for name, about in base.items()}
-        mine = {name: self._changes(name, about) for name, about in ours.items()}
+        theirs = {name: self._changes_of(name, about) for name, about in base.items()}
+        mine = {name: self._changes_of(name, about) for name, about in ours.items()}
         own = {
             name: [one for one in rows if one not in theirs.get(name, [])]
             for name, rows in mine.items()
@@ -92,7 +92,7 @@ class Rewriting:
         """List Python files that could not be parsed, and so are as they were."""
         return [name for name, about in files.items() if self.done.get((name, about), ()) is None]
 
-    def _changes(self, name: str, about: str) -> list[tuple[str, str]]:
+    def _changes_of(self, name: str, about: str) -> list[tuple[str, str]]:
         found = self.done.get((name, about))
         return found.changes if found else []
 
@@ -100,15 +100,15 @@ class Rewriting:
         is_named = PYTHON.fullmatch(name) or name in SETTINGS
         return bool(is_named) and about.startswith(REGULAR) and not self.is_owned(name)
 
-    def _rewritten(self, name: str, content: bytes) -> Rewritten | None:
+    def _rewrite_file(self, name: str, content: bytes) -> RewrittenFile | None:
         if name in SETTINGS:
-            return self._settings(content.decode("utf-8", "surrogateescape"))
+            return self._rewrite_settings(content.decode("utf-8", "surrogateescape"))
         try:
             return Imports(self.moves).rewrite(name, content.decode("utf-8"))
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return None
 
-    def _settings(self, text: str) -> Rewritten:
+    def _rewrite_settings(self, text: str) -> RewrittenFile:
         """Replace paths like `src/pack/serve.py` and `${src}/serve.py`."""
         tokens = dict(self.moves)
         for was, now in self.moves.items():
@@ -125,4 +125,4 @@ class Rewriting:
             lines[number] = pattern.sub(lambda match: tokens[match[0]], line)
             if lines[number] != line:
                 changes.append((line.strip(), lines[number].strip()))
-        return Rewritten("\n".join(lines), changes)
+        return RewrittenFile("\n".join(lines), changes)

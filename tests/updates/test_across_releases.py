@@ -21,6 +21,7 @@ from rich.console import Console
 from conftest import ROOT, TARGETS
 from environment import environment, release, requirements, search_path, variables
 from poc2prod.making import inherited
+from poc2prod.moves import MOVES as MOVES_FILE
 from poc2prod.moves import moved_paths, read_moves
 from poc2prod.update import update
 from repository import committed, git
@@ -228,6 +229,61 @@ def team(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
     return start
 
 
+@pytest.mark.parametrize("archive", RELEASES[1:2], ids=version)
+def test_both_sides_of_a_line_are_in_the_worktree(
+    archive: Path, team: Callable[..., Team], history: Path, tmp_path: Path
+) -> None:
+    """The template has rewritten what the team edits here; nothing else is in conflict."""
+    folder, written = team(version(archive), "hybrid", tmp_path / "project")
+    serve, layers = f"{PACKAGE}/serve.py", "tests/test_code_layers.py"
+    edits = {
+        serve: ('host = os.environ.get(f"', 'host = "0.0.0.0" or os.environ.get(f"'),
+        layers: ('    {"intake"},', '    {"intake", "ours"},'),
+    }
+    for name, (old, new) in edits.items():
+        text = (folder / name).read_text()
+        assert text.count(old) == 1
+        (folder / name).write_text(text.replace(old, new))
+    committed(folder)
+    before = contents(folder)
+    fresh = contents(rendered(history, tmp_path / "fresh", TODAY, "hybrid"))
+    moved = moved_paths(MOVES, before, fresh)
+    said = Console(file=io.StringIO(), width=100)
+    options = {"to": None, "answers": [], "template": None, "dry_run": False}
+    assert update(folder, said, **options, test=False, merge=True) == 1, said.file.getvalue()
+    assert contents(folder) == before
+    there = contents(tmp_path / f"project-template-{TODAY}")
+    in_conflict = {n for n in there if re.search("^<<<<<<< ", there[n], re.MULTILINE)}
+    assert in_conflict == {moved[serve], moved[layers]}
+    for name, (_, new) in edits.items():
+        place = moved[name]
+        mine, theirs = _sides(there[place])
+        assert new in "\n".join(mine) and {*fresh[place].splitlines()} <= {*theirs}
+        assert f"{place}: both changed it" in said.file.getvalue()
+    for name, lines in written.items():
+        place = moved.get(name, name)
+        expected = {_moved(line, place) for line in lines} if place != name else {*lines}
+        assert name in OURS or expected <= {*there[place].splitlines()}, name
+
+
+def _sides(text: str) -> tuple[list[str], list[str]]:
+    """Return a file with conflict markers as either side has it."""
+    mine: list[str] = []
+    theirs: list[str] = []
+    into = [mine, theirs]
+    for line in text.splitlines():
+        if line.startswith("<<<<<<< "):
+            into = [mine]
+        elif line == "=======" and into == [mine]:
+            into = [theirs]
+        elif line.startswith(">>>>>>> "):
+            into = [mine, theirs]
+        else:
+            for side in into:
+                side.append(line)
+    return mine, theirs
+
+
 def updated(folder: Path, route: str, test: bool = False) -> None:
     if route == "copier":
         words = ["update", "--defaults", "--context-lines", "1000000", "--quiet"]
@@ -263,6 +319,32 @@ def test_an_update_keeps_what_a_team_wrote_and_brings_the_rest(
     assert {name: now[name] for name in OURS} == {name: after for name, (_, after) in OURS.items()}
     assert not {*moved} & {*now} - {*fresh}
     is_as_fresh(now, fresh, {moved.get(name, name) for name in written}, target)
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["hybrid", *(pytest.param(t, marks=pytest.mark.long) for t in TARGETS if t != "hybrid")],
+)
+@ARCHIVES
+def test_plain_copier_leaves_moved_files_with_all_edits_where_they_were(
+    archive: Path, target: str, team: Callable[..., Team], history: Path, tmp_path: Path
+) -> None:
+    """As docs/upgrade.md tells it."""
+    folder, written = team(version(archive), target, tmp_path / "project")
+    before = contents(folder)
+    fresh = contents(rendered(history, tmp_path / "fresh", TODAY, target))
+    left = moved_paths(MOVES, before, fresh).keys() - fresh.keys()
+    assert bool(left) == (archive != RELEASES[-1]) or left
+    updated(folder, "copier")
+    now = contents(folder)
+    assert (folder / PLAN).read_bytes() == PIXELS
+    for name, lines in written.items():
+        assert {*lines} <= {*now[name].splitlines()}, name
+    assert {name: now[name] for name in left} == {name: before[name] for name in left}
+    # Imports that both have changed are in conflict there, with both sides in the file.
+    conflicts = {n for n in now if re.search("^<<<<<<< |^>>>>>>> ", now[n], re.MULTILINE)}
+    assert conflicts <= {*written}
+    is_as_fresh({n: now[n] for n in now if n not in conflicts}, fresh, {*written, *left}, target)
 
 
 def is_as_fresh(now: dict[str, str], fresh: dict[str, str], edited: set[str], target: str) -> None:
@@ -317,17 +399,54 @@ def test_every_release_of_the_change_log_is_kept() -> None:
     assert sorted(named) == sorted(path.name.removesuffix(".tar.gz") for path in RELEASES)
 
 
-def test_no_path_of_a_release_is_gone_unless_it_has_moved_or_is_retired(history: Path) -> None:
-    """An edit of a file that is gone can be lost; `.jinja` is not in a render."""
-    retired = (ROOT / "copier.yml").read_text().partition("_exclude:")[2].partition("_skip")[0]
-
-    def paths(at: str) -> list[str]:
-        listing = git(history, "ls-tree", "-r", "--name-only", at, "template").splitlines()
-        return [name.removeprefix("template/").removesuffix(".jinja") for name in listing]
-
-    now = set(paths(TODAY))
+def test_no_path_of_a_release_is_gone_unless_it_has_moved(history: Path) -> None:
+    """An edit of a file that is gone can be lost."""
+    now = paths(history, TODAY)
     for archive in RELEASES:
-        then = paths(version(archive))
-        moved = moved_paths(read_moves(ROOT), then, now)
-        gone = [name for name in then if name not in now and name not in moved]
-        assert [name for name in gone if Path(name).name not in retired] == []
+        then = paths(history, version(archive))
+        assert sorted(then - now - moved_paths(MOVES, then, now).keys()) == []
+
+
+def test_each_move_is_of_a_file_that_was_there(history: Path) -> None:
+    """At the old path in the release before or since then, and at the new one in its own."""
+    names = [version(archive) for archive in RELEASES]
+    ever = paths_ever()
+    for number, moves in yaml.safe_load((ROOT / MOVES_FILE).read_text()).items():
+        place = names.index(f"v{number}") if f"v{number}" in names else len(names)
+        after = paths(history, [*names, TODAY][place])
+        was_there = paths(history, names[place - 1]) | ever
+        assert sorted({*moves} - was_there) == [], number
+        assert sorted({*moves.values()} - after) == [], number
+
+
+def test_plain_copier_is_kept_from_deleting_what_has_moved(history: Path) -> None:
+    """An old path is excluded, unless a file of today is there; so is its alias."""
+    patterns = (ROOT / "copier.yml").read_text().partition("_exclude:")[2].partition("_skip")[0]
+    excluded = {line.strip().removeprefix("/") for line in patterns.splitlines()}
+    old = {was for was, _ in MOVES}
+    now = paths(history, TODAY)
+    assert old - now - excluded == set()
+    assert [name for name in now & old if name in excluded] == []
+
+
+def paths(history: Path, at: str) -> set[str]:
+    """Return what a release may render, with `*` for the package."""
+    listing = git(history, "ls-tree", "-r", "-z", "--name-only", at, "template")
+    return as_patterns(listing)
+
+
+def paths_ever() -> set[str]:
+    """Return what any commit of this template rendered; a shallow clone has but the last."""
+    return as_patterns(
+        git(ROOT, "log", "--format=", "-z", "--name-only", "--no-renames", "--", "template")
+    )
+
+
+def as_patterns(listing: str) -> set[str]:
+    return {
+        re.sub(r"{%.*?%}", "", name)
+        .removeprefix("template/")
+        .removesuffix(".jinja")
+        .replace("{{= package_name }}", "*")
+        for name in listing.split("\0")
+    }
