@@ -19,5 +19,5 @@ for seed in range(count):
     for stage in cli.STAGES[: cli.STAGES.index("report")]:
         cli.run(stage)
     value = artifacts.read_report("evaluate")["score"]["value"]
-    verdicts = [gate._asdict() for gate in gates.verdicts()]
+    verdicts = [gate.model_dump() for gate in gates.verdicts()]
     print("\n" + json.dumps({"value": value, "gates": verdicts}), flush=True)

@@ -32,7 +32,7 @@ class Rewriting:
             return files
         chosen = {name: about for name, about in files.items() if self._applies(name, about)}
         missing = {(n, about) for n, about in chosen.items() if (n, about) not in self.done}
-        contents = self.git.contents({about.split()[1] for _, about in missing})
+        contents = self.git.read_blobs({about.split()[1] for _, about in missing})
         for name, about in missing:
             self.done[name, about] = self._rewrite_file(name, contents[about.split()[1]])
         return self._store(
@@ -56,7 +56,7 @@ class Rewriting:
             if self._applies(name, about) and name in theirs
         ]
         trees = (base, ours, theirs)
-        contents = self.git.contents({tree[n].split()[1] for tree in trees for n in names})
+        contents = self.git.read_blobs({tree[n].split()[1] for tree in trees for n in names})
         new_base, new_ours = {}, {}
         for name in names:
             try:
@@ -69,7 +69,9 @@ class Rewriting:
 
     def _store(self, files: Files, texts: Mapping[str, str]) -> Files:
         """Return the files with other texts, each with the mode it has."""
-        blobs = self.git.store([text.encode("utf-8", "surrogateescape") for text in texts.values()])
+        blobs = self.git.store_blobs(
+            [text.encode("utf-8", "surrogateescape") for text in texts.values()]
+        )
         modes = (files[name].split()[0] for name in texts)
         new = (f"{mode} {blob}" for mode, blob in zip(modes, blobs, strict=True))
         return files | dict(zip(texts, new, strict=True))

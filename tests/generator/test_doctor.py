@@ -16,7 +16,7 @@ from rich.console import Console
 from environment import release, search_path
 from poc2prod.doctor import FAIL, NOTE, OK, Finding, doctor, examine
 from poc2prod.refusal import Refusal
-from poc2prod.template import numbers
+from poc2prod.template import version_key
 from repository import committed, git, written
 
 ANSWERS = ".copier-answers.yml"
@@ -164,7 +164,7 @@ def test_newer_releases_are_counted(project: Path, source: Path) -> None:
     [("v2", [2]), ("1.2", [1, 2]), ("v1.0.0-3-g12", [1, 0, 0]), ("3451750", []), ("vnext", [])],
 )
 def test_a_version_is_told_from_a_commit(version: str, sorted_by: list[int]) -> None:
-    assert numbers(version) == sorted_by
+    assert version_key(version) == sorted_by
 
 
 def test_commits_count_until_there_is_a_release(project: Path, source: Path) -> None:
@@ -265,8 +265,8 @@ def test_files_that_have_moved_are_found_at_their_old_paths(project: Path, sourc
     found, command = red(project, "left over", NOTE)
     # `train.py` is still rendered at its old path, too: an alias.
     assert found == (
-        "copies at old paths: src/demo/serve.py is now src/demo/serving/app.py; "
-        "first take over your edits"
+        "files at old paths: src/demo/serve.py is now src/demo/serving/app.py; "
+        "move your edits over first"
     )
     assert command == "git rm -- src/demo/serve.py"
     subprocess.run(command, shell=True, cwd=project, check=True, capture_output=True)

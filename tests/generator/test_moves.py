@@ -237,7 +237,7 @@ def test_lines_of_the_user_that_name_moved_files_are_listed(tmp_path: Path) -> N
     assert (state(project), git(project, "for-each-ref")) == before
     for words in (dry, updated(project)):
         # Files of `line 1 of the code` are not Python, so their imports are listed.
-        assert f"can be parsed:\n  src/pack/cli.py\n  {NOW}\n" in words
+        assert f"parsed as Python:\n  src/pack/cli.py\n  {NOW}\n" in words
         assert (
             "src/pack/ours.py: from .serve import (app) -> from .serving.app import (app)" in words
         )

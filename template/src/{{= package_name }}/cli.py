@@ -12,11 +12,12 @@ import typer
 
 
 class Command(NamedTuple):
-    """A function of the same name in a module, its help, and the argument it takes, if any."""
+    """A function of the same name in a module, its help, and what it takes, if anything."""
 
     module: str
     help: str
     argument: str = ""
+    flag: str = ""
 
 
 # The first ten are the stages of the pipeline, in order.
@@ -32,7 +33,10 @@ COMMANDS = {
     "evaluate": Command("pipeline.evaluate", "Score the models on held-out data"),
     "benchmark": Command("pipeline.benchmark", "Measure latency and throughput"),
     "report": Command("pipeline.report", "Write reports/report.html"),
-    "check": Command("gates", "Compare the results with the limits in scope.yaml"),
+    "check": Command(
+        "pipeline.check", "Compare the results with the limits in scope.yaml", flag="--record"
+    ),
+    "deps": Command("pipeline.deps", "Write the code that each stage imports into dvc.yaml"),
     "verify": Command("pipeline.verify", "Check the hashes in dvc.lock"),
     "card": Command("pipeline.card", "Write the model card and the table in the README"),
     "example": Command("pipeline.ingest", "Write one held-out payload to try things with"),
@@ -57,7 +61,7 @@ COMMANDS = {
     "promote": Command("releases.rollout", "Make the challenger the champion"),
     "rollback": Command("releases.rollout", "Go back to the previous champion"),
     "monitor": Command("monitoring.live", "Read the drift scores of a running model"),
-    "alerts": Command("alerts.write", "Generate the Prometheus alert rules"),
+    "settings": Command("settings", "List the environment variables of this project"),
     "retrain": Command(
         "retraining.retrain",
         "Train, compare and propose a candidate, if due or for a REASON",
@@ -67,7 +71,7 @@ COMMANDS = {
 STAGES = list(COMMANDS)[:10]
 
 
-def run(name: str, *arguments: str) -> None:
+def run(name: str, *arguments: object) -> None:
     """Import the module of a command and run it."""
     getattr(import_module(f".{COMMANDS[name].module}", __package__), name)(*arguments)
 
@@ -88,15 +92,23 @@ def create_app() -> typer.Typer:
     for name, command in COMMANDS.items():
         path = f"{command.module.replace('.', '/')}.py"
         if files(__package__).joinpath(path).is_file():
-            app.command(name, help=command.help)(_callback(name, command.argument))
+            app.command(name, help=command.help)(_callback(name, command))
     return app
 
 
-def _callback(name: str, argument: str) -> Callable[..., None]:
-    if not argument:
-        return lambda: run(name)
+def _callback(name: str, command: Command) -> Callable[..., None]:
+    if command.argument:
 
-    def call(value: Annotated[str, typer.Argument(metavar=f"[{argument}]")] = "") -> None:
-        run(name, value)
+        def call_with_argument(
+            argument: Annotated[str, typer.Argument(metavar=f"[{command.argument}]")] = "",
+        ) -> None:
+            run(name, argument)
 
-    return call
+        return call_with_argument
+    if command.flag:
+
+        def call_with_flag(flag: Annotated[bool, typer.Option(command.flag)] = False) -> None:
+            run(name, flag)
+
+        return call_with_flag
+    return lambda: run(name)
