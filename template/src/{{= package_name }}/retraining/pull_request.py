@@ -14,8 +14,8 @@ BACK = "To go back: `git stash --include-untracked`, then `uv run dvc checkout`.
 NO_GH = """gh, the command line of GitHub, is missing: https://cli.github.com.
 Without GITHUB_TOKEN, `make retrain` leaves the branch on this machine instead."""
 NEEDS = """If that is about permissions: the job needs `pull-requests: write` and
-`contents: write`, and the repository the setting "Allow GitHub Actions to create and approve pull requests" (Settings,
-Actions, General)."""
+`contents: write`, and the repository needs the setting "Allow GitHub Actions to create and
+approve pull requests" (Settings, Actions, General)."""
 
 
 def git(*arguments: str, given: str = "") -> str:
