@@ -40,7 +40,7 @@ def traced(render: Render, shared: Shared) -> Path:
     def make(folder: Path) -> None:
         git(folder, "init", "-q", "-b", "main")
         (folder.parent / "traces").mkdir(exist_ok=True)
-        path = f"{ROOT / 'tests' / 'inside' / 'tracing'}:{folder / 'src'}"
+        path = f"{ROOT / 'tests' / 'support' / 'inside' / 'tracing'}:{folder / 'src'}"
         traces = str(folder.parent / "traces")
         done(run_in(folder, "dvc", "repro", PYTHONPATH=path, TRACES=traces))
         committed(folder)

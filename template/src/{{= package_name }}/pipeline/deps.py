@@ -47,9 +47,8 @@ class Package:
         for node in self._tree(f"{self.name}.cli").body:
             match node:
                 case ast.Assign(targets=[ast.Name(id="COMMANDS")], value=ast.Dict(keys, values)):
-                    names = [key.value for key in keys if isinstance(key, ast.Constant)]
-                    modules = [_first_string(value) for value in values]
-                    return {n: f"{self.name}.{m}" for n, m in zip(names, modules, strict=True)}
+                    rows = zip(keys, values, strict=True)
+                    return {_name(k): f"{self.name}.{_name(v)}" for k, v in rows if k}
         raise LookupError("cli.py has no COMMANDS")
 
     def files_of(self, module: str) -> list[str]:
@@ -256,8 +255,9 @@ def _strings(tree: ast.AST) -> set[str]:
     }
 
 
-def _first_string(tree: ast.AST) -> str:
-    return next(node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+def _name(tree: ast.AST) -> str:
+    """Return the first constant: the text of a key, or the first argument of a call."""
+    return str(next(node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)))
 
 
 def _data_folder(path: Path, task: Path) -> Path | None:
