@@ -40,6 +40,7 @@ class Package:
         self.modules = {_dotted(short): path for short, path in paths.items()}
         self._trees: dict[str, ast.Module] = {}
         self._known: dict[str, set[str]] = {}  # references of the modules that were read
+        self._texts: dict[str, set[str]] = {}
 
     @cached_property
     def commands(self) -> dict[str, str]:
@@ -69,7 +70,9 @@ class Package:
             name = waiting.pop()
             if name in self.modules and name not in loaded:
                 loaded.add(name)
-                self._known.setdefault(name, self._references(name))
+                if name not in self._known:
+                    self._known[name] = self._references(name)
+                    self._texts[name] = _strings(self._tree(name))
                 waiting += [name.rpartition(".")[0], *self._known[name]]
         return loaded
 
@@ -114,7 +117,7 @@ class Package:
         """
         task = self.folder / "task"
         uses_task = any(name.startswith(f"{self.name}.task.") for name in loaded)
-        named = {Path(text).name for name in loaded for text in _strings(self._tree(name))}
+        named = {Path(text).name for name in loaded for text in self._texts[name]}
         found: set[Path] = set()
         for path in self.folder.rglob("*"):
             hidden = any(part[0] in "._" for part in path.relative_to(self.folder).parts)
