@@ -55,9 +55,6 @@ archive: setup ## Keep the template of this version for the upgrade tests: tests
 	git archive --format=tar.gz --output=tests/updates/releases/$(VERSION).tar.gz HEAD \
 	  copier.yml template includes hooks docs/scope.md CHANGELOG.md
 
-deps: setup ## Rewrite the code dependencies in template/dvc.yaml.jinja from the imports of all renders
-	$(BIN)/python tests/support/dvc_deps.py
-
 bench: $(patsubst benchmarks/%.py,bench-%,$(filter-out %/measure.py,$(wildcard benchmarks/*.py))) ## All benchmarks
 
 bench-%: setup ## One benchmark of benchmarks/: its table, then one JSON line

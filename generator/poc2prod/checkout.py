@@ -43,6 +43,12 @@ class Checkout:
         gone = frozenset(was for was in moves if self.tracked(was) is not None)
         return replace(self, files=files, gone=gone)
 
+    def own_files(self) -> Files:
+        """Return the files of the project, by their names in it."""
+        return {
+            self.inside(n): about for n, about in self.files.items() if n.startswith(self.prefix)
+        }
+
     def with_files(self, files: Files) -> Files:
         """Return the files of the whole repository, with these and no others in the project."""
         # With the rest of a larger repository, so that nothing seems to have moved there.
