@@ -1,4 +1,4 @@
-"""A weak model in a render, for real: DVC records it, and `make model` refuses it by every limit."""
+"""A weak model in a real render: DVC records it, and `make model` refuses it by every limit."""
 
 import json
 import re
