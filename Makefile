@@ -7,7 +7,7 @@ DEMO ?= ../poc2prod-demo
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' generator/poc2prod/__init__.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-container lint mutate real-data archive bench
+.PHONY: help setup demo test test-all test-container lint mutate real-data archive deps bench
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+%?):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -43,14 +43,17 @@ test-container: setup ## Run image and device package of renders; needs docker.i
 	$(BIN)/python -m pytest -m container
 
 mutate: setup ## Change every answer and see what notices; fails when an answer is dead
-	$(BIN)/python tests/mutation.py
+	$(BIN)/python tests/support/mutation.py
 
 real-data: setup ## Train on data nobody here made; print the table of docs/real-data.md
-	$(BIN)/python -m pytest -q -s -m real_data tests/test_real_data.py
+	$(BIN)/python -m pytest -q -s -m real_data tests/renders/pipeline/test_real_data.py
 
-archive: setup ## Keep the template of this version for the upgrade tests: tests/releases/
-	git archive --format=tar.gz --output=tests/releases/$(VERSION).tar.gz HEAD \
+archive: setup ## Keep the template of this version for the upgrade tests: tests/updates/releases/
+	git archive --format=tar.gz --output=tests/updates/releases/$(VERSION).tar.gz HEAD \
 	  copier.yml template includes hooks docs/scope.md CHANGELOG.md
+
+deps: setup ## Rewrite the code dependencies in template/dvc.yaml.jinja from the imports of all renders
+	$(BIN)/python tests/support/dvc_deps.py
 
 bench: $(patsubst benchmarks/%.py,bench-%,$(filter-out %/measure.py,$(wildcard benchmarks/*.py))) ## All benchmarks
 

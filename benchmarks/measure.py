@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).parent.parent
-sys.path.append(str(ROOT / "tests"))
+sys.path.append(str(ROOT / "tests/support"))
 from environment import environment as environment  # noqa: E402
 from environment import release  # noqa: E402
 from environment import requirements as requirements  # noqa: E402

@@ -40,7 +40,7 @@ def template(folder: Path) -> Path:
     """Make a repository of the oldest kept release and of today's state."""
     folder.mkdir()
     git(folder, "init", "--quiet")
-    oldest = min((measure.ROOT / "tests/releases").glob("*.tar.gz"))
+    oldest = min((measure.ROOT / "tests/updates/releases").glob("*.tar.gz"))
     with tarfile.open(oldest) as content:
         content.extractall(folder, filter="data")
     commit(folder, "oldest")

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import yaml
 
-from .questions import shown
+from .questions import describe
 from .refusal import Refusal
-from .template import numbers
+from .template import version_key
 
 MOVES = "hooks/moves.yml"
 PACKAGE = "src/*/"
@@ -42,24 +42,26 @@ def read_moves(template: Path) -> list[tuple[str, str]]:
         raise Refusal(f"the template's {MOVES} is not YAML: {reason}") from None
     if problem := _problem(releases):
         raise Refusal(f"the template's {MOVES} is wrong: {problem}; write it like {EXAMPLE}")
-    ordered = sorted(releases, key=numbers)
+    ordered = sorted(releases, key=version_key)
     return [move for release in ordered for move in releases[release].items()]
 
 
 def _problem(releases: object) -> str:
     if not isinstance(releases, dict):
-        return f"got {shown(releases)}, not a mapping"
+        return f"got {describe(releases)}, not a mapping"
     for release, moves in releases.items():
-        if not (isinstance(release, str) and numbers(release)):
-            return f"{shown(release)} is not a release"
+        if not (isinstance(release, str) and version_key(release)):
+            return f"{describe(release)} is not a release"
         if not isinstance(moves, dict):
-            return f"{release} has {shown(moves)}, not a mapping of old to new paths"
+            return f"{release} has {describe(moves)}, not a mapping of old to new paths"
         for path in (path for move in moves.items() for path in move):
             if not _is_path(path):
-                return f"{release} has {shown(path)}, which is not the path of a file in a render"
+                return (
+                    f"{release} has {describe(path)}, which is not the path of a file in a render"
+                )
         for old, new in moves.items():
             if new.startswith(PACKAGE) and not old.startswith(PACKAGE):
-                return f"{release} moves {shown(old)} into {PACKAGE}, but from outside of it"
+                return f"{release} moves {describe(old)} into {PACKAGE}, but from outside of it"
     return ""
 
 

@@ -12,7 +12,7 @@ from urllib.request import urlopen
 from ..artifacts import SHIPPED, write_report
 from ..pipeline.card import CARD
 from ..scope import load_scope
-from ..settings import setting, variable
+from ..settings import ProjectSettings, variable
 from .compare import Comparison, compare_models, find_champion, overall_verdict, to_table
 from .pull_request import (
     BACK,
@@ -50,7 +50,8 @@ def retrain(reason: str = "") -> None:
         seen = ", ".join(f"{name} ({n})" for name, n in sorted(alerts.items())) or "none"
         print(f"Alerts that are firing: {seen}.")
         if DUE not in alerts:
-            return print(f"{DUE} is none of them: nothing to do.")
+            print(f"{DUE} is none of them: nothing to do.")
+            return
         reason = f"These alerts were firing: {seen}."
     base, branch = name_branches()
     if is_on_github() and (already_proposed(branch) or (by_alert and already_failed(branch))):
@@ -65,7 +66,8 @@ def retrain(reason: str = "") -> None:
             raise
         if not message:
             remember_failure(branch)
-            return print("The candidate is the champion, byte by byte: nothing is new.")
+            print("The candidate is the champion, byte by byte: nothing is new.")
+            return
         commit(branch, message, share=is_on_github())
     print(f"Opened {publish(branch, base)}" if is_on_github() else HERE.format(branch))
 
@@ -76,7 +78,8 @@ def firing_alerts() -> Counter[str]:
     Raises:
         SystemExit: there is no Prometheus at `<PACKAGE>_PROMETHEUS_URL`.
     """
-    url, name = setting("PROMETHEUS_URL"), variable("PROMETHEUS_URL")
+    url = ProjectSettings.read().prometheus_url
+    name = variable("PROMETHEUS_URL")
     query = f"{url.rstrip('/')}/api/v1/query?{urlencode({'query': FIRING})}"
     try:
         with urlopen(query, timeout=TIMEOUT_S) as response:  # noqa: S310 (the owner's setting)

@@ -1,0 +1,422 @@
+"""`poc2prod doctor`: every check seen healthy and seen red, and nothing written by either."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+
+import copier
+import pytest
+import yaml
+from rich.console import Console
+
+from environment import release, search_path
+from poc2prod.doctor import FAIL, NOTE, OK, Finding, doctor, examine
+from poc2prod.refusal import Refusal
+from poc2prod.template import version_key
+from repository import committed, git, written
+
+ANSWERS = ".copier-answers.yml"
+CHECKS = ["template", "drift", "left over", "promises", "task", "tools", "environment"]
+TEMPLATE = {
+    "copier.yml": """
+project_name: {type: str, default: demo}
+min_metric: {type: float, default: 0.9, validator: "{% if min_metric > 1 %}0 to 1{% endif %}"}
+target: {type: str, default: cloud, choices: [cloud, edge]}
+package_name: {type: str, ask: false, default: "{{= project_name }}"}
+_subdirectory: template
+_skip_if_exists: [README.md, "src/{{= package_name }}/task/"]
+_envops: {variable_start_string: "{{=", variable_end_string: "}}", keep_trailing_newline: true}
+_templates_suffix: .jinja
+""",
+    "template/{{= _copier_conf.answers_file }}.jinja": "{{= _copier_answers | to_nice_yaml -}}",
+    "template/README.md.jinja": "# {{= project_name }}\n",
+    "template/Makefile": "setup:\n\tuv sync\n",
+    "template/scope.yaml.jinja": (
+        "project: {{= project_name }}\ntarget: {{= target }}\nmin_metric: {{= min_metric }}\n"
+    ),
+    "template/pyproject.toml": (
+        '[project]\nname = "demo"\nversion = "0"\nrequires-python = ">=3.11"\n'
+        "dependencies = []\n[tool.uv]\npackage = false\n"
+    ),
+    "template/.gitignore": ".venv/\n",
+    "template/src/{{= package_name }}/train.py": (
+        "from .task.dataset import load_examples\nfrom .task.features import decode, features\n"
+    ),
+    "template/src/{{= package_name }}/serve.py.jinja": (
+        "from {{= package_name }}.task import INTERFACE, features\n"
+    ),
+    "template/src/{{= package_name }}/task/__init__.py": "INTERFACE = 1\n",
+    "template/src/{{= package_name }}/task/dataset.py": "def load_examples():\n    pass\n",
+    "template/src/{{= package_name }}/task/features.py": (
+        "try:\n    from json import loads as decode\nexcept ImportError:\n    pass\n"
+        "features = abs\n"
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A template, and a project of it that is set up; to be copied as a pair."""
+    folder = tmp_path_factory.mktemp("healthy")
+    source = committed(folder / "template", TEMPLATE, "v1.0.0")
+    copier.run_copy(str(source), folder / "project", defaults=True, quiet=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", search_path())
+        patch.setenv("UV_PYTHON", sys.executable)
+        subprocess.run(["uv", "sync", "--quiet", "--offline"], cwd=folder / "project", check=True)
+    committed(folder / "project", {})
+    return folder
+
+
+@pytest.fixture
+def project(healthy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project without a flaw; temporary files end up gone."""
+    shutil.copytree(healthy / "project", tmp_path / "project", symlinks=True)
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setenv("PATH", search_path())
+    monkeypatch.setenv("UV_PYTHON", sys.executable)
+    return tmp_path / "project"
+
+
+@pytest.fixture
+def source(project: Path, healthy: Path) -> Path:
+    """A template of this project's own, which may be changed."""
+    folder = project.parent / "template"
+    shutil.copytree(healthy / "template", folder)
+    record(project, _src_path=str(folder))
+    return folder
+
+
+def record(project: Path, **changes: object) -> None:
+    recorded = yaml.safe_load((project / ANSWERS).read_text()) | changes
+    written(project, {ANSWERS: yaml.safe_dump(recorded)})
+
+
+def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Everything in a folder, git's and uv's own files as well."""
+    return {
+        str(path): (path.lstat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
+        for path in folder.rglob("*")
+        if ".venv/bin" not in str(path)
+    }
+
+
+def examined(project: Path, template: str | None = None) -> dict[str, Finding]:
+    """Examine, and see that nothing was written anywhere."""
+    before = tree(project)
+    findings = examine(project, template)
+    assert tree(project) == before
+    assert list(Path(os.environ["TMPDIR"]).iterdir()) == []
+    assert [finding.check for finding in findings] == CHECKS
+    return {finding.check: finding for finding in findings}
+
+
+def red(project: Path, check: str, mark: str, template: str | None = None) -> tuple[str, str]:
+    """What one check says when only it has something to say."""
+    findings = examined(project, template)
+    assert {found.check for found in findings.values() if found.mark != OK} == {check}, findings
+    assert findings[check].mark == mark
+    return findings[check].found, findings[check].command
+
+
+def said(project: Path, status: int, template: str | None = None) -> str:
+    console = Console(file=StringIO(), width=20)
+    assert doctor(project, template, console) == status
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue()
+
+
+def test_a_healthy_project_takes_one_line_a_check(project: Path) -> None:
+    assert {found.mark for found in examined(project).values()} == {OK}
+    lines = said(project, 0).splitlines()
+    assert [line[:2] for line in lines] == [OK] * len(CHECKS)
+    assert [line.split("  ")[2].strip() for line in lines] == CHECKS
+    assert max(map(len, lines)) < 80 + len(str(project))
+
+
+# The template and what came from it
+
+
+def head(folder: Path) -> str:
+    return git(folder, "rev-parse", "--short", "HEAD").strip()
+
+
+def test_newer_releases_are_counted(project: Path, source: Path) -> None:
+    old = head(source)
+    committed(source, {"docs/new.md": "new\n"})
+    for tag in ("v1.9.0", "v1.10.0", "v2.0.0rc1", "v0.9", "nightly"):
+        git(source, "tag", tag)
+    found, command = red(project, "template", NOTE)
+    assert found == f"v1.0.0, 2 releases behind v1.10.0 of {source}"
+    assert command == "poc2prod update"
+    record(project, _commit=f"v1.0.0-0-g{old}")
+    assert "2 releases behind" in red(project, "template", NOTE)[0]
+
+
+@pytest.mark.parametrize(
+    ("version", "sorted_by"),
+    [("v2", [2]), ("1.2", [1, 2]), ("v1.0.0-3-g12", [1, 0, 0]), ("3451750", []), ("vnext", [])],
+)
+def test_a_version_is_told_from_a_commit(version: str, sorted_by: list[int]) -> None:
+    assert version_key(version) == sorted_by
+
+
+def test_commits_count_until_there_is_a_release(project: Path, source: Path) -> None:
+    git(source, "tag", "--delete", "v1.0.0")
+    record(project, _commit=head(source), _src_path="../template")  # relative, as typed
+    assert examined(project)["template"].mark == OK
+    committed(source, {"docs/new.md": "new\n"})
+    assert "1 commit behind the newest" in red(project, "template", NOTE)[0]
+    git(source, "tag", "v1.0.0")
+    assert "1 release behind v1.0.0" in red(project, "template", NOTE)[0]
+    git(source, "tag", "--force", "v1.0.0", "HEAD~1")
+    assert examined(project)["template"].mark == OK
+
+
+def test_a_source_that_is_out_of_reach_is_no_fault(
+    project: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(source, "bundle", "create", "--quiet", "../course.bundle", "--all")
+    source.rename(project.parent / "moved")
+    findings = examined(project)
+    assert findings["template"].mark == findings["drift"].mark == NOTE
+    assert "how far behind is unknown" in findings["template"].found
+    assert said(project, 0)
+    monkeypatch.chdir(project.parent)
+    for place in ("moved", "course.bundle"):
+        found = examined(project, place)
+        assert {finding.mark for finding in found.values()} == {OK}
+
+
+def test_a_password_and_a_strange_name_stay_off_the_terminal(project: Path) -> None:
+    record(project, _src_path="file://ana:secret@/gone.git")
+    written(project, {"src/\x1b[2J.txt": "<<<<<<< ours\n"})
+    git(project, "add", "--all")
+    text = said(project, 1)
+    assert "secret" not in text and "\x1b" not in text and "src/?[2J.txt" in text
+
+
+@pytest.mark.parametrize("commit", ["v1.0.0-1-g1234567", "--help", ""])
+def test_a_version_that_is_not_there_cannot_be_updated_from(commit: str, project: Path) -> None:
+    record(project, _commit=commit)
+    findings = examined(project)
+    assert findings["template"].mark == FAIL and findings["drift"].mark == NOTE
+    assert "no update can start from it" in findings["template"].found
+
+
+def test_edited_files_are_listed_and_those_of_the_user_are_not(project: Path) -> None:
+    written(project, {"README.md": "mine\n", "notes.txt": "mine\n"})
+    shutil.copy(project / "src/demo/task/dataset.py", project / "src/demo/task/more.py")
+    (project / "src/demo/task/features.py").write_text("decode = features = abs\n")
+    (project / "Makefile").write_bytes(b"setup:\r\n\tuv sync\r\n")  # as checked out on Windows
+    assert examined(project)["drift"].mark == OK
+    (project / "src/demo/train.py").unlink()
+    written(project, {"Makefile": "setup:\n"})
+    found, _ = red(project, "drift", NOTE)
+    assert found.endswith(": Makefile, src/demo/train.py (deleted)")
+
+
+def test_no_more_than_five_files_are_named(project: Path, source: Path) -> None:
+    later = {f"template/extra/{number}.txt": "x\n" for number in range(7)}
+    committed(source, later, "v1.1.0")
+    record(project, _commit="v1.1.0")
+    found, _ = red(project, "drift", NOTE)
+    assert found.endswith("extra/4.txt (deleted), and 2 more") and found.count("extra") == 5
+
+
+def test_answers_that_render_nothing_any_more_are_a_fault(project: Path) -> None:
+    record(project, min_metric=7)
+    written(project, {"scope.yaml": "min_metric: 7\n"})
+    assert "min_metric" in red(project, "drift", FAIL)[0]
+
+
+# What a person left behind, promised, or took away
+
+
+def test_conflict_markers_and_rejected_hunks_are_found(project: Path) -> None:
+    conflict = "<<<<<<< before updating\na\n=======\nb\n>>>>>>> after updating\n"
+    committed(project, {"notes.txt": conflict, "title.rst": "Title\n=======\n"})
+    written(project, {"b.txt.rej": "@@\n", "untracked.txt": conflict})
+    found, command = red(project, "left over", FAIL)
+    assert found.endswith(": b.txt.rej, notes.txt") and "b.txt.rej notes.txt" in command
+
+
+def test_a_merge_that_is_not_finished_is_found(project: Path) -> None:
+    git(project, "switch", "--quiet", "--create", "other")
+    committed(project, {"notes.txt": "theirs\n"})
+    git(project, "switch", "--quiet", "main")
+    git(project, "merge", "--quiet", "other")
+    git(project, "rm", "--quiet", "notes.txt")
+    committed(project, {})
+    git(project, "switch", "--quiet", "other")
+    committed(project, {"notes.txt": "changed\n"})
+    subprocess.run(["git", "merge", "--quiet", "main"], cwd=project, capture_output=True)
+    assert red(project, "left over", FAIL)[0].endswith(": notes.txt")
+
+
+def test_promises_that_differ_from_the_answers_are_told_with_both(project: Path) -> None:
+    written(project, {"scope.yaml": "project: x\nmin_metric: 0.95\nadded: 1\ntarget: edge\n"})
+    findings = examined(project)
+    promises = findings["promises"]
+    assert (promises.mark, findings["drift"].mark) == (NOTE, NOTE)
+    assert "min_metric: recorded 0.9, promised 0.95" in promises.found
+    assert "target: recorded 'cloud', promised 'edge'" in promises.found
+    assert promises.command == (
+        "poc2prod update --to current --answer min_metric=0.95 --answer target=edge"
+    )
+
+
+def test_promises_that_cannot_be_read_are_a_fault(project: Path) -> None:
+    written(project, {"scope.yaml": "min_metric: ["})
+    promises = examined(project)["promises"]
+    assert promises.mark == FAIL and promises.command == "git checkout HEAD -- scope.yaml"
+
+
+BROKEN: dict[str, tuple[dict[str, str | None], str]] = {
+    "a name and a file": (
+        {"features.py": "features = abs\n", "dataset.py": None},
+        "task/dataset.py has no load_examples; task/features.py has no decode",
+    ),
+    "number": (
+        {"__init__.py": "INTERFACE: int = 2\n"},
+        "task/ has interface 2, and the template asks for 1",
+    ),
+    "no number": (
+        {"__init__.py": "from .features import *\n"},
+        "task/ has interface none, and the template asks for 1",
+    ),
+    "syntax": ({"features.py": "def features(:\n"}, "features.py, line 1)"),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_what_task_lacks_is_named(broken: str, project: Path) -> None:
+    files, words = BROKEN[broken]
+    for name, text in files.items():
+        path = project / "src/demo/task" / name
+        path.write_text(text) if text is not None else path.unlink()
+    assert words in red(project, "task", FAIL)[0]
+
+
+def test_names_may_come_from_anywhere(project: Path) -> None:
+    task = project / "src/demo/task"
+    (task / "features.py").unlink()
+    written(
+        task / "features", {"__init__.py": "from .inner import *\n", "inner.py": "decode = 1\n"}
+    )
+    assert examined(project)["task"].mark == OK
+
+
+def test_without_its_package_there_is_nothing_to_compare(project: Path) -> None:
+    shutil.rmtree(project / "src")
+    findings = examined(project)
+    assert findings["task"].mark == NOTE and "(deleted)" in findings["drift"].found
+
+
+# Tools and environment
+
+
+def only(project: Path, monkeypatch: pytest.MonkeyPatch, *tools: str) -> None:
+    folder = project.parent / "tools"
+    folder.mkdir()
+    for tool in tools:
+        (folder / tool).symlink_to(shutil.which(tool) or tool)
+    monkeypatch.setenv("PATH", str(folder))
+
+
+def test_missing_tools_are_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    only(project, monkeypatch, "git")
+    findings = examined(project)
+    tools, environment = findings["tools"], findings["environment"]
+    assert (tools.mark, tools.found) == (FAIL, "missing: make, uv")
+    assert tools.command == "apt install make && pip install uv"
+    assert (environment.mark, environment.command) == (NOTE, "pip install uv && make setup")
+
+
+def stray(project: Path) -> None:
+    info = next((project / ".venv/lib").glob("python*")) / "site-packages/stray-1.0.dist-info"
+    text = "Metadata-Version: 2.1\nName: stray\nVersion: 1.0\n"
+    written(info, {"METADATA": text, "RECORD": "", "INSTALLER": "pip\n"})
+
+
+def needing(requirement: str) -> Callable[[Path], None]:
+    def act(project: Path) -> None:
+        path = project / "pyproject.toml"
+        path.write_text(path.read_text().replace("[]", f'["{requirement}"]'))
+
+    return act
+
+
+SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no lock": (lambda project: (project / "uv.lock").unlink(), "there is no uv.lock"),
+    "no environment": (lambda project: shutil.rmtree(project / ".venv"), "there is no .venv"),
+    "old lock": (needing("iniconfig"), "uv.lock does not fit pyproject.toml"),
+    "package too many": (stray, "not what uv.lock says: stray"),
+    "damaged lock": (
+        lambda project: (project / "uv.lock").write_text("version = "),
+        "uv.lock does not fit pyproject.toml",
+    ),
+}
+
+
+@pytest.mark.parametrize("spoilt", SPOILT)
+def test_an_environment_that_is_not_the_locks_is_found(spoilt: str, project: Path) -> None:
+    act, words = SPOILT[spoilt]
+    act(project)
+    environment = examined(project)["environment"]
+    assert (environment.mark, environment.found, environment.command) == (FAIL, words, "make setup")
+
+
+# What is no project
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(Refusal) as refused:
+        examine(folder, None)
+    assert len(refused.value.problems) == 1
+    return str(refused.value)
+
+
+def test_what_is_no_project_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert f"it has no {ANSWERS}" in refusal(project / "gone")
+    assert f"it has no {ANSWERS}" in refusal(project / "src")
+    recorded = (project / ANSWERS).read_text()
+    for damaged in ("- no mapping\n", "a: [\n", f"<<<<<<< ours\n{recorded}", recorded * 2):
+        written(project, {ANSWERS: damaged})
+        assert refusal(project).endswith(f"or restore it: git checkout HEAD -- {ANSWERS}")
+    written(project, {ANSWERS: recorded})
+    (project / ".git").rename(project / "dot-git")
+    assert "is in no git repository" in refusal(project)
+    only(project, monkeypatch)
+    assert "git is needed" in refusal(project)
+
+
+def test_the_real_template_is_understood(
+    tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = committed(release(tmp_path / "real"), {}, "v1.0.0")
+    real = tmp_path / "scratch"
+    copier.run_copy(str(source), real, {"modality": "audio"}, defaults=True, quiet=True)
+    committed(real, {})
+    task = real / "src/scratch_detector/task"
+    (task / "features.py").write_text(
+        (task / "features.py").read_text().replace("def decode", "def d")
+    )
+    scope = (real / "scope.yaml").read_text().replace("min_metric: 0.9", "min_metric: 0.95")
+    written(real, {"scope.yaml": scope, "README.md": "mine\n", "prices.yaml": "mine: 1\n"})
+    findings = examined(real)
+    assert findings["task"].found == "task/features.py has no decode"
+    assert findings["promises"].command.endswith("--answer min_metric=0.95")
+    assert findings["drift"].found.endswith(": scope.yaml")
+    assert findings["environment"].found == "there is no uv.lock"
+    assert [f.check for f in findings.values() if f.mark == OK] == [
+        "template",
+        "left over",
+        "tools",
+    ]

@@ -1,0 +1,522 @@
+"""The scoping meeting, as one sits in it: keys on a pseudo-terminal, lines through a pipe."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pyte
+import pytest
+import yaml
+from click.testing import Result
+from typer.testing import CliRunner
+
+from conftest import QUESTIONS, ROOT
+from poc2prod.cli import app
+from poc2prod.estimate import Estimator
+from poc2prod.explain import explain_question
+
+BACK, STOP, END, EXPLAIN, CLEAR, DOWN = "\x02", "\x03", "\x04", "\x1bOP", "\x15", "\x1b[B"
+ASKED = [
+    "project_name",
+    "modality",
+    "metric",
+    "min_metric",
+    "max_latency_p95_ms",
+    "peak_requests_per_s",
+    "target",
+    "max_model_mb",
+    "max_cost_usd_month",
+    "ci",
+]
+DEFAULTS, _ = QUESTIONS.settle({})
+
+
+@pytest.fixture(scope="module")
+def bytecode(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where imports are compiled once for all processes, whatever this machine does with them."""
+    return tmp_path_factory.mktemp("bytecode")
+
+
+@pytest.fixture
+def place(tmp_path: Path, bytecode: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in, on a machine without wishes of its own."""
+    folder = tmp_path / "place"
+    folder.mkdir()
+    unwanted = ("POC2PROD_TEMPLATE", "FORCE_COLOR", "NO_COLOR", "COLUMNS", "LINES")
+    for name in (*unwanted, "PYTHONDONTWRITEBYTECODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(bytecode))
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    return folder
+
+
+class Terminal:
+    """A command on a pseudo-terminal, and what its screen shows."""
+
+    def __init__(self, command: list[str], columns: int, rows: int) -> None:
+        self.screen = pyte.Screen(columns, rows)
+        self.stream = pyte.ByteStream(self.screen)
+        self.child = pexpect.spawn(
+            command[0],
+            command[1:],
+            dimensions=(rows, columns),
+            env=dict(os.environ),  # what it inherits otherwise holds the COLUMNS that readline set
+        )
+        self.child.delaybeforesend = None
+        self.screen.write_process_input = self.keys = self.child.send
+        self.is_over = False
+        self.text = ""
+
+    def until(self, is_right: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 30
+        while not is_right():
+            assert not self.is_over, self.text
+            self._read(deadline)
+
+    def _read(self, deadline: float) -> None:
+        try:
+            left_s = max(0, deadline - time.monotonic())
+            self.stream.feed(self.child.read_nonblocking(65536, timeout=left_s))
+        except pexpect.EOF:
+            self.is_over = True
+        except pexpect.TIMEOUT:
+            pytest.fail(self.text)
+        self.text = "\n".join(line.rstrip() for line in self.screen.display).rstrip()
+
+    def sees(self, words: str) -> None:
+        self.until(lambda: words in self.text)
+
+    def asks(self, name: str) -> None:
+        """Wait until this is the question that can be answered."""
+        position = f"({ASKED.index(name) + 1}/10)"
+        self.until(lambda: re.findall(r"\(\d+/\d+\)", self.text)[-1:] == [position])
+        self.sees("Ctrl-B back")
+
+    def answers(self, **answers: str) -> None:
+        for name, keys in answers.items():
+            self.asks(name)
+            self.keys(f"{keys}\r")
+
+    def ends(self) -> int | None:
+        """Read to the end and return the exit code, with the terminal as it was found."""
+        self.until(lambda: self.is_over)
+        assert "Traceback" not in self.text
+        assert self.child.getecho()
+        return self.child.wait()
+
+
+Open = Callable[..., Terminal]
+
+
+@pytest.fixture
+def new(source: Path, place: Path) -> Iterator[Open]:
+    """Hold a meeting about the project `mine`; whatever is still running is ended."""
+    running = []
+
+    def opened(columns: int = 100, rows: int = 30) -> Terminal:
+        start = [sys.executable, "-m", "poc2prod", *command(source, place)]
+        terminal = Terminal(start, columns, rows)
+        running.append(terminal)
+        return terminal
+
+    yield opened
+    for terminal in running:
+        terminal.child.close(force=True)
+
+
+def command(source: Path, place: Path, *more: str) -> list[str]:
+    return ["new", "--no-setup", "--template", str(source), *more, str(place / "mine")]
+
+
+def lines(source: Path, place: Path, *answers: str, more: tuple[str, ...] = ()) -> Result:
+    """Hold the meeting through a pipe, without the price of a process."""
+    text = "".join(f"{answer}\n" for answer in answers)
+    return CliRunner().invoke(app, command(source, place, *more), text, {"COLUMNS": "100"})
+
+
+def written(place: Path) -> dict[str, Any]:
+    """Return the answers of the project that was written, and nothing was left beside it."""
+    assert [path.name for path in place.iterdir()] == ["mine"]
+    recorded = yaml.safe_load((place / "mine/.copier-answers.yml").read_text())
+    return {name: value for name, value in recorded.items() if name in ASKED}
+
+
+def saved(place: Path) -> dict[str, Any]:
+    """Return the answers of a meeting that was stopped, which is all it left."""
+    assert [path.name for path in place.iterdir()] == ["mine.answers.yml"]
+    answers = yaml.safe_load((place / "mine.answers.yml").read_text())
+    assert list(answers) == [name for name in ASKED if name in answers]
+    return answers
+
+
+def estimate(**answers: Any) -> str:
+    return Estimator(QUESTIONS, answers).line()
+
+
+def defaults(**but: Any) -> dict[str, Any]:
+    """Return what Enter ten times answers, with these answers instead."""
+    settled, problems = QUESTIONS.settle(but)
+    assert problems == []
+    return {name: settled[name] for name in ASKED}
+
+
+# On a terminal
+
+
+def test_enter_takes_every_default(new: Open, place: Path) -> None:
+    terminal = new(rows=60)
+    terminal.answers(**dict.fromkeys(ASKED, ""))
+    terminal.sees("Write it?")
+    assert re.search(r"max_latency_p95_ms +│ <= 50 +│ slower fails", terminal.text)
+    assert re.search(r"min_metric +│ >= 0\.9 +│ below it, training stops", terminal.text)
+    assert re.search(r"peak_requests_per_s +│ 20 +│ sets replicas", terminal.text)
+    assert "What it would take" in terminal.text
+    assert "Measured " in terminal.text
+    assert list(place.iterdir()) == []
+    terminal.keys("\r")
+    assert terminal.ends() == 0
+    assert "scratch-detector is ready" in terminal.text
+    assert written(place) == defaults()
+
+
+def test_what_was_only_a_default_follows_an_earlier_answer(new: Open, place: Path) -> None:
+    ms = Estimator(QUESTIONS, {}).rules.least_ms("device")
+    terminal = new()
+    terminal.answers(**dict.fromkeys(ASKED[:8], ""))
+    for name in reversed(ASKED[5:9]):
+        terminal.asks(name)
+        terminal.keys(BACK)
+    terminal.answers(max_latency_p95_ms=f"{CLEAR}{ms}")
+    terminal.sees("target was cloud by default, now edge")
+    terminal.answers(peak_requests_per_s="")
+    terminal.asks("target")
+    terminal.sees(" » On the device")
+    assert re.search(r"- On a server.* \(a server takes .* ms or more: edge\)", terminal.text)
+    terminal.answers(target=DOWN)  # to the next one that is possible, which is the same
+    terminal.asks("max_model_mb")
+    terminal.keys(STOP)
+    assert terminal.ends() == 130
+    changed = defaults(max_latency_p95_ms=float(ms))
+    assert saved(place) == {name: changed[name] for name in ASKED[:7]}
+
+
+def test_back_on_the_first_question_stays_there(new: Open, place: Path) -> None:
+    terminal = new()
+    terminal.asks("project_name")
+    terminal.keys("not-this")
+    terminal.sees("not-this")
+    terminal.keys(BACK)
+    terminal.until(lambda: "not-this" not in terminal.text)
+    terminal.answers(project_name="a-b-c")
+    terminal.asks("modality")
+    terminal.keys(BACK)
+    terminal.answers(project_name="-d")  # what was answered is there to be edited
+    terminal.asks("modality")
+    terminal.keys(STOP)
+    assert terminal.ends() == 130
+    assert "Saved 1 answer in" in terminal.text
+    assert saved(place) == {"project_name": "a-b-c-d"}
+
+
+def test_an_explanation_leaves_what_is_typed_or_chosen(new: Open, source: Path) -> None:
+    terminal = new(columns=200)
+    terminal.answers(project_name="")
+    terminal.asks("modality")
+    terminal.keys(DOWN)
+    terminal.sees(" » A sound clip")
+    terminal.keys("?")
+    terminal.sees(last_words(source, "modality"))
+    terminal.sees(" » A sound clip")
+    terminal.keys(EXPLAIN + "\r")
+    terminal.answers(metric="")
+    terminal.asks("min_metric")
+    terminal.keys("0.7")
+    terminal.keys(EXPLAIN)
+    terminal.sees(last_words(source, "min_metric"))
+    terminal.keys("5\r")
+    terminal.asks("max_latency_p95_ms")
+    assert "  0.75\n" in terminal.text
+
+
+def last_words(source: Path, name: str) -> str:
+    return explain_question(source, QUESTIONS, name).splitlines()[-1].replace("`", "")
+
+
+WRONG = {
+    "1.4": "0.01 to 0.999, like 0.9",
+    "1e400": "a finite number, like 0.9",
+    "nan": "a finite number, like 0.9",
+    "0,9": "a finite number, like 0.9",
+    "!!bool x": "a finite number, like 0.9",
+    f"\x1b[200~{'[' * 1_000}\x1b[201~": "a finite number, like 0.9",
+    f"\x1b[200~{'9' * 10_000}\x1b[201~": "a finite number, like 0.9",
+    "\x1b[200~9\n\0\x1b]0;😀\x1b[201~": "a finite number, like 0.9",
+}
+
+
+def test_a_wrong_answer_shows_its_rule_and_is_not_taken(new: Open, place: Path) -> None:
+    terminal = new()
+    terminal.answers(project_name="", modality="", metric="")
+    terminal.asks("min_metric")
+    for typed, rule in WRONG.items():
+        terminal.keys(typed)
+        terminal.sees(rule)
+        terminal.keys(f"\r{CLEAR}\x7f{CLEAR}")
+        terminal.sees(estimate())
+    terminal.answers(min_metric="0.5")
+    terminal.asks("max_latency_p95_ms")
+    terminal.keys(STOP)
+    assert terminal.ends() == 130
+    assert saved(place)["min_metric"] == 0.5
+
+
+def test_the_estimate_follows_every_key(new: Open) -> None:
+    terminal = new()
+    terminal.answers(project_name="")
+    terminal.asks("modality")
+    for _, modality in QUESTIONS.choices("modality", {}):
+        terminal.sees(estimate(modality=modality))
+        terminal.keys(DOWN)
+    terminal.answers(**dict.fromkeys(ASKED[1:5], ""))
+    terminal.asks("peak_requests_per_s")
+    terminal.sees(estimate())
+    for typed in ("5", "54", "543", "5432", "54321"):
+        terminal.keys(typed[-1])
+        terminal.sees(estimate(peak_requests_per_s=float(typed)))
+
+
+# Stopped, and gone on with
+
+
+def test_stopped_by_ctrl_c_it_goes_on_from_there(new: Open, place: Path) -> None:
+    terminal = new(columns=200)
+    terminal.answers(project_name="a-b-c", modality=DOWN, metric="")
+    terminal.asks("min_metric")
+    terminal.keys("0.7")
+    terminal.keys(STOP)
+    assert terminal.ends() == 130
+    path = place / "mine.answers.yml"
+    assert f"Saved 3 answers in {path}; the same command goes on from there." in terminal.text
+    answers = {"project_name": "a-b-c", "modality": "audio", "metric": "accuracy"}
+    assert saved(place) == answers
+
+    terminal = new(columns=200)
+    terminal.asks("min_metric")
+    assert f"Going on from {path}." in terminal.text
+    terminal.keys(BACK)
+    terminal.answers(metric=DOWN, **dict.fromkeys(ASKED[3:], ""))
+    terminal.sees("Write it?")
+    terminal.keys(STOP)
+    assert terminal.ends() == 130
+    answers = defaults(**answers | {"metric": "macro_f1"})
+    assert saved(place) == answers
+
+    terminal = new()
+    terminal.sees("Write it?")
+    terminal.keys("n")
+    terminal.answers(ci=DOWN)
+    terminal.until(lambda: terminal.text.endswith("Ctrl-C saves and stops)"))
+    terminal.keys("y")
+    assert terminal.ends() == 0
+    assert written(place) == answers | {"ci": "none"}
+
+
+def test_being_told_to_end_is_ctrl_c(new: Open, place: Path) -> None:
+    terminal = new()
+    terminal.answers(project_name="", modality="", metric="")
+    terminal.asks("min_metric")
+    terminal.child.kill(signal.SIGTERM)
+    assert terminal.ends() == 130
+    assert saved(place) == {name: DEFAULTS[name] for name in ASKED[:3]}
+
+
+def test_what_is_wrong_in_a_saved_file_is_said_and_asked(source: Path, place: Path) -> None:
+    (place / "mine.answers.yml").write_text(
+        "ci: none\nci: github\ncolour: red\nmin_metric: 7\nserver: true\n"
+        "metric: macro_f1\nmodality: audio\nproject_name: a-b-c\n"
+    )
+    process = lines(source, place)
+    for words in (
+        f"Going on from {place}/mine.answers.yml.",
+        "Not kept: ci: answered more than once, on lines 1 and 2; keep one",
+        "Not kept: colour: got 'red'; no such question",
+        "Not kept: min_metric: got 7; 0.01 to 0.999, like 0.9",
+        "Not kept: server: got true; worked out from the other answers, so leave it out",
+        "(4/10) ",
+    ):
+        assert re.search(f"^{re.escape(words)}", process.stdout, re.MULTILINE)
+    kept = {"project_name": "a-b-c", "modality": "audio", "metric": "macro_f1"}
+    assert saved(place) == kept
+
+
+@pytest.mark.parametrize("text", ["", "[a", "\x1b", "- a", "a: !!bool x", "[" * 1000])
+def test_a_saved_file_that_is_none_is_refused(text: str, source: Path, place: Path) -> None:
+    path = place / "mine.answers.yml"
+    path.write_text(text)
+    process = lines(source, place)
+    assert process.exit_code == 1
+    assert process.stderr.startswith(str(path))
+    assert process.stderr.count("\n") == 1
+    assert path.read_text() == text
+
+
+# Small and simple terminals
+
+
+def test_a_narrow_terminal_shows_all_of_it(new: Open) -> None:
+    terminal = new(columns=40)
+    terminal.asks("project_name")
+    assert estimate() in " ".join(terminal.text.split())
+    terminal.answers(**dict.fromkeys(ASKED[:6], ""))
+    terminal.asks("target")
+    before, _ = QUESTIONS.settle({}, until="target")
+    for label, _ in QUESTIONS.choices("target", before):
+        assert label.replace(" ", "") in "".join(terminal.text.split())
+    terminal.answers(**dict.fromkeys(ASKED[6:], ""))
+    terminal.sees("Write it?")
+    terminal.keys(STOP)
+    assert terminal.ends() == 130
+
+
+def test_a_terminal_without_a_cursor_is_asked_line_by_line(
+    new: Open, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    terminal = new()
+    terminal.sees("[scratch-detector]")
+    terminal.keys("a-b-c\r")
+    terminal.sees("[image]")
+    terminal.keys(END)
+    assert terminal.ends() == 1
+    assert "input ended at question 2 of 10 (modality)" in terminal.text
+    assert saved(place) == {"project_name": "a-b-c"}
+
+
+# Line by line
+
+
+def test_empty_lines_take_every_default(source: Path, place: Path) -> None:
+    start = [sys.executable, "-m", "poc2prod", *command(source, place)]
+    process = subprocess.run(
+        start, input="\n" * 11, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (process.returncode, process.stderr) == (0, "")
+    positions = [f"({number}/10)" for number in range(1, 11)]
+    assert re.findall(r"^\(\d+/\d+\)", process.stdout, re.MULTILINE) == positions
+    assert re.search(r"max_latency_p95_ms +│ <= 50 +│ slower fails", process.stdout)
+    assert "What it would take" in process.stdout
+    assert "\x1b" not in process.stdout
+    assert written(place) == defaults()
+
+
+def test_a_line_can_be_a_number_a_value_a_question_or_the_way_back(
+    source: Path, place: Path
+) -> None:
+    answers = ["a-b-c", "2", "?", "1.4", "macro_f1", "<", "3", "0.5", "\0😀\x1b[", "?", "30"]
+    answers += ["<", "", *[""] * 5, "<", " none ", "what", "Y"]
+    process = lines(source, place, *answers)
+    assert (process.exit_code, process.stderr) == (0, "")
+    for name in ("metric", "max_latency_p95_ms"):
+        assert last_words(source, name) in " ".join(process.stdout.split())
+    for words in (
+        "  2 A sound clip (WAV)",
+        "[macro_f1]",
+        "one of accuracy, macro_f1, macro_recall",
+        "a finite number, like 50",
+        "[hybrid]",
+        "y, n or <",
+    ):
+        assert f"\n{words}" in process.stdout
+    assert written(place) == defaults(
+        project_name="a-b-c",
+        modality="audio",
+        metric="macro_recall",
+        min_metric=0.5,
+        max_latency_p95_ms=30.0,
+        ci="none",
+    )
+
+
+def test_an_answer_that_another_makes_wrong_is_asked_again(source: Path, place: Path) -> None:
+    ms = Estimator(QUESTIONS, {}).rules.least_ms("device")
+    answers = [*[""] * 6, "3", "<", "<", "<", ms, "", "hybrid", *[""] * 5]
+    process = lines(source, place, *answers)
+    assert process.exit_code == 0
+    assert "Not kept: target: got 'hybrid'; a server takes" in process.stdout
+    assert written(place)["target"] == "edge"
+
+
+def test_the_long_meeting_asks_everything(source: Path, place: Path) -> None:
+    every = list(filter(QUESTIONS.is_open, QUESTIONS.specs))
+    process = lines(source, place, *[""] * (len(every) + 1), more=("--full",))
+    assert (process.exit_code, process.stderr) == (0, "")
+    assert f"({len(every)}/{len(every)})" in process.stdout
+    assert written(place) == defaults()
+
+
+def test_the_end_of_the_input_is_refused_and_what_was_said_is_kept(
+    source: Path, place: Path
+) -> None:
+    process = lines(source, place, "a-b-c", "3", "")
+    assert process.exit_code == 1
+    assert process.stderr == (
+        "input ended at question 4 of 10 (min_metric); "
+        "answer it, or use --answers FILE or --defaults\n"
+    )
+    answers = {"project_name": "a-b-c", "modality": "tabular", "metric": "accuracy"}
+    assert saved(place) == answers
+    file = (place / "mine.answers.yml").rename(place.parent / "answers.yml")
+    process = lines(source, place, more=("--answers", str(file)))
+    assert process.exit_code == 0
+    assert written(place) == defaults(**answers)
+
+
+def test_nothing_answered_is_nothing_saved(source: Path, place: Path) -> None:
+    assert lines(source, place, "?", "<", "no name").exit_code == 1
+    assert list(place.iterdir()) == []
+
+
+def test_no_stops_and_keeps_it_all(source: Path, place: Path) -> None:
+    process = lines(source, place, *[""] * 10, "n")
+    assert process.exit_code == 130
+    assert "Saved 10 answers in" in process.stdout
+    assert saved(place) == defaults()
+
+
+def test_no_answer_is_lost_when_the_template_fails(tmp_path: Path, place: Path) -> None:
+    template = tmp_path / "broken"
+    (template / "template").mkdir(parents=True)
+    (template / "copier.yml").write_text(
+        "_subdirectory: template\n_templates_suffix: .jinja\n"
+        "workers: {type: int, default: 2, choices: [1, 2, 4]}\n"
+    )
+    text = template / "template/a.jinja"
+    text.write_text("{{ broken")
+    process = lines(template, place, "4", "")
+    assert process.exit_code == 1
+    assert "this template estimates nothing" in process.stdout
+    text.write_text("{{ workers }}")
+    assert lines(template, place, "").exit_code == 0
+    assert (place / "mine/a").read_text() == "4"
+
+
+def test_the_readme_shows_a_real_screen(new: Open) -> None:
+    """`POC2PROD_RECORD=1` records it anew."""
+    terminal = new(columns=80, rows=21)
+    terminal.answers(**dict.fromkeys(ASKED[:5], ""))
+    terminal.asks("peak_requests_per_s")
+    terminal.keys("2500")
+    terminal.sees(estimate(peak_requests_per_s=2500))
+    path = ROOT / "README.md"
+    block = re.compile(r"(?<=<!-- screen -->\n```\n).*?(?=\n```\n<!-- /screen -->)", re.DOTALL)
+    if os.environ.get("POC2PROD_RECORD"):
+        path.write_text(block.sub(lambda _: terminal.text, path.read_text(), count=1))
+    assert block.findall(path.read_text()) == [terminal.text]

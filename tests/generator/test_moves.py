@@ -1,0 +1,344 @@
+"""Moves that a template lists in hooks/moves.yml: edits follow them, whatever else has changed."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import ROOT
+from poc2prod.moves import MOVES, Mentions, moved_paths, read_moves
+from poc2prod.refusal import Refusal
+from repository import committed, git, written
+from test_three_way import CODE, MORE, Files, by_both, by_user, released, rendered, run, state
+
+OLD, NEW = "src/{{ package }}/serve.py", "src/{{ package }}/serving/app.py"
+WAS, NOW = "src/pack/serve.py", "src/pack/serving/app.py"
+MOVED = "1.1.0:\n  src/*/serve.py: src/*/serving/app.py\n"
+# Similar in 3 of 20 lines only, the first and the last: git takes it for another file.
+REWRITTEN = "".join(
+    f"line {number} of the code\n" if number in (1, 2, 20) else f"{number} is written again\n"
+    for number in range(1, 21)
+)
+ALIAS = "from pack.serving.app import *\n"
+
+
+def release_moves(template: Path, files: Files, tag: str, moves: str = MOVED) -> None:
+    (template / "hooks").mkdir(exist_ok=True)
+    (template / MOVES).write_text(moves)
+    released(template, files, tag)
+
+
+def start(folder: Path, first: Files, **answers: Any) -> tuple[Path, Path]:
+    template = released(folder / "source", first, "v1.0.0")
+    return template, rendered(template, folder / "mine", **answers)
+
+
+def contents(project: Path, *names: str) -> dict[str, str]:
+    return {name: (project / name).read_text() for name in names}
+
+
+def updated(project: Path, **options: Any) -> str:
+    status, words = run(project, merge=True, **options)
+    assert status == 0, words
+    return words
+
+
+def test_an_edit_follows_a_move_that_git_does_not_see(tmp_path: Path) -> None:
+    template, project = start(tmp_path, {OLD: CODE, "other.py": MORE})
+    committed(project, {WAS: by_user(1)})
+    release_moves(template, {OLD: None, NEW: REWRITTEN}, "v1.1.0")
+    words = updated(project)
+    lines = (project / NOW).read_text().splitlines()
+    assert lines == ["line 1 by the user", *REWRITTEN.splitlines()[1:]]
+    assert not (project / WAS).exists()
+    assert f"with what is yours in them:\n  {WAS} -> {NOW}\n" in words
+    assert git(project, "status", "--porcelain") == ""
+
+
+def test_an_edit_follows_a_move_that_leaves_an_alias(tmp_path: Path) -> None:
+    template, project = start(tmp_path, {OLD: CODE})
+    committed(project, {WAS: by_user(9)})
+    release_moves(template, {OLD: ALIAS, NEW: CODE}, "v1.1.0")
+    updated(project)
+    assert contents(project, WAS, NOW) == {WAS: ALIAS, NOW: by_user(9)}
+    # And the alias stays what it is, however often the release before is not the last one.
+    release_moves(template, {NEW: CODE.replace("line 5 of", "line 5 by the template in")}, "v1.2.0")
+    updated(project)
+    both = by_user(9).replace("line 5 of", "line 5 by the template in")
+    assert contents(project, WAS, NOW) == {WAS: ALIAS, NOW: both}
+
+
+def test_both_sides_in_one_line_are_a_conflict_at_the_new_path(tmp_path: Path) -> None:
+    template, project = start(tmp_path, {OLD: CODE})
+    committed(project, {WAS: by_user(5)})
+    release_moves(template, {OLD: ALIAS, NEW: REWRITTEN}, "v1.1.0")
+    before = state(project)
+    status, words = run(project)
+    assert (status, f"  {NOW}: both changed it\n" in words) == (1, True)
+    assert state(project) == before
+    place = tmp_path / "mine-template-v1.1.0"
+    assert "line 5 by the user" in (place / NOW).read_text()
+    assert (place / WAS).read_text() == ALIAS
+
+
+def test_moves_of_several_releases_add_up(tmp_path: Path) -> None:
+    last = "src/{{ package }}/http/app.py"
+    template, project = start(tmp_path, {OLD: CODE})
+    committed(project, {WAS: by_user(1)})
+    release_moves(template, {OLD: ALIAS, NEW: CODE}, "v1.1.0")
+    both = MOVED + "1.10.0: {src/*/serving/app.py: src/*/http/app.py}\n"
+    release_moves(template, {OLD: None, NEW: None, last: REWRITTEN}, "v1.10.0", both)
+    words = updated(project)
+    text = (project / "src/pack/http/app.py").read_text()
+    assert text == REWRITTEN.replace("line 1 of the code", "line 1 by the user")
+    assert not (project / WAS).exists() and not (project / NOW).exists()
+    assert f"{WAS} -> src/pack/http/app.py\n" in words
+
+
+def test_a_file_that_the_user_moved_stays_there(tmp_path: Path) -> None:
+    template, project = start(tmp_path, {OLD: CODE, "other.py": MORE})
+    committed(project, {WAS: None, "src/pack/ours.py": by_user(9)})
+    edited = by_both(5, 20).replace("line 20 by the user", "line 20 of the code")
+    release_moves(template, {OLD: ALIAS, NEW: edited}, "v1.1.0")
+    words = updated(project)
+    assert (project / "src/pack/ours.py").read_text() == by_both(5, 9)
+    assert not (project / WAS).exists() and not (project / NOW).exists()
+    assert f"where they are now:\n  {WAS} -> src/pack/ours.py\n" in words
+
+
+def test_a_file_that_the_user_moved_to_the_new_path_is_merged_there(tmp_path: Path) -> None:
+    template, project = start(tmp_path, {OLD: CODE})
+    committed(project, {WAS: None, NOW: by_user(1)})
+    release_moves(template, {OLD: ALIAS, NEW: REWRITTEN}, "v1.1.0")
+    updated(project)
+    assert (project / NOW).read_text().splitlines()[:3] == [
+        "line 1 by the user",
+        "line 2 of the code",
+        "3 is written again",
+    ]
+
+
+def test_a_file_that_the_user_dropped_stays_dropped_and_is_told(tmp_path: Path) -> None:
+    template, project = start(tmp_path, {OLD: CODE, "other.py": MORE})
+    committed(project, {WAS: None})
+    release_moves(template, {OLD: ALIAS, NEW: CODE}, "v1.1.0")
+    words = updated(project)
+    assert not (project / WAS).exists() and not (project / NOW).exists()
+    assert f"not brought back, though the template changed them:\n  {NOW}\n" in words
+
+
+@pytest.mark.parametrize("is_checked_out", [True, False], ids=["", "not checked out"])
+@pytest.mark.parametrize("taken", [NOW, "src/pack/serving"], ids=["a file", "a folder"])
+def test_what_the_user_has_at_the_new_path_is_not_lost(
+    taken: str, is_checked_out: bool, tmp_path: Path
+) -> None:
+    template, project = start(tmp_path, {OLD: CODE})
+    committed(project, {WAS: by_user(9), taken: "mine\n"})
+    if not is_checked_out:
+        git(project, "update-index", "--skip-worktree", taken)
+        written(project, {taken: None})
+    release_moves(template, {OLD: None, NEW: CODE}, "v1.1.0")
+    before = state(project)
+    assert run(project)[0] == 1
+    assert state(project) == before
+    place = tmp_path / "mine-template-v1.1.0"
+    text = "".join(path.read_text() for path in place.rglob("*") if path.is_file())
+    assert "mine\n" in text and "line 9 by the user\n" in text
+
+
+def test_an_owned_file_moves_and_keeps_what_is_the_users(tmp_path: Path) -> None:
+    first: Files = {"{{ package }}/task/data.py": CODE, "README.md": "Read me.\n"}
+    template, project = start(tmp_path, first)
+    committed(project, {"pack/task/data.py": MORE})
+    moves = "1.1.0:\n  pack/task/data.py: pack/task/dataset.py\n  README.md: docs/index.md\n"
+    changes: Files = {
+        "{{ package }}/task/data.py": None,
+        "{{ package }}/task/dataset.py": REWRITTEN,
+    }
+    release_moves(
+        template, {**changes, "README.md": None, "docs/index.md": "Read me.\n"}, "v1.1.0", moves
+    )
+    words = updated(project)
+    assert (project / "pack/task/dataset.py").read_text() == MORE
+    assert not (project / "pack/task/data.py").exists()
+    assert "Yours, so kept, though the template changed them:\n" in words
+    assert "  pack/task/dataset.py\n" in words
+    # What is the user's stays where it is, if it would become the template's by moving.
+    assert (project / "README.md").read_text() == "Read me.\n"
+
+
+def test_moves_without_edits_are_counted(tmp_path: Path) -> None:
+    first: Files = {OLD: CODE, "a.py": MORE, "b.py": MORE.upper()}
+    template, project = start(tmp_path, first)
+    committed(project, {WAS: by_user(9)})
+    second: Files = {OLD: None, NEW: CODE, "a.py": None, "b.py": None}
+    moves = MOVED + "  a.py: lib/a.py\n  b.py: lib/b.py\n"
+    release_moves(template, {**second, "lib/a.py": MORE, "lib/b.py": MORE.upper()}, "v1.1.0", moves)
+    words = updated(project)
+    assert f"with what is yours in them:\n  {WAS} -> {NOW}\n" in words
+    assert "Moved by the template, and not edited by you: 2\n" in words
+    assert "a.py ->" not in words
+
+
+def test_going_back_works_without_moves(tmp_path: Path) -> None:
+    template, project = start(tmp_path, {OLD: CODE})
+    release_moves(template, {OLD: None, NEW: CODE}, "v1.1.0")
+    updated(project)
+    committed(project, {NOW: by_user(9)})
+    updated(project, to="v1.0.0")
+    assert (project / WAS).read_text() == by_user(9)
+    assert not (project / NOW).exists()
+
+
+def test_a_folder_of_a_larger_repository(tmp_path: Path) -> None:
+    template = released(tmp_path / "source", {OLD: CODE, "README.md": "about\n"}, "v1.0.0")
+    git(tmp_path, "init", "--quiet", "all")
+    top = committed(tmp_path / "all", {WAS: CODE})
+    project = rendered(template, top / "deep" / "mine")
+    committed(project, {WAS: by_user(1), "README.md": "See pack.serve\n"})
+    release_moves(template, {OLD: ALIAS, NEW: REWRITTEN}, "v1.1.0")
+    words = updated(project)
+    assert (project / NOW).read_text().startswith("line 1 by the user\n")
+    assert (top / WAS).read_text() == CODE
+    assert "\n  README.md:1: serve.py is now serving/app.py\n" in words
+
+
+# Lines that name what has moved
+
+
+def test_lines_of_the_user_that_name_moved_files_are_listed(tmp_path: Path) -> None:
+    cli = "src/{{ package }}/cli.py"
+    first: Files = {OLD: "from .cli import CODE\n" + CODE, cli: CODE, "README.md": "Read me.\n"}
+    template, project = start(tmp_path, {**first, "docs/use.md": "Run `serve.py`\n"})
+    user: Files = {
+        "README.md": "# Ours\n\nIt is `serve.py`, by `make serve`.\nuvicorn pack.serve:app\n",
+        "src/pack/cli.py": CODE.replace("line 9", "from .serve import app\nline 9"),
+        WAS: "from .cli import CODE\n" + CODE + "from .cli import ours\n",
+        "src/pack/ours.py": "from .serve import (\n    app,\n)\nfrom .cli import CODE\n",
+        "tools/run.sh": "python src/pack/serve.py\npython src/pack/serve.pyc\n",
+        "logo.png": b"\0pack.serve\n",
+    }
+    committed(project, user)
+    release_moves(
+        template,
+        {OLD: None, NEW: "from ..cli import CODE\n" + CODE, "docs/use.md": "Run pack.serve\n"},
+        "v1.1.0",
+    )
+    listed = [
+        "README.md:3: serve.py is now serving/app.py",
+        "README.md:4: serve.py is now serving/app.py",
+        "src/pack/cli.py:9: serve.py is now serving/app.py",
+        "src/pack/ours.py:1: serve.py is now serving/app.py",
+        "src/pack/serving/app.py:22: .cli is now ..cli",
+        "tools/run.sh:1: serve.py is now serving/app.py",
+    ]
+    heading = "These lines of yours name files that have moved:\n"
+    before = state(project), git(project, "for-each-ref")
+    dry = run(project, dry_run=True)[1]
+    assert (state(project), git(project, "for-each-ref")) == before
+    for words in (dry, updated(project)):
+        rows = words.partition(heading)[2].splitlines()
+        assert [row.strip() for row in rows if row.startswith("  ")] == listed
+    release_moves(template, {cli: CODE + "more\n"}, "v1.2.0")
+    assert heading not in updated(project)
+
+
+MENTIONS = [
+    ("src/pack/a.py", "from pack.serve import app", "serve.py is now serving/app.py"),
+    ("src/pack/a.py", "import pack.serve as s", "serve.py is now serving/app.py"),
+    ("src/pack/a.py", "from pack import scope, serve", "serve.py is now serving/app.py"),
+    ("src/pack/a.py", "from . import (scope, serve)", "serve.py is now serving/app.py"),
+    ("src/pack/task/a.py", "    from ..serve import app", "serve.py is now serving/app.py"),
+    ("src/pack/task/a.py", "from .serve import app", ""),
+    ("src/pack/a.py", "from .server import app", ""),
+    ("src/pack/a.py", "from other.pack.serve import app", ""),
+    ("tests/task/test_a.py", 'patch("pack.serve.app")', "serve.py is now serving/app.py"),
+    (
+        "tests/task/test_a.py",
+        "from pixels import red",
+        "tests/pixels.py is now tests/support/px.py",
+    ),
+    ("tests/task/test_a.py", "import os, pixels", "tests/pixels.py is now tests/support/px.py"),
+    ("src/pack/a.py", "import pixels", ""),
+    ("src/pack/serving/app.py", "from .scope import load", ".scope is now ..scope"),
+    ("src/pack/serving/app.py", "from .answer import infer", ".answer is now .inference"),
+    ("src/pack/serving/app.py", "from pack.scope import load", ""),
+    ("dvc.yaml", "  - src/pack/answer.py", "answer.py is now serving/inference.py"),
+    ("a.md", "See `pack/answer.py`.", "answer.py is now serving/inference.py"),
+    ("a.md", "[it](../src/pack/serve.py)", "serve.py is now serving/app.py"),
+    ("a.md", "See `ingest.py`, `answers.py` and `serve`.", ""),
+    ("a.txt", "See `serve.py`.", ""),
+]
+
+
+@pytest.mark.parametrize(("name", "line", "words"), MENTIONS, ids=lambda text: text[:30])
+def test_a_line_names_a_moved_file(name: str, line: str, words: str) -> None:
+    mentions = Mentions(
+        {
+            WAS: NOW,
+            "src/pack/answer.py": "src/pack/serving/inference.py",
+            "src/pack/ingest.py": "src/pack/pipeline/ingest.py",
+            "tests/pixels.py": "tests/support/px.py",
+        }
+    )
+    assert mentions.find(name, f"\n{line}\n") == [f"{name}:2: {words}"] * bool(words)
+    assert mentions.find(name, line, {line}) == []
+
+
+# The file itself
+
+WRONG = [
+    ("[a]", "got ['a'], not a mapping"),
+    ("a: [", "is not YAML: "),
+    ("next: {a: b}", "'next' is not a release"),
+    ("0.3: {a: b}", "0.3 is not a release"),
+    ("0.3.0: [a]", "0.3.0 has ['a'], not a mapping"),
+    ("0.3.0: {a: }", "0.3.0 has nothing, which is not the path"),
+    ("0.3.0: {a: /etc/passwd}", "0.3.0 has '/etc/passwd', which is not the path"),
+    ("0.3.0: {a: ../b}", "0.3.0 has '../b', which is not the path"),
+    ("0.3.0: {a/: b/}", "0.3.0 has 'a/', which is not the path"),
+    ("0.3.0: {src/*/*.py: b}", "0.3.0 has 'src/*/*.py', which is not the path"),
+    ("0.3.0: {a: src/*/a}", "moves 'a' into src/*/, but from outside of it"),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), WRONG, ids=lambda text: text[:20])
+def test_a_damaged_file_is_refused(text: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(Refusal) as caught:
+        read_moves(written(tmp_path, {MOVES: text}))
+    assert str(caught.value).startswith(f"the template's {MOVES} is ")
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_damaged_file_stops_an_update(tmp_path: Path) -> None:
+    template, project = start(tmp_path, {OLD: CODE})
+    release_moves(template, {OLD: None, NEW: CODE}, "v1.1.0", moves="1.1.0: {a: ../b}\n")
+    before = state(project)
+    with pytest.raises(Refusal, match="which is not the path of a file in a render"):
+        run(project)
+    assert state(project) == before
+
+
+def test_no_file_and_an_empty_file_are_no_moves(tmp_path: Path) -> None:
+    assert read_moves(tmp_path) == []
+    assert read_moves(written(tmp_path, {MOVES: "# none yet\n"})) == []
+
+
+def test_moves_are_in_the_order_of_the_releases(tmp_path: Path) -> None:
+    text = "0.10.0: {b: c}\n0.9.0: {a: b, d: e}\n"
+    moves = read_moves(written(tmp_path, {MOVES: text}))
+    assert moves == [("a", "b"), ("d", "e"), ("b", "c")]
+    assert moved_paths(moves, ["a", "d"], ["c"]) == {"a": "c"}
+    # `a` is an alias, because what was there has moved already.
+    assert moved_paths(moves, ["a", "b"], ["a", "c"]) == {"b": "c"}
+
+
+def test_this_template_lists_moves_that_happened() -> None:
+    names = git(ROOT, "ls-files", "template").splitlines()
+    now = {
+        name.removeprefix("template/").removesuffix(".jinja").replace("{{= package_name }}", "*")
+        for name in names
+    }
+    moves = dict(read_moves(ROOT))
+    for old, new in moves.items():
+        assert new in now or new in moves, f"{old} has moved to {new}, which is not there"

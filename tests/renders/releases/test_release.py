@@ -1,0 +1,236 @@
+"""What is released is whole, signed and judged, or nothing uses it: the red side, on a real render.
+
+Two releases after one another, a third one waiting, and each test spoils a copy.
+"""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from repository import damage, done, run_in
+
+CAST = tuple[Path, dict[str, str]]  # a project, and the ids: of first, second and third
+THREE = """
+import hashlib, onnx
+from scratch_detector.pipeline import card, check
+from scratch_detector.releases import release, rollout
+from scratch_detector.artifacts import SHIPPED, read_report, write_report
+for number in range(3):
+    model = onnx.load(SHIPPED)
+    model.metadata_props.add(key="copy", value=str(number))
+    onnx.save(model, SHIPPED)
+    sha256 = hashlib.sha256(SHIPPED.read_bytes()).hexdigest()
+    write_report("evaluate", read_report("evaluate") | {"model_sha256": sha256})
+    check.check()
+    card.card()
+    release.release()
+"""
+# Run a command again and again in a process that dies: at its first call of a few, at its second,
+# and so on to the end, then at moments that chance picks. Try again each time.
+DIE = """
+import json, os, random, shutil, signal, sys, time
+from scratch_detector import cli
+from scratch_detector.releases.registry import RELEASES, verify_release
+
+def start(calls_to_live=10**9):
+    def counted(real):
+        def call(*arguments, **options):
+            nonlocal calls_to_live
+            calls_to_live -= 1
+            return real(*arguments, **options) if calls_to_live >= 0 else os.kill(os.getpid(), 9)
+        return call
+    if pid := os.fork():
+        return pid
+    for name in sys.argv[2:]:
+        setattr(os, name, counted(getattr(os, name)))
+    try:
+        cli.run(sys.argv[1])
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+def wait(pid):
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+def in_use():
+    path = RELEASES / "rollout.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+def put_back():
+    for name in ("releases", "keys"):
+        shutil.rmtree(name)
+        if sys.argv[1] == "rollback":
+            shutil.copytree(f"../kept/{name}", name)
+        else:
+            os.mkdir(name)
+
+def die(calls_to_live=10**9, seconds_to_live=0):
+    put_back()
+    pid = start(calls_to_live)
+    if seconds_to_live:
+        time.sleep(seconds_to_live)
+        os.kill(pid, signal.SIGKILL)
+    died = wait(pid)
+    assert in_use() in (before, after), in_use()
+    for folder in RELEASES.glob("[0-9a-f]*/"):
+        assert verify_release(folder.name)
+    assert wait(start()) == 0 and in_use() == after and verify_release(after["champion"])
+    assert not list(RELEASES.glob(".part-*"))
+    return died
+
+shutil.copytree(".", "../kept", symlinks=True)
+put_back()
+before, began, done = in_use(), time.monotonic(), wait(start())
+after, lasted_s, calls = in_use(), time.monotonic() - began, 0
+while die(calls_to_live=calls) == -signal.SIGKILL:
+    calls += 1
+for _ in range(10):
+    die(seconds_to_live=random.random() * lasted_s)
+print("died at each of", calls, "calls")
+"""
+# Two commands in two processes, at once, thirty times; print what is in use afterwards.
+TOGETHER = """
+import json, os, sys
+from scratch_detector import cli
+from scratch_detector.releases import registry
+run = lambda *command: os.dup2(2, 1) and cli.run(*command) or 0
+for _ in range(30):
+    (registry.RELEASES / "rollout.json").write_text(sys.argv[1])
+    pids = [os.fork() or os._exit(run(*command)) for command in json.loads(sys.argv[2])]
+    assert [os.waitpid(pid, 0)[1] for pid in pids] == [0, 0]
+    now = registry.read_rollout()
+    print(now.champion, now.withdrawn, now.challenger, sep="/", flush=True)
+"""
+
+
+def make(folder: Path, target: str, *arguments: str) -> str:
+    return done(run_in(folder, "make", "-s", target, *arguments))
+
+
+def refused(folder: Path, *command: str) -> str:
+    """Return why a command refused; it must leave everything in use as it was."""
+    before = in_use(folder)
+    result = run_in(folder, "python", "-m", "scratch_detector", *command)
+    assert result.returncode != 0 and "Traceback" not in result.stderr, result.stderr
+    assert in_use(folder) == before
+    return result.stderr
+
+
+def in_use(folder: Path) -> Any:
+    return json.loads((folder / "releases" / "rollout.json").read_text())
+
+
+def manifests(folder: Path) -> dict[str, Any]:
+    paths = (folder / "releases").glob("*/manifest.json")
+    return {path.parent.name: json.loads(path.read_text()) for path in paths}
+
+
+@pytest.fixture(scope="module")
+def cast(modelled: Path, tmp_path_factory: pytest.TempPathFactory) -> CAST:
+    folder = tmp_path_factory.mktemp("released") / "repo"
+    shutil.copytree(modelled, folder, symlinks=True)
+    done(run_in(folder, "python", "-c", THREE))
+    ids = {manifest["name"].partition("@v")[2]: id for id, manifest in manifests(folder).items()}
+    make(folder, "challenge", f"RELEASE={ids['2']}")
+    promoted = {"champion": ids["2"], "previous": ids["1"]}  # no server here to try it
+    (folder / "releases/rollout.json").write_text(json.dumps(promoted))
+    return folder, {"first": ids["1"], "second": ids["2"], "third": ids["3"]}
+
+
+@pytest.fixture
+def project(cast: CAST, tmp_path: Path) -> Path:
+    shutil.copytree(cast[0], tmp_path / "repo", symlinks=True)
+    return tmp_path / "repo"
+
+
+def test_a_release_says_where_it_came_from_and_git_sees_no_secret(cast: CAST) -> None:
+    folder, ids = cast
+    manifest = manifests(folder)[ids["first"]]
+    assert manifest["name"] == "scratch-detector@v1" and manifest["data"]["data/raw"].endswith(
+        ".dir"
+    )
+    assert len(manifest["files"]) == 6 and manifest["created_at"].endswith("+00:00")
+    status = done(run_in(folder, "git", "status", "--porcelain", "-uall"))
+    assert "keys/release.pub" in status and ".pem" not in status and "?? releases" not in status
+
+
+def test_back_and_again(project: Path, cast: CAST) -> None:
+    ids = cast[1]
+    assert ids["second"] in make(project, "rollback")
+    after = {"champion": ids["first"], "withdrawn": ids["second"], "previous": None}
+    assert in_use(project) == after | {"challenger": None}
+    assert "done already" in make(project, "rollback")
+    assert in_use(project) == after | {"challenger": None}
+
+
+def test_a_changed_byte_in_any_file_keeps_a_release_out(project: Path, cast: CAST) -> None:
+    paths = sorted((project / "releases" / cast[1]["first"]).iterdir())
+    assert len(paths) == 8
+    for path in paths:
+        content = path.read_bytes()
+        damage(path)
+        assert path.name in refused(project, "rollback")
+        path.write_bytes(content)
+    make(project, "rollback")
+
+
+def test_a_release_that_was_tampered_with_or_is_not_ours_is_refused(
+    project: Path, cast: CAST
+) -> None:
+    third = cast[1]["third"]
+    folder, key = project / "releases" / third, project / "keys" / "release.pub"
+    (folder / "sitecustomize.py").touch()
+    assert "sitecustomize.py belongs to no release" in refused(project, "challenge", third)
+    (folder / "sitecustomize.py").unlink()
+    (folder / "gates.json").rename(project / "gates.json")
+    assert "gates.json is missing" in refused(project, "challenge", third)
+    (folder / "gates.json").symlink_to(project / "gates.json")
+    assert "is reached by a link" in refused(project, "challenge", third)
+    (folder / "gates.json").unlink()
+    (project / "gates.json").rename(folder / "gates.json")
+    ours = key.read_bytes()
+    done(run_in(project, "openssl", "genpkey", "-algorithm", "ed25519", "-out", "foreign.pem"))
+    done(run_in(project, "openssl", "pkey", "-in", "foreign.pem", "-pubout", "-out", str(key)))
+    assert "was not signed with keys/release.pub" in refused(project, "challenge", third)
+    key.write_bytes(ours)
+    assert third in make(project, "challenge", f"RELEASE={third}")
+
+
+def test_what_was_not_judged_good_is_not_released(project: Path) -> None:
+    reports, known = project / "reports", manifests(project)
+    gates, compressed = reports / "gates.json", reports / "compress.json"
+    judged, size = gates.read_text(), compressed.read_text()
+    gates.unlink()
+    assert "reports/gates.json: No such file" in refused(project, "release")
+    gates.write_text(judged)
+    compressed.write_text(json.dumps(json.loads(size) | {"size_mb": 1e6}))
+    assert run_in(project, "python", "-m", "scratch_detector", "check").returncode != 0
+    assert "model_size: 1e+06, limit <=" in refused(project, "release")
+    gates.write_text(gates.read_text().replace('"passed": false', '"passed": true'))
+    assert "model_size: 1e+06, limit <=" in refused(project, "release")
+    compressed.write_text(size)
+    assert "reports/gates.json says {'id': 'model_size'" in refused(project, "release")
+    gates.write_text(judged)
+    damage(project / "models" / "shipped.onnx")
+    assert "reports/evaluate.json is about the model" in refused(project, "release")
+    assert manifests(project) == known
+
+
+@pytest.mark.parametrize("calls", ["release mkdir replace", "rollback open fsync replace"])
+def test_death_at_any_moment_leaves_a_whole_state(project: Path, calls: str) -> None:
+    """Wherever it is killed, what is in use is the old or the new, and trying again succeeds."""
+    printed = done(run_in(project, "python", "-c", DIE, *calls.split()))
+    deaths = re.search(r"died at each of (\d+) calls", printed)
+    assert deaths and int(deaths[1]) >= 4
+
+
+def test_two_at_once_lose_nothing(project: Path, cast: CAST) -> None:
+    """A rollback and a challenge do not know of each other; afterwards both have happened."""
+    ids, kept = cast[1], (project / "releases" / "rollout.json").read_text()
+    both = [["rollback"], ["challenge", ids["third"]]]
+    printed = done(run_in(project, "python", "-c", TOGETHER, kept, json.dumps(both)))
+    assert set(printed.split()) == {f"{ids['first']}/{ids['second']}/{ids['third']}"}

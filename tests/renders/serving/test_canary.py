@@ -1,0 +1,217 @@
+"""A challenger under real traffic: trusted step by step, or halted by the rule it breaks."""
+
+import json
+import math
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from zlib import crc32
+
+import pytest
+
+from repository import run_in
+from server import Server, command, loosened, promising, release, serving
+
+OFTEN = {"canary__MIN_COMPARISONS": 20, "canary__COMPARED_SHARE": 0.5}  # or it would take thousands of requests
+BY = {"nan": "errors", "slower": "slowdown", "turned": "disagreement", "unsure": "shift"}
+# Sign a model that this runtime cannot load, as a build with a newer one would.
+ELSEWHERE = """
+from types import SimpleNamespace
+from scratch_detector.releases import release
+release.Predictor = lambda: SimpleNamespace(trained_at=0.0)
+"""
+
+
+@pytest.fixture
+def project(modelled: Path, tmp_path: Path) -> Path:
+    """A project with a champion."""
+    folder = tmp_path / "repo"
+    shutil.copytree(modelled, folder, symlinks=True)
+    command(folder, "example")
+    release(folder)
+    return folder
+
+
+@contextmanager
+def traffic(server: Server) -> Iterator[Counter[tuple[int, str]]]:
+    """Four clients that never rest; give what they got: status and model."""
+    replies: Counter[tuple[int, str]] = Counter()
+    stop = threading.Event()
+
+    def client() -> None:
+        while not stop.is_set():
+            reply = server.ask()
+            replies[reply.status, reply.json["model_sha256"]] += 1
+
+    clients = [threading.Thread(target=client) for _ in range(4)]
+    for thread in clients:
+        thread.start()
+    try:
+        yield replies
+    finally:
+        stop.set()
+        for thread in clients:
+            thread.join()
+
+
+def until(met: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 120
+    while not met():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def halts(server: Server) -> dict[str, float]:
+    rules = ("errors", "latency", "slowdown", "disagreement", "shift", "quality")
+    found = {rule: server.metric(f'challenger_halts_total{{rule="{rule}"}}') for rule in rules}
+    return {rule: count for rule, count in found.items() if count}
+
+
+def test_a_good_one_is_trusted_with_all_and_takes_over(project: Path, tmp_path: Path) -> None:
+    good = release(project, "again")
+    settings = promising(5000, **OFTEN)
+    with serving(project, settings, command="serve", log=tmp_path / "log") as server:
+        command(project, "challenge", good)
+        env = {"SCRATCH_DETECTOR_METRICS_URL": f"http://127.0.0.1:{server.port}/metrics"}
+        until(lambda: server.trusts(good) == 0.01)
+        early = run_in(project, "python", "-m", "scratch_detector", "promote", **env)
+        assert early.returncode and f"{good} answers 1% of the requests" in early.stderr
+        with traffic(server) as replies:
+            until(lambda: server.trusts(good) == 1)
+            page = server.ask("/").body.decode()
+            assert good in page and "may answer 100% of the requests" in page
+            command(project, "promote", **env)
+            until(lambda: server.ask("/readyz").json["release"] == good)
+        assert {status for status, _ in replies} == {200} and len(replies) == 2
+        assert not halts(server) and server.metric('switches_total{outcome="done"}') == 1
+        assert "None is tried." in server.ask("/").body.decode()
+    steps = [f'"share": {step}' for step in (0.05, 0.25, 1.0)]
+    found = (tmp_path / "log").read_text()
+    assert [found.count(step) for step in steps] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("fault", BY)
+def test_a_bad_one_is_halted_at_one_in_a_hundred(fault: str, project: Path, tmp_path: Path) -> None:
+    bad, settings = release(project, fault), promising(5000, **OFTEN)
+    with serving(project, settings, command="serve", log=tmp_path / "log") as server:
+        (champion,) = {server.ask().json["model_sha256"] for _ in range(3)}
+        command(project, "challenge", bad)
+        until(lambda: server.trusts(bad) == 0.01)
+        with traffic(server) as replies:
+            until(lambda: halts(server))
+            asked = sum(replies.values())
+        assert halts(server) == {BY[fault]: 1} and server.trusts(bad) == 0
+        assert f"halted by the rule for {BY[fault]}" in server.ask("/").body.decode()
+        assert {status for status, _ in replies} == {200}, "who asked noticed nothing"
+        assert replies[200, champion] >= 0.9 * asked
+        assert {server.ask().json["model_sha256"] for _ in range(300)} == {champion}
+        env = {"SCRATCH_DETECTOR_METRICS_URL": f"http://127.0.0.1:{server.port}/metrics"}
+        result = run_in(project, "python", "-m", "scratch_detector", "promote", **env)
+        assert result.returncode and f"{bad} answers 0% of the requests" in result.stderr
+    assert "trusted" not in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("fault", "loose"),
+    [
+        ("nan", {"max_errors": 1}),
+        ("slower", {"max_slowdown": 1e6}),
+        ("turned", {"max_disagreement": 1, "max_shift": 1}),
+        ("unsure", {"max_shift": 1}),
+    ],
+)
+def test_each_number_of_the_scope_decides(
+    fault: str, loose: dict[str, float], project: Path
+) -> None:
+    bad = release(project, fault)
+    for key, value in loose.items():
+        loosened(project, key, value)
+    with serving(project, promising(5000, **OFTEN), command="serve") as server:
+        command(project, "challenge", bad)
+        with traffic(server):
+            until(lambda: server.trusts(bad) == 1)
+        assert not halts(server)
+
+
+def test_one_that_breaks_the_promised_latency_is_halted(project: Path) -> None:
+    slow = release(project, "slow")
+    loosened(project, "max_slowdown", 1e6)
+    rules = {"canary__MIN_COMPARISONS": 20, "canary__COMPARED_SHARE": 0, "canary__STEPS": "(1.0,)"}
+    with serving(project, promising(1, **rules), command="serve") as server:
+        command(project, "challenge", slow)
+        until(lambda: server.trusts(slow) == 1)
+        patience = {"x_timeout_ms": "5000"}
+        until(lambda: server.ask(**patience).status == 200 and halts(server))
+        assert halts(server) == {"latency": 1}
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_one_whose_answers_prove_wrong_is_halted(right: bool, project: Path) -> None:
+    """Labels for 200 requests that were the challenger's; of the champion's, none counts."""
+    good = release(project, "again")
+    labels = json.loads((project / "reports/ingest.json").read_text())["labels"]
+    mine = (f"r-{i}" for i in range(10**6) if crc32(f"r-{i}".encode()) < 0.01 * 2**32)
+    rules = {"canary__COMPARED_SHARE": 0}
+    with serving(project, promising(5000, **rules), command="serve") as server:
+        champion = server.ask().json["model_sha256"]
+        command(project, "challenge", good)
+        until(lambda: server.trusts(good) == 0.01)
+        for id in islice(mine, 200):
+            answer = server.ask(x_request_id=id).json
+            if halts(server):
+                break
+            assert answer["model_sha256"] != champion
+            label = next(name for name in labels if (name == answer["label"]) == right)
+            told = json.dumps({"id": id, "label": label}).encode()
+            assert server.ask("/feedback", told).json == {"joined": True}
+        assert halts(server) == ({} if right else {"quality": 1})
+        assert (answer["model_sha256"] != champion) == right
+        assert math.isnan(server.metric("labelled_quality")), "that is the champion's"
+
+
+def test_what_the_challenger_fails_the_champion_answers(project: Path) -> None:
+    bad = release(project, "nan")
+    rules = {"canary__MIN_COMPARISONS": 100, "canary__COMPARED_SHARE": 0, "canary__STEPS": "(1.0,)"}
+    with serving(project, promising(5000, **rules), command="serve") as server:
+        champion = server.ask().json["model_sha256"]
+        command(project, "challenge", bad)
+        until(lambda: server.trusts(bad) == 1)
+        for wrong in range(2):
+            reply = server.ask()
+            assert (reply.status, reply.json["model_sha256"]) == (200, champion)
+            assert halts(server) == ({"errors": 1} if wrong else {}), "one of 100 is allowed"
+        assert server.metric('refusals_total{status="500"}') == 0
+
+
+def test_one_id_is_answered_by_one_model(project: Path) -> None:
+    good = release(project, "again")
+    ids = [f"client-{number}" for number in range(400)]
+    chosen = {id for id in ids if crc32(id.encode()) < 0.05 * 2**32}
+    rules = {"canary__COMPARED_SHARE": 0, "canary__STEPS": "(0.05,)"}
+    with serving(project, promising(5000, **rules), command="serve") as server:
+        champion = server.ask().json["model_sha256"]
+        command(project, "challenge", good)
+        until(lambda: server.trusts(good))
+        for _ in range(2):
+            got = {id for id in ids if server.ask(x_request_id=id).json["model_sha256"] != champion}
+            assert got == chosen
+    assert 5 < len(chosen) < 40
+
+
+def test_what_cannot_be_loaded_is_not_tried(project: Path) -> None:
+    bad = release(project, "newer-opset", ELSEWHERE)
+    with serving(project, promising(5000), command="serve") as server:
+        champion = server.ask("/readyz").json["release"]
+        command(project, "challenge", bad)
+        until(lambda: server.metric('switches_total{outcome="refused"}') == 1)
+        assert server.ask("/readyz").json["release"] == champion and server.ask().status == 200
+        assert server.trusts(bad) == 0
+        rollout = project / "releases/rollout.json"
+        rollout.write_text(f'{{"champion": "{bad}", "previous": "{champion}"}}')
+        until(lambda: server.metric('switches_total{outcome="refused"}') == 2)
+        assert server.ask("/readyz").json["release"] == champion and server.ask().status == 200

@@ -1,0 +1,272 @@
+"""Answer mutation: change every answer, and see what in the repo notices. `make mutate` prints it.
+
+An answer that changes no file which runs is dead. A number is also dead while no gate turns on it:
+evidence that is exactly as good as promised passes, and 1 % more of a promise has to be refused.
+Which alerts read a limit that changed is noted, too.
+"""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import copier
+import yaml
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from environment import ROOT, environment, release, requirements, variables
+from poc2prod.questions import Questions
+from poc2prod.refusal import Refusal
+
+PRICES = yaml.safe_load((ROOT / "template" / "prices.yaml").read_text())
+COST_USD = 50 * (PRICES["server"]["usd_month"] + PRICES["device"]["usd_month"])
+# Both places are built, all numbers are binary fractions, and fifty servers and devices are needed.
+BASE: dict[str, Any] = {
+    "target": "hybrid",
+    "min_metric": 0.8125,
+    "max_slice_gap": 0.125,
+    "min_gain_over_baseline": 0.0625,
+    "max_latency_p95_ms": 37.5,
+    "peak_requests_per_s": 1000.0,
+    "max_model_mb": 3.5,
+    "max_int8_drop": 0.03125,
+    "max_cost_usd_month": COST_USD,
+    "buy_usd_month": COST_USD,
+}
+TEXTS = {
+    "project_name": "line-inspector",
+    "decider": "@factory/quality",
+    "not_for": "medical diagnosis",
+    "data_source": "exports/2026",
+    "data_owner": "ana@example.com",
+    "dvc_remote": "s3://bucket/dvc",
+    "export_formats": "executorch, openvino",
+}
+MODEL = b"what was judged"
+UNDER_LOAD = """
+from {}.serving import load_test
+print(*(g.id for g in load_test.verdicts() if not g.passed))
+"""
+LIMITS = """
+from prometheus_client import CollectorRegistry, generate_latest
+from {}.monitoring.scope_limits import show_limits
+registry = CollectorRegistry()
+show_limits(registry)
+print(generate_latest(registry).decode())
+"""
+LOADS = ("pyarrow", "rich")  # what that needs of the training libraries
+NOT_RUN = (".md", "LICENSE", ".copier-answers.yml")  # what is only read by people
+
+
+@dataclass
+class Mutant:
+    """One answer changed, and what noticed: files that differ, gates and alerts that turned."""
+
+    name: str
+    value: Any
+    is_number: bool
+    files: list[str] = field(default_factory=list)
+    gates: list[str] = field(default_factory=list)
+    alerts: list[str] = field(default_factory=list)
+
+    @property
+    def killed(self) -> bool:
+        """Whether it was noticed where it has to be."""
+        return bool(self.gates if self.is_number else self.files)
+
+
+def evidence(scope: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return reports of a model that keeps every promise of the scope, and none with room."""
+    floor = scope["min_metric"]
+    exact = {"examples": 400, "value": 0.875, "lower_bound": floor}
+    p95_ms = scope["max_latency_p95_ms"]
+    place = {"latency_p95_ms": p95_ms, "throughput_per_s": 40.0, "failures": 0}
+    return {
+        "validate": {
+            "contract_failures": 0,
+            "missing_labels": 0,
+            "leaks": 0,
+            "label_conflicts": 0,
+            "repeated_ids": 0,
+        },
+        "export": {"max_difference": 0.0, "nonfinite_weights": 0},
+        "compress": {
+            "shipped": "int8_minmax",
+            "size_mb": scope["max_model_mb"],
+            "candidates": {
+                "int8_minmax": {"latency_p95_ms": p95_ms, "batch_gap": 0.0}
+            },
+        },
+        "evaluate": {
+            "model_sha256": hashlib.sha256(MODEL).hexdigest(),
+            "metric": scope["metric"],
+            "score": exact,
+            "fp32": exact | {"value": 0.875 + scope["max_int8_drop"]},
+            "slices": {"night": exact | {"lower_bound": floor - scope["max_slice_gap"]}},
+            "baseline": {"gain_lower_bound": scope["min_gain_over_baseline"]},
+            "agreement": 1.0,
+            "nonfinite_answers": 0,
+        },
+        "benchmark": {"server": place, "device": place},
+        "load": place | {"availability": 0.999},
+    }
+
+
+def alternatives(questions: Questions) -> Iterator[Mutant]:
+    """Yield every other choice, another text, and every number made 1 % harder to keep."""
+    for name, spec in questions.specs.items():
+        before, _ = questions.settle(BASE, until=name)
+        if not questions.is_open(name):
+            continue
+        current = BASE.get(name, questions.default(name, before))
+        if choices := [value for _, value in questions.choices(name, before)]:
+            yield from (Mutant(name, value, False) for value in choices if value != current)
+        elif spec["type"] in ("int", "float"):
+            harder = 0.99 if name.startswith(("max_", "buy_")) else 1.01
+            yield Mutant(name, current * harder, True)
+        else:
+            yield Mutant(name, TEXTS.get(name, f"{current}x"), False)
+
+
+def what_runs(folder: Path) -> dict[str, str]:
+    """Read every file of a render that a machine acts on, and of the scope what code reads."""
+    found = {
+        path.relative_to(folder).as_posix(): path.read_text()
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.endswith(NOT_RUN)
+    }
+    code = "".join(t for n, t in found.items() if n.startswith("src/") and "/scope." not in n)
+    promises = yaml.safe_load(found["scope.yaml"]).items()
+    read = {key: value for key, value in promises if re.search(rf"\b{key}\b", code)}
+    return found | {"scope.yaml": repr(read)}
+
+
+def called_for(files: dict[str, str], limits: str) -> dict[str, str]:
+    """Read the rules of each alert, with what is recorded for them and the limits they read."""
+    found: dict[str, str] = {}
+    for name in files:
+        if not name.startswith("deploy/alerts/"):
+            continue
+        recorded: dict[str, str] = {}
+        for rule in (r for g in yaml.safe_load(files[name])["groups"] for r in g["rules"]):
+            reads = [text for record, text in recorded.items() if record in rule["expr"]]
+            text = "\n".join([repr(rule), *reads, *shown_to(rule["expr"], limits)])
+            if "record" in rule:
+                # Its limits by their keys only: who reads one of them does not read the others.
+                is_all = rule["record"].endswith(":strictest")
+                recorded[rule["record"]] = "" if is_all else text
+            else:
+                found[rule["alert"]] = found.get(rule["alert"], "") + text
+    return found
+
+
+def shown_to(expr: str, limits: str) -> list[str]:
+    """Return the samples of /metrics that PromQL selects: by a key of a limit, or by its name."""
+    names = re.findall(r'key="\w+"|promised_latency_bucket|price_usd_month', expr)
+    return [line for line in limits.splitlines() for name in names if name in line]
+
+
+def exported(render: Path) -> str:
+    """Return what the code of a render shows Prometheus about its scope and prices."""
+    place = environment(requirements(render, "serve"))
+    show = [
+        str(place / "bin" / "python"),
+        "-c",
+        LIMITS.format(next((render / "src").iterdir()).name),
+    ]
+    env = variables(render, place)
+    return subprocess.run(
+        show, cwd=render, env=env, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def judged(render: Path, reports: dict[str, dict[str, Any]]) -> set[str]:
+    """Return the gates that refuse these reports, where no PyTorch is installed."""
+    for folder in ("models", "reports"):
+        (render / folder).mkdir(exist_ok=True)
+    (render / "models/shipped.onnx").write_bytes(MODEL)
+    for name, content in reports.items():
+        (render / "reports" / f"{name}.json").write_text(json.dumps(content))
+    place = environment(requirements(render, "serve"))
+    package = next((render / "src").iterdir()).name
+    check = [str(place / "bin" / "python"), "-m", package, "check"]
+    env = variables(render, place)
+    result = subprocess.run(check, cwd=render, env=env, capture_output=True, text=True)
+    if not (render / "reports" / "gates.json").exists():
+        raise SystemExit(result.stderr)
+    gates = json.loads((render / "reports" / "gates.json").read_text())
+    refused = {gate["id"] for gate in gates if not gate["passed"]}
+    assert result.returncode == bool(refused), result.stderr
+    return refused | judged_under_load(render, package)
+
+
+def judged_under_load(render: Path, package: str) -> set[str]:
+    """Return the gates of `make load` that refuse the reports which are there."""
+    tools = [tool for tool in requirements(render, "train") if tool.startswith(LOADS)]
+    place = environment([*requirements(render, "serve"), *tools])
+    judge = [str(place / "bin" / "python"), "-c", UNDER_LOAD.format(package)]
+    env = variables(render, place)
+    result = subprocess.run(judge, cwd=render, env=env, capture_output=True, text=True, check=True)
+    return set(result.stdout.split())
+
+
+def mutate(source: Path, work: Path, only: Container[str] | None = None) -> list[Mutant]:
+    """Render every mutant of a template, or those of some questions; note what noticed each."""
+    questions = Questions.read(source)
+
+    def rendered(name: str, answers: dict[str, Any]) -> Path:
+        if wrong := questions.settle(answers)[1]:
+            raise Refusal(*wrong)
+        copier.run_copy(str(source), work / name, data=answers, defaults=True, quiet=True)
+        return work / name
+
+    base = rendered("base", BASE)
+    before, exact = what_runs(base), evidence(questions.settle(BASE)[0])
+    rules = called_for(before, exported(base))
+    if broken := judged(base, exact):
+        raise SystemExit(f"Evidence exactly on the limit is refused by {', '.join(broken)}")
+    mutants = [m for m in alternatives(questions) if only is None or m.name in only]
+    for number, mutant in enumerate(track(mutants, "Mutating", console=Console(stderr=True))):
+        folder = rendered(str(number), BASE | {mutant.name: mutant.value})
+        after = what_runs(folder)
+        names = before.keys() | after.keys()
+        mutant.files = sorted(name for name in names if before.get(name) != after.get(name))
+        if mutant.is_number:
+            others = called_for(after, exported(folder))
+            mutant.alerts = sorted(name for name in rules if rules[name] != others.get(name))
+            mutant.gates = sorted(judged(folder, exact))
+    return mutants
+
+
+def report(mutants: list[Mutant]) -> int:
+    """Print who noticed what and the kill rate; return how many survived."""
+    table = Table(title="Changed answers, and what noticed", title_justify="left")
+    for heading in ("answer", "changed to", "noticed by", ""):
+        table.add_column(heading)
+    for mutant in mutants:
+        by = mutant.gates if mutant.is_number else mutant.files
+        shown = ", ".join(by[:3]) + (f" and {len(by) - 3} more" if len(by) > 3 else "")
+        verdict = "killed" if mutant.killed else "SURVIVED"
+        table.add_row(mutant.name, f"{mutant.value}", shown, verdict)
+    Console(width=110).print(table)
+    survivors = [mutant.name for mutant in mutants if not mutant.killed]
+    killed = len(mutants) - len(survivors)
+    rate = killed / len(mutants)
+    print(json.dumps({"mutants": len(mutants), "killed": killed, "kill_rate": rate}))
+    if survivors:
+        print(f"Dead answers: {', '.join(survivors)}", file=sys.stderr)
+    return len(survivors)
+
+
+if __name__ == "__main__":
+    with TemporaryDirectory(prefix="poc2prod-") as name:
+        template = release(Path(name) / "template")
+        raise SystemExit(bool(report(mutate(template, Path(name) / "mutants"))))

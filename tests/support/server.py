@@ -1,0 +1,167 @@
+"""A render's server as a process, and what tests say to it over real sockets."""
+
+import http.client
+import json
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from environment import ROOT, environment, requirements, variables
+from repository import done, run_in
+
+KINDS = {".png": "image/png", ".wav": "audio/wav", ".json": "application/json"}
+READY_WITHIN_S = 60
+# Release the model that is there as if the evidence were about it: a bad model that looks good.
+RELEASE = """
+from hashlib import sha256
+from scratch_detector.pipeline import card, check
+from scratch_detector.releases import release
+from scratch_detector.artifacts import SHIPPED, read_report, write_report
+shipped = sha256(SHIPPED.read_bytes()).hexdigest()
+write_report("evaluate", read_report("evaluate") | {"model_sha256": shipped})
+check.check()
+card.card()
+release.release()
+"""
+
+
+class Reply(NamedTuple):
+    """What came back."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body, read as JSON."""
+        return json.loads(self.body)
+
+
+class Server(NamedTuple):
+    """A server process, and one payload that it can answer."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    payload: bytes
+    kind: str
+
+    def ask(
+        self, path: str = "/predict", body: bytes | None = None, method: str = "", **headers: str
+    ) -> Reply:
+        """Send one request on a connection of its own; `/predict` gets the payload."""
+        body = self.payload if body is None and path == "/predict" else body
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        method = method or ("GET" if body is None else "POST")
+        connection.request(method, path, body, {"content-type": self.kind} | named)
+        response = connection.getresponse()
+        reply = Reply(response.status, response.headers, response.read())
+        connection.close()
+        return reply
+
+    def metric(self, name: str) -> float:
+        """Read one number of `/metrics`, 0 when it is not there yet."""
+        text = self.ask("/metrics").body.decode()
+        found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    def trusts(self, id: str) -> float:
+        """Read which share of the requests a challenger may answer."""
+        return self.metric(f'challenger_share_ratio{{release="{id}"}}')
+
+    def connect(self) -> socket.socket:
+        """Open a connection to say to it what no client library would."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
+
+    def head(self, length: int) -> bytes:
+        """Return the head of a request whose body has this length."""
+        words = f"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: {self.kind}\r\n"
+        return f"{words}content-length: {length}\r\n\r\n".encode()
+
+    def memory_mb(self) -> float:
+        """Read what the process holds, shared pages counted in full."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) / 1000
+
+
+@contextmanager
+def serving(
+    folder: Path,
+    settings: str = "",
+    command: str = "rehearse",
+    log: Path | None = None,
+    port: int = 0,
+    **env: str,
+) -> Iterator[Server]:
+    """Serve a built render without PyTorch; `settings` are lines of Python that run before it."""
+    place = environment(requirements(folder, "serve"))
+    if not port:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+    (example,) = (folder / "data").glob("example.*")
+    code = f"{settings}\nfrom scratch_detector import cli\ncli.run('{command}')"
+    with (log or folder / "server.log").open("wb") as file:
+        process = subprocess.Popen(
+            [str(place / "bin" / "python"), "-c", code],
+            cwd=folder,
+            env=variables(folder, place) | {"SCRATCH_DETECTOR_PORT": str(port)} | env,
+            stdout=file,
+            stderr=file,
+        )
+        server = Server(process, port, example.read_bytes(), KINDS[example.suffix])
+        try:
+            until = time.monotonic() + READY_WITHIN_S
+            while process.poll() is None and time.monotonic() < until:
+                try:
+                    if server.ask("/readyz").status == http.HTTPStatus.OK:
+                        break
+                except OSError:
+                    time.sleep(0.05)
+            yield server
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+            process.wait()
+
+
+def release(folder: Path, kind: str = "", before: str = "") -> str:
+    """Release the model, on demand with a fault, after some lines of Python; return the id."""
+    model, script = "models/shipped.onnx", ROOT / "tests/support/inside/fabricate.py"
+    if kind:
+        done(run_in(folder, "python", str(script), kind, model, model))
+    said = done(run_in(folder, "python", "-c", before + RELEASE))
+    return re.findall(r"(?:Champion|Candidate): ([0-9a-f]{12}) ", said)[0]
+
+
+def command(folder: Path, *words: str, **env: str) -> str:
+    """Run a command of the render; return what it printed."""
+    return done(run_in(folder, "python", "-m", "scratch_detector", *words, **env))
+
+
+def loosened(folder: Path, key: str, value: float) -> None:
+    """Change one rule for challengers."""
+    path = folder / "scope.yaml"
+    text, found = re.subn(rf"^  {key}: [\d.]+", f"  {key}: {value}", path.read_text(), flags=re.M)
+    assert found == 1, key
+    path.write_text(text)
+
+
+def promising(milliseconds: int, **settings: object) -> str:
+    """Lines of Python for a promise that a slow machine, or a slow model, can keep."""
+    lines = [f"promise = {{'max_latency_p95_ms': {milliseconds}}}"]
+    lines += ["from scratch_detector import scope"]
+    lines += ["promised = scope.load_scope().model_copy(update=promise)"]
+    lines += ["scope.load_scope = lambda: promised"]
+    lines += [
+        "from scratch_detector.serving import canary, http_server, inference"
+    ] * bool(settings)
+    lines += [f"{name.replace('__', '.')} = {value}" for name, value in settings.items()]
+    return "\n".join(lines)

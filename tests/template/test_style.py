@@ -1,0 +1,130 @@
+"""The template must read like what it renders: a budget for Jinja and for size, kept by tests."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from conftest import NINE, ROOT, Render
+
+TEMPLATE = ROOT / "template"
+FILES = [path for path in sorted(TEMPLATE.rglob("*")) if path.is_file() and "pyc" not in path.name]
+BLOCK = re.compile(r"^\s*# \? *(\w+)|\{%-? *(\w+)", re.MULTILINE)
+VALUE = re.compile(r"\{\{=(.*?)\}\}")
+PACKAGE_ONLY = {"package_name"}
+
+
+def name(path: Path) -> str:
+    return path.relative_to(TEMPLATE).as_posix()
+
+
+def is_page(path: Path) -> bool:
+    """Whether the render itself fills it with Jinja: Copier copies it as it is."""
+    return name(path).startswith("src/") and path.suffix in (".html", ".md")
+
+
+def blocks(path: Path) -> list[str]:
+    return [] if is_page(path) else ["".join(words) for words in BLOCK.findall(path.read_text())]
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_python_holds_no_jinja_but_the_package_name(path: Path) -> None:
+    if ".py" in path.suffixes:
+        assert blocks(path) == []
+        assert {value.strip() for value in VALUE.findall(path.read_text())} <= PACKAGE_ONLY
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_the_suffix_tells_the_truth(path: Path) -> None:
+    has_jinja = VALUE.search(path.read_text()) or blocks(path)
+    assert (path.suffix == ".jinja") == bool(has_jinja)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_conditions_are_few_and_flat(path: Path) -> None:
+    depth = deepest = 0
+    for word in blocks(path):
+        depth += (word in ("if", "for")) - (word in ("endif", "endfor"))
+        deepest = max(deepest, depth)
+    assert deepest <= 1, "nested condition: derive a boolean in copier.yml instead"
+    assert blocks(path).count("if") <= 6, "too many conditions: make it a second file"
+    assert "elif" not in blocks(path), "a choice is data: let the code read it from scope.yaml"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_names_and_bytes_work_on_every_system(path: Path) -> None:
+    assert not set('"|:<>?*\\') & set(name(path))
+    assert b"\0" not in path.read_bytes() and b"\r" not in path.read_bytes()
+
+
+def test_git_keeps_every_file_of_the_template() -> None:
+    listing = ["git", "ls-files", "-co", "--exclude-standard", "-z", "template"]
+    kept = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert {path.relative_to(ROOT).as_posix() for path in FILES} <= set(kept.split("\0"))
+
+
+def test_nothing_needs_trust() -> None:
+    settings = yaml.safe_load((ROOT / "copier.yml").read_text())
+    assert not {"_tasks", "_migrations", "_jinja_extensions"} & settings.keys()
+
+
+def python_files(render: Path) -> list[Path]:
+    return sorted((render / "src").rglob("*.py"))
+
+
+def lines(path: Path) -> int:
+    return sum(bool(line.strip()) for line in path.read_text().splitlines())
+
+
+@pytest.mark.parametrize(("modality", "target"), NINE)
+def test_no_file_and_no_folder_is_too_long_to_read(
+    modality: str, target: str, render: Render
+) -> None:
+    """300 lines are what one sitting takes in, 15 names what one look at `ls` does."""
+    files = python_files(render(modality=modality, target=target))
+    assert max(len(path.read_text().splitlines()) for path in files) <= 300
+    beside = [p.stem for p in files if p.parent.name == "scratch_detector" and p.stem[0] != "_"]
+    assert len(beside) <= 15, beside
+
+
+PARTS = ("yours", "to read first", "engine room")
+ENGINE_ROOM = ("monitoring", "releases", "serving", "retraining", "device", "fleet", "formats")
+# A sound and a table need more code of their own than an image.
+MORE = {"image": 0, "audio": 80, "tabular": 160}
+
+
+def sizes(folder: Path) -> dict[str, int]:
+    """Count the lines of Python, without blank lines, in each part that a README tells apart."""
+    package = folder / "src/scratch_detector"
+    (order,) = re.findall(
+        r"(?s)Read the code in this order: (.+?)\. ", (folder / "README.md").read_text()
+    )
+    named = [package / name for name in re.findall(r"`([\w/]+\.py)`", order)]
+    assert len(named) >= 5 and "task/" in order
+    yours = [*(package / "task").glob("*.py")]
+    rest = [path for name in ENGINE_ROOM for path in (package / name).rglob("*.py")]
+    parts = zip(PARTS, (yours, [*yours, *named], rest), strict=True)
+    return {part: sum(map(lines, files)) for part, files in parts}
+
+
+@pytest.mark.parametrize("modality", MORE)
+def test_what_is_yours_and_what_to_read_first_is_short(modality: str, render: Render) -> None:
+    counted = sizes(render(modality=modality))
+    assert counted["yours"] <= 190 + MORE[modality]
+    assert counted["to read first"] <= 600 + MORE[modality]
+
+
+def test_the_readme_says_how_large_each_part_is(render: Render) -> None:
+    """Within 10 %: growth of the engine room beyond that needs a decision record."""
+    (row,) = re.findall(r"(?m)^\| .*engine room.*$", (ROOT / "README.md").read_text())
+    counted = sizes(render())
+    for part in PARTS:
+        (stated,) = re.findall(rf"{part}\W+([\d,]+)", row)
+        assert counted[part] == pytest.approx(int(stated.replace(",", "")), rel=0.1), part
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_nothing_is_left_to_do(path: Path) -> None:
+    assert not re.search(r"TODO|FIXME|XXX|NotImplementedError|placeholder", path.read_text())
