@@ -48,12 +48,12 @@ mutate: setup ## Change every answer and see what notices; fails when an answer 
 real-data: setup ## Train on data nobody here made; print the table of docs/real-data.md
 	$(BIN)/python -m pytest -q -s -m real_data tests/renders/pipeline/test_real_data.py
 
+deps: setup ## Rewrite the code lines of template/dvc.yaml.jinja after an import in template/ changed
+	$(BIN)/python tests/support/dvc_deps.py
+
 archive: setup ## Keep the template of this version for the upgrade tests: tests/updates/releases/
 	git archive --format=tar.gz --output=tests/updates/releases/$(VERSION).tar.gz HEAD \
 	  copier.yml template includes hooks docs/scope.md CHANGELOG.md
-
-deps: setup ## Rewrite the code dependencies in template/dvc.yaml.jinja from the imports of all renders
-	$(BIN)/python tests/support/dvc_deps.py
 
 bench: $(patsubst benchmarks/%.py,bench-%,$(filter-out %/measure.py,$(wildcard benchmarks/*.py))) ## All benchmarks
 

@@ -48,6 +48,12 @@ class Checkout:
         ours = {self.prefix + name: about for name, about in files.items()}
         return replace(self, files=self.files | ours)
 
+    def own_files(self) -> Files:
+        """Return the files of the project, by their names in it."""
+        return {
+            self.inside(n): about for n, about in self.files.items() if n.startswith(self.prefix)
+        }
+
     def with_files(self, files: Files) -> Files:
         """Return the files of the whole repository, with these and no others in the project."""
         # With the rest of a larger repository, so that nothing seems to have moved there.

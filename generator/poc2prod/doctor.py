@@ -18,6 +18,7 @@ from rich.console import Console
 from .answers import ANSWERS, read_answers
 from .git import Repository, without_pointers
 from .make import child_environment
+from .moves import moved_paths, read_moves
 from .output import say
 from .questions import Questions, describe
 from .refusal import Refusal
@@ -77,7 +78,7 @@ def examine(folder: Path, template: str | None) -> list[Finding]:
         return [
             _check_version(folder, answers, template or answers.get("_src_path"), there),
             _check_drift(folder, answers, there, rendered),
-            _check_left_over(Repository(folder)),
+            _check_left_over(Repository(folder), there, rendered),
             _check_promises(folder, answers),
             _check_interface(folder / package, rendered / package),
             _check_tools(),
@@ -140,14 +141,30 @@ def _check_drift(folder: Path, answers: dict[Any, Any], template: Path, rendered
     return Finding("drift", NOTE, f"edited, and merged by updates: {_join(edited)}")
 
 
-def _check_left_over(git: Repository) -> Finding:
+def _check_left_over(git: Repository, template: Path, rendered: Path) -> Finding:
     names = set(git("grep", "-IlzE", "^(<{7}|>{7}) ", ok=(0, 1)).split("\0")) | {*git.unmerged()}
     names |= {n for n in git.rows("ls-files", "-coz", "--exclude-standard") if n.endswith(".rej")}
     if left := sorted(filter(None, names)):
         found = f"conflict markers or rejected hunks: {_join(left)}"
         mend = f"git mergetool, or edit them and: git add -- {shlex.join(left[:LISTED])}"
         return Finding("left over", FAIL, found, mend)
+    if moved := _find_at_old_paths(git, template, rendered):
+        rows = [f"{was} is now {now}" for was, now in moved.items()]
+        found = f"files at old paths: {_join(rows)}; move your edits over first"
+        return Finding("left over", NOTE, found, f"git rm -- {shlex.join(moved)}")
     return Finding("left over", OK, "no conflict markers and no rejected hunks")
+
+
+def _find_at_old_paths(git: Repository, template: Path, rendered: Path) -> dict[str, str]:
+    """Return the new path of each file that is still at its old path too.
+
+    `copier update` leaves files there, because it cannot move the edits in them.
+    """
+    if not rendered.is_dir():
+        return {}
+    moves, names = read_moves(template), git.rows("ls-files", "-z")
+    old = [name for name in names if not (rendered / name).exists()]
+    return {was: now for name in old for was, now in moved_paths(moves, [name], names).items()}
 
 
 def _check_promises(folder: Path, answers: dict[Any, Any]) -> Finding:

@@ -5,10 +5,11 @@ import shlex
 import shutil
 import subprocess
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 
 from .output import plain
 from .refusal import Refusal
@@ -142,6 +143,28 @@ class Repository:
         rows = "".join(f"{about}\t{name}\0" for name, about in files.items())
         inside("update-index", "-z", "--index-info", given=rows)
         return inside.line("write-tree")
+
+    def read_blobs(self, blobs: Collection[str]) -> dict[str, bytes]:
+        """Read the content of blobs, by their ids."""
+        given = "".join(f"{blob}\n" for blob in blobs)
+        output = os.fsencode(self("cat-file", "--batch", "--buffer", given=given))
+        found, place = {}, 0
+        for blob in blobs:
+            start = output.index(b"\n", place) + 1
+            end = start + int(output[place:start].split()[-1])
+            found[blob], place = output[start:end], end + 1
+        return found
+
+    def store_blobs(self, contents: Collection[bytes]) -> list[str]:
+        """Store contents as blobs; return their ids."""
+        if not contents:
+            return []
+        with TemporaryDirectory(dir=self.folder / ".git") as folder:
+            paths = [Path(folder, str(number)) for number in range(len(contents))]
+            for path, content in zip(paths, contents, strict=True):
+                path.write_bytes(content)
+            given = "".join(f"{path}\n" for path in paths)
+            return self("hash-object", "-w", "--no-filters", "--stdin-paths", given=given).split()
 
     def _indexed(self, **variables: str) -> "Repository":
         """Return the same repository with an empty index beside its own."""

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from .answers import ANSWERS
@@ -9,6 +10,7 @@ from .checkout import Checkout
 from .git import Files, Repository, find_in_the_way
 from .moves import Mentions, moved_paths
 from .refusal import Refusal
+from .rewriting import Rewriting
 
 # Which sides of a merge an unmerged file has: 1 the version before, 2 the user's, 3 the template's.
 CONFLICTS = {
@@ -46,9 +48,14 @@ def merge_renders(
     rendered[ANSWERS] = project.files[project.prefix + ANSWERS]
     listed = moved_paths(moves, rendered, wanted)
     followed = _choose_moves(project, listed, is_owned)
+    rewriting = Rewriting(scratch, followed, is_owned)
+    own = project.own_files()
     # With both sides at the new path, git merges there, however little the two files share.
-    base = {followed.get(name, name): about for name, about in rendered.items()}
-    ours = project.with_moves(followed)
+    base = {followed.get(n, n): about for n, about in rewriting.rewrite(rendered).items()}
+    ours = replace(project, files=project.with_files(rewriting.rewrite(own))).with_moves(followed)
+    if followed:
+        base, own_merged = rewriting.merge_imports(base, ours.own_files(), wanted)
+        ours = replace(ours, files=ours.with_files(own_merged))
     # As if they were untouched, so that the template's side is taken.
     written = {name for name in generated if ours.tracked(name) not in (None, base.get(name))}
     written &= base.keys()
@@ -78,6 +85,7 @@ def merge_renders(
     }
     inside = {project.inside(name) for name in result if name.startswith(project.prefix)}
     files = {name: renders.get(name, ()) for name in inside - {ANSWERS}}
+    readable = {followed.get(name, name) for name in rewriting.readable(own)}
     return [
         *_section("Written by a command, so taken from the template, or dropped by it:", written),
         *_section("Yours, so kept, though the template changed them:", kept),
@@ -92,7 +100,8 @@ def merge_renders(
             [f"{origins.get(was, was)} -> {name}" for name, was in changed],
         ),
         *_section("In conflict:", [f"{name}: {CONFLICTS[sides]}" for name, sides in conflicts]),
-        *_list_mentions(scratch.folder / project.prefix, files, listed),
+        *_list_rewritten(rewriting, rendered, own),
+        *_list_mentions(scratch.folder / project.prefix, files, Mentions(listed, readable)),
     ]
 
 
@@ -115,6 +124,22 @@ def _list_moves(project: Checkout, rendered: Files, moved: Mapping[str, str]) ->
     if untouched:
         lines.append(f"Moved by the template, and not edited by you: {len(untouched)}")
     return lines
+
+
+def _list_rewritten(rewriting: Rewriting, rendered: Files, own: Files) -> list[str]:
+    """List the user's lines that were rewritten, and the files that could not be."""
+    places = rewriting.moves
+    changes = rewriting.changes(rendered, own)
+    rows = [
+        f"{places.get(name, name)}: {was} -> {now}"
+        for name, pairs in changes.items()
+        for was, now in pairs
+    ]
+    damaged = [places.get(name, name) for name in rewriting.unreadable(own)]
+    return [
+        *_section("Lines of yours, rewritten because of the moves:", rows),
+        *_section("Not rewritten, because they cannot be parsed as Python:", damaged),
+    ]
 
 
 def _section(heading: str, names: Collection[str]) -> list[str]:
@@ -172,16 +197,16 @@ def _restore_owned(
 
 
 def _list_mentions(
-    folder: Path, files: Mapping[str, Collection[Path]], moves: Mapping[str, str]
+    folder: Path, files: Mapping[str, Collection[Path]], mentions: Mentions
 ) -> list[str]:
     """List the user's lines that name moved files.
 
     `files` are those of the merged project, each with the renders from which it takes the lines
     that are not the user's.
     """
-    if not moves:
+    if not mentions.moves:
         return []
-    mentions, rows = Mentions(moves), []
+    rows = []
     for name, renders in sorted(files.items()):
         if text := _text(folder / name):
             rendered = {line for path in renders for line in _text(path).split("\n")}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from .imports import module_of, relative, resolve
 from .questions import describe
 from .refusal import Refusal
 from .template import version_key
@@ -117,6 +118,8 @@ class Mentions:
     """Finds lines that name moved files: as a path, as a module, or in an import."""
 
     moves: Mapping[str, str]
+    rewritten: Collection[str] = ()
+    """Files whose relative imports start from where they are now."""
 
     def find(self, name: str, text: str, rendered: Collection[str] = ()) -> list[str]:
         """List the lines of one file that name a moved one, except for lines that a render has."""
@@ -129,7 +132,7 @@ class Mentions:
 
     def _texts(self, name: str, lines: list[str]) -> Iterator[Mention]:
         """Find paths like `src/pack/serve.py` and modules like `pack.serve`, in any language."""
-        tokens = {token: was for was in self.moves for token in (was, _module(was)) if token}
+        tokens = {token: was for was in self.moves for token in (was, module_of(was)) if token}
         any_token = "|".join(map(re.escape, sorted(tokens, key=len, reverse=True)))
         pattern = re.compile(rf"(?<![\w.-])(?:{any_token})(?!\w)")
         is_markdown = name.endswith(".md")
@@ -144,20 +147,21 @@ class Mentions:
         """Find what the other search cannot: relative imports, and modules among the names."""
         if not name.endswith(".py"):
             return
-        modules = {_module(was): was for was in self.moves if _module(was)}
-        came_from = {now: was for was, now in self.moves.items()}.get(name, name)
+        modules = {module_of(was): was for was in self.moves if module_of(was)}
+        origins = {now: was for was, now in self.moves.items() if now not in self.rewritten}
+        came_from = origins.get(name, name)
         top = name.partition("/")[0]
         if top != "src":  # tests import the helpers beside them by their bare name
             modules |= {Path(was).stem: was for was in self.moves if was.startswith(f"{top}/")}
         for match in FROM.finditer(text):
             dots, module, names = match.groups()
-            parent = _resolve(came_from, len(dots), module)
+            parent = resolve(came_from, len(dots), module)
             named = [parent, *(f"{parent}.{word}" for word in re.findall(r"\w+", names))]
             moved = [modules[one] for one in named if one in modules]
-            if dots and _resolve(name, len(dots), module) != parent:
+            if dots and resolve(name, len(dots), module) != parent:
                 # The file itself has moved, so its relative imports start from another folder.
-                target = _module(self.moves[modules[parent]]) if parent in modules else parent
-                yield _span(text, match), f"{dots}{module}", _relative(name, target)
+                target = module_of(self.moves[modules[parent]]) if parent in modules else parent
+                yield _span(text, match), f"{dots}{module}", relative(name, target)
                 moved = [was for was in moved if was != modules.get(parent)]
             for was in moved:
                 yield _span(text, match), *_short(was, self.moves[was])
@@ -176,31 +180,6 @@ def _span(text: str, match: re.Match[str]) -> range:
 def _ends(was: str, path: str, now: str) -> bool:
     """Whether a quoted path names a file that has moved, and is not right at the new place too."""
     return f"/{was}".endswith(f"/{path}") and not f"/{now}".endswith(f"/{path}")
-
-
-def _module(path: str) -> str:
-    """Return the dotted name of a Python file; nothing for other files."""
-    if not path.endswith(".py"):
-        return ""
-    parts = path.removesuffix(".py").removeprefix("src/").removesuffix("/__init__")
-    return parts.replace("/", ".")
-
-
-def _resolve(file: str, dots: int, module: str) -> str:
-    """Return what a relative import in a file means, as an absolute module."""
-    if not dots:
-        return module
-    folder = file.removeprefix("src/").split("/")[:-1]
-    return ".".join([*folder[: len(folder) - dots + 1], *filter(None, [module])])
-
-
-def _relative(file: str, module: str) -> str:
-    """Write a module as a relative import in a file has it."""
-    folder, parts = file.removeprefix("src/").split("/")[:-1], module.split(".")
-    shared = 0
-    while shared < min(len(folder), len(parts)) and folder[shared] == parts[shared]:
-        shared += 1
-    return "." * (len(folder) - shared + 1) + ".".join(parts[shared:])
 
 
 def _short(old: str, new: str) -> tuple[str, str]:

@@ -36,7 +36,7 @@ COMMANDS = {
     "check": Command(
         "pipeline.check", "Compare the results with the limits in scope.yaml", flag="--record"
     ),
-    "deps": Command("pipeline.deps", "Write the code that each stage imports into dvc.yaml"),
+    "deps": Command("pipeline.deps", "Write the imports of each stage into dvc.yaml"),
     "verify": Command("pipeline.verify", "Check the hashes in dvc.lock"),
     "card": Command("pipeline.card", "Write the model card and the table in the README"),
     "example": Command("pipeline.ingest", "Write one held-out payload to try things with"),

@@ -99,7 +99,7 @@ def has_code(path: Path) -> bool:
 
 def re_run(project: Path, *names: str) -> dict[str, list[str]]:
     """Edit files one at a time; return the stages that DVC runs because of each."""
-    script = str(ROOT / "tests/support/inside" / "edits.py")
+    script = str(ROOT / "tests" / "support" / "inside" / "edits.py")
     answer: dict[str, list[str]] = json.loads(done(run_in(project, "python", script, *names)))
     return answer
 

@@ -46,11 +46,10 @@ class Package:
         """The module of each command. `cli.py` is read, not imported: imports point downwards."""
         for node in self._tree(f"{self.name}.cli").body:
             match node:
-                case ast.Assign(targets=[ast.Name(id="COMMANDS")], value=ast.Dict() as table):
-                    names = [ast.literal_eval(key) for key in table.keys if key]
-                    calls = [value for value in table.values if isinstance(value, ast.Call)]
-                    modules = [f"{self.name}.{ast.literal_eval(call.args[0])}" for call in calls]
-                    return dict(zip(names, modules, strict=True))
+                case ast.Assign(targets=[ast.Name(id="COMMANDS")], value=ast.Dict(keys, values)):
+                    names = [_first_string(key) for key in keys if key]
+                    modules = [_first_string(value) for value in values]
+                    return {n: f"{self.name}.{m}" for n, m in zip(names, modules, strict=True)}
         raise LookupError("cli.py has no COMMANDS")
 
     def files_of(self, module: str) -> list[str]:
@@ -255,6 +254,11 @@ def _strings(tree: ast.AST) -> set[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
+
+
+def _first_string(tree: ast.AST) -> str:
+    constants = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    return next(value for value in constants if isinstance(value, str))
 
 
 def _data_folder(path: Path, task: Path) -> Path | None:
