@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import copier
 import pytest
 from allpairspy import AllPairs
 
 import server
 from environment import alone, release
 from poc2prod.questions import Questions
+from rendering import render_to, templates_compiled_once
 from repository import done, run_in
 
 ROOT = Path(__file__).parent.parent
@@ -48,7 +48,8 @@ def hermetic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("COPIER_CACHE_DIR", str(folder / "cache"))
         patch.setenv("GIT_CONFIG_GLOBAL", str(folder / "git"))
         patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-        yield
+        with templates_compiled_once():
+            yield
 
 
 @pytest.fixture(scope="session")
@@ -65,8 +66,7 @@ def render(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Render:
     def once(**answers: Any) -> Path:
         key = "-".join(f"{name}={value}" for name, value in sorted(answers.items()))
         if key not in done:
-            done[key] = tmp_path_factory.mktemp("render") / "repo"
-            copier.run_copy(str(source), done[key], data=answers, defaults=True, quiet=True)
+            done[key] = render_to(tmp_path_factory.mktemp("render") / "repo", source, answers)
         return done[key]
 
     return once
