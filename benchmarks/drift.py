@@ -82,7 +82,7 @@ def _chi_squared(usual: np.ndarray, lately: np.ndarray, edges: list[float]) -> f
 
 def alarms(case: Signals, usual: Signals, size: int, windows: int, rate: float) -> list[float]:
     """Return the share of windows in which each of the three alarms."""
-    reference = drift.fit_reference(usual, size, rate)
+    reference = fitting.fit_reference(usual, size, rate)
     rng, found = np.random.default_rng(size), []
     for _ in range(windows):
         rows = rng.choice(len(next(iter(case.values()))), size, replace=False)
@@ -102,7 +102,9 @@ with measure.workspace() as work, Progress(console=measure.console) as progress:
         task = progress.add_task(modality, total=None)
         cases, cost = seen(folder, place)
         sys.path.insert(0, str(folder / "src"))
-        drift = import_module(f"{measure.PACKAGE}.drift")  # the same in all three
+        # The same in all three.
+        drift = import_module(f"{measure.PACKAGE}.monitoring.drift")
+        fitting = import_module(f"{measure.PACKAGE}.monitoring.reference")
         rate = yaml.safe_load((folder / "params.yaml").read_text())["drift_false_alarm_rate"]
         usual, power = cases.pop("usual"), {}
         progress.update(task, total=len(cases) * len(SIZES))

@@ -111,8 +111,8 @@ def built(render: Render, shared: Shared) -> Path:
 @pytest.fixture(scope="session")
 def modelled(built: Path, shared: Shared) -> Path:
     """The same with a model that keeps its promises, by one process."""
-    road = "from scratch_detector.cli import ROAD, run; [run(name) for name in [*ROAD[3:], 'card']]"
-    return shared("modelled", built, lambda folder: done(run_in(folder, "python", "-c", road)))
+    code = "from scratch_detector.cli import STAGES, run; [run(n) for n in [*STAGES[3:], 'card']]"
+    return shared("modelled", built, lambda folder: done(run_in(folder, "python", "-c", code)))
 
 
 @pytest.fixture(scope="session")

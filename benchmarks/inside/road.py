@@ -8,7 +8,7 @@ from importlib import import_module
 
 package, *stages = sys.argv[1:]
 cli = import_module(f"{package}.cli")
-for stage in stages or cli.ROAD:
+for stage in stages or cli.STAGES:
     if stage == "int8":
         shipped = import_module(f"{package}.artifacts").SHIPPED
         import_module(f"{package}.pipeline.quantize").int8_minmax(shipped)

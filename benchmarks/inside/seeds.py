@@ -16,8 +16,8 @@ cli, ingest, gates, artifacts = (
 sample_examples = ingest.sample_examples
 for seed in range(count):
     ingest.sample_examples = partial(sample_examples, seed=seed)
-    for stage in cli.ROAD[: cli.ROAD.index("report")]:
+    for stage in cli.STAGES[: cli.STAGES.index("report")]:
         cli.run(stage)
     value = artifacts.read_report("evaluate")["score"]["value"]
-    verdicts = [gate._asdict() for gate in gates.verdicts()]
+    verdicts = [gate.model_dump() for gate in gates.verdicts()]
     print("\n" + json.dumps({"value": value, "gates": verdicts}), flush=True)

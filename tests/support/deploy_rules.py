@@ -57,7 +57,8 @@ def collector(path: Path) -> dict[str, Any]:
     """What its code says about the collector; nothing where there are no devices."""
     if not path.exists():
         return {}
-    (port,) = re.findall(r'"COLLECT_PORT", "(\d+)"', path.read_text())
+    settings = path.with_name("settings.py").read_text()
+    (port,) = re.findall(r"collect_port: int = Field\(\s*(\d+)", settings)
     (keeps_in,) = re.findall(r'^COLLECTED = Path\("(\w+)/', path.read_text(), re.M)
     return {"port": port, "keeps_in": keeps_in}
 

@@ -20,13 +20,12 @@ READY_WITHIN_S = 60
 # Release the model that is there as if the evidence were about it: a bad model that looks good.
 RELEASE = """
 from hashlib import sha256
-from scratch_detector import gates
-from scratch_detector.pipeline import card
+from scratch_detector.pipeline import card, check
 from scratch_detector.releases import release
 from scratch_detector.artifacts import SHIPPED, read_report, write_report
 shipped = sha256(SHIPPED.read_bytes()).hexdigest()
 write_report("evaluate", read_report("evaluate") | {"model_sha256": shipped})
-gates.check()
+check.check()
 card.card()
 release.release()
 """
@@ -162,7 +161,7 @@ def promising(milliseconds: int, **settings: object) -> str:
     lines += ["promised = scope.load_scope().model_copy(update=promise)"]
     lines += ["scope.load_scope = lambda: promised"]
     lines += [
-        "from scratch_detector.serving import inference as answer, canary, http_server as guard"
+        "from scratch_detector.serving import canary, http_server, inference"
     ] * bool(settings)
-    lines += [f"{name.replace('_', '.', 1)} = {value}" for name, value in settings.items()]
+    lines += [f"{name.replace('__', '.')} = {value}" for name, value in settings.items()]
     return "\n".join(lines)

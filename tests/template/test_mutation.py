@@ -38,7 +38,12 @@ GATES = {
     "min_metric": ["quality", "worst_slice"],
     "max_slice_gap": ["worst_slice"],
     "min_gain_over_baseline": ["baseline_gain"],
-    "max_latency_p95_ms": ["latency_p95_device", "latency_p95_server", "load_latency_p95"],
+    "max_latency_p95_ms": [
+        "latency_p95_device",
+        "latency_p95_network",
+        "latency_p95_server",
+        "load_latency_p95",
+    ],
     "peak_requests_per_s": ["build_or_buy", "cost", "load_cost"],
     "max_model_mb": ["model_size"],
     "max_int8_drop": ["int8_drop"],

@@ -39,7 +39,7 @@ MONTH = {
     "params.yaml": ("epochs:", "# we tried 20: no better\nepochs:"),
     "scope.yaml": ("min_metric: 0.9\n", "min_metric: 0.91 # we do better\n"),
     "Makefile": ("help: ##", "our-check:\n\techo ours\n\nhelp: ##"),
-    f"{PACKAGE}/cli.py": ("ROAD =", "# our own command comes here\nROAD ="),
+    f"{PACKAGE}/cli.py": ("def run(", "# our own command comes here\ndef run("),
     ".github/workflows/ci.yml": (
         "jobs:\n",
         "jobs:\n  ours:\n    name: our own job\n    runs-on: ubuntu-24.04\n    timeout-minutes: 9\n"

@@ -1,96 +1,114 @@
-"""Every command by its name: `dvc.yaml` and the Makefile call these, and so can you.
+"""The command line: `dvc.yaml` and the Makefile call these commands, and so can you.
 
-A module is imported when its command runs, so that a device without PyTorch has the rest.
+A module is imported when its command runs: a device without PyTorch has all commands that it needs.
 """
 
+from collections.abc import Callable
 from importlib import import_module
 from importlib.resources import files
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
-COMMANDS = {  # name: where it lives, what it does; the first ten are the road, in order
-    "ingest": ("pipeline.ingest", "Bring data in: SOURCE, or what schema.yaml names"),
-    "validate": ("pipeline.validate", "Hold the data against its contract"),
-    "featurize": ("pipeline.featurize", "Turn payloads into what the model sees"),
-    "train": ("pipeline.train", "Fit the model, and the baseline it has to beat"),
-    "export": ("pipeline.export", "Write the model as ONNX and compare the answers"),
-    "compress": ("pipeline.compress", "Search the smallest file that keeps every promise"),
-    "evaluate": ("pipeline.evaluate", "Score the models on held-out data"),
-    "benchmark": ("pipeline.benchmark", "Time whole predictions"),
-    "report": ("pipeline.report", "Draw reports/report.html"),
-    "check": ("gates", "Judge the evidence against scope.yaml"),
-    "verify": ("pipeline.verify", "Recompute the hashes in dvc.lock"),
-    "card": ("pipeline.card", "Write the model card and the table in the README"),
-    "size": ("serving.capacity", "Write into deploy/ how many servers the promises need"),
-    "example": ("pipeline.ingest", "Write one held-out payload to try things with"),
-    "feedback": (
-        "pipeline.ingest_feedback",
-        "Turn labelled requests of data/journal*.db into examples",
+
+class Command(NamedTuple):
+    """A function of the same name in a module, its help, and what it takes, if anything."""
+
+    module: str
+    help: str
+    argument: str = ""
+    flag: str = ""
+
+
+# The first ten are the stages of the pipeline, in order.
+COMMANDS = {
+    "ingest": Command(
+        "pipeline.ingest", "Bring data in: SOURCE, or what schema.yaml names", "SOURCE"
     ),
-    "serve": ("serving.app", "Answer over HTTP with the champion"),
-    "rehearse": ("serving.app", "Answer over HTTP with the model that was made last"),
-    "load": ("serving.load_test", "Hold a server under the promised traffic, and judge it"),
-    "edge": ("device.loop", "Decide on what lands in the inbox, or is asked at data/decide.sock"),
-    "put": ("device.inbox", "Put what standard input holds into the inbox"),
-    "capture": ("device.inbox", "Put what a sensor sees or hears into the inbox"),
-    "outbox": ("device.outbox", "Print the decisions that wait, as JSON lines"),
-    "collect": ("fleet.collector", "Take what devices send, and show them to Prometheus"),
-    "alerts": ("alerts.write", "Write into deploy/ when somebody has to be called"),
-    "release": ("releases.release", "Sign a model that keeps its promises, as a candidate"),
-    "challenge": ("releases.rollout", "Let a release, by its ID, run beside the champion"),
-    "promote": ("releases.rollout", "Make the challenger the champion"),
-    "rollback": ("releases.rollout", "Make the champion before it the champion again"),
-    "publish": ("fleet.publish", "Write the champion to repository/, for devices to fetch"),
-    "rotate": ("fleet.publish", "Replace a key of the updates, by its NAME"),
-    "update": ("device.model_update", "Look once for a newer model"),
-    "package": ("fleet.debian", "Put the loop and its model into a .deb, for ARCH"),
-    "monitor": ("monitoring.live", "Read the drift scores of a running model"),
-    "retrain": (
+    "validate": Command("pipeline.validate", "Check the data against schema.yaml"),
+    "featurize": Command("pipeline.featurize", "Turn payloads into features"),
+    "train": Command("pipeline.train", "Train the model, and the baseline it has to beat"),
+    "export": Command("pipeline.export", "Export the model to ONNX and compare the outputs"),
+    "compress": Command("pipeline.compress", "Find the smallest file that meets all limits"),
+    "evaluate": Command("pipeline.evaluate", "Score the models on held-out data"),
+    "benchmark": Command("pipeline.benchmark", "Measure latency and throughput"),
+    "report": Command("pipeline.report", "Write reports/report.html"),
+    "check": Command(
+        "pipeline.check", "Compare the results with the limits in scope.yaml", flag="--record"
+    ),
+    "verify": Command("pipeline.verify", "Check the hashes in dvc.lock"),
+    "card": Command("pipeline.card", "Write the model card and the table in the README"),
+    "example": Command("pipeline.ingest", "Write one held-out payload to try things with"),
+    "size": Command("serving.capacity", "Write the number of servers into deploy/"),
+    "serve": Command("serving.app", "Serve the champion over HTTP"),
+    "rehearse": Command("serving.app", "Serve the latest model, released or not"),
+    "load": Command("serving.load_test", "Load-test a server at the promised traffic"),
+    "feedback": Command("pipeline.ingest_feedback", "Turn labelled requests into examples"),
+    "edge": Command(
+        "device.loop", "Run the device loop: answer files in the inbox, and the socket"
+    ),
+    "put": Command("device.inbox", "Put standard input into the inbox"),
+    "capture": Command("device.inbox", "Put payloads from a sensor into the inbox"),
+    "outbox": Command("device.outbox", "Print the decisions that wait, as JSON lines"),
+    "update": Command("device.model_update", "Look for a newer model once"),
+    "collect": Command("fleet.collector", "Receive what devices send, and export it to Prometheus"),
+    "package": Command("fleet.debian", "Build a .deb of the device loop and its model", "ARCH"),
+    "publish": Command("fleet.publish", "Write the champion to repository/, for devices to fetch"),
+    "rotate": Command("fleet.publish", "Replace a key of the update repository", "NAME"),
+    "release": Command("releases.release", "Sign a model that meets all limits, as a candidate"),
+    "challenge": Command("releases.rollout", "Run a release beside the champion", "ID"),
+    "promote": Command("releases.rollout", "Make the challenger the champion"),
+    "rollback": Command("releases.rollout", "Go back to the previous champion"),
+    "monitor": Command("monitoring.live", "Read the drift scores of a running model"),
+    "settings": Command("settings", "List the environment variables of this project"),
+    "alerts": Command("alerts.write", "Generate the Prometheus alert rules"),
+    "retrain": Command(
         "retraining.retrain",
-        "Train, judge and propose a candidate: when due, or a REASON",
+        "Train, compare and propose a candidate, if due or for a REASON",
+        "REASON",
     ),
 }
-ROAD = list(COMMANDS)[:10]
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # a device has no rich
-)
+STAGES = list(COMMANDS)[:10]
 
 
-def run(name: str, *arguments: str) -> None:
+def run(name: str, *arguments: object) -> None:
     """Import the module of a command and run it."""
-    getattr(import_module(f".{COMMANDS[name][0]}", __package__), name)(*arguments)
+    getattr(import_module(f".{COMMANDS[name].module}", __package__), name)(*arguments)
 
 
-def _register(name: str, help: str) -> None:
-    takes_argument = {"ingest": _ingest, "challenge": _challenge, "rotate": _rotate}
-    takes_argument |= {"package": _package, "retrain": _retrain}
-    app.command(name, help=help)(takes_argument.get(name) or (lambda: run(name)))
+def main() -> None:
+    """Run the command line."""
+    create_app()()
 
 
-def _ingest(source: Annotated[str, typer.Argument()] = "") -> None:
-    run("ingest", source)
+def create_app() -> typer.Typer:
+    """Return the command line with the commands whose modules are installed here."""
+    app = typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # rich is not installed on devices
+    )
+    for name, command in COMMANDS.items():
+        path = f"{command.module.replace('.', '/')}.py"
+        if files(__package__).joinpath(path).is_file():
+            app.command(name, help=command.help)(_callback(name, command))
+    return app
 
 
-def _challenge(id: Annotated[str, typer.Argument()] = "") -> None:
-    run("challenge", id)
+def _callback(name: str, command: Command) -> Callable[..., None]:
+    if command.argument:
 
+        def call_with_argument(
+            argument: Annotated[str, typer.Argument(metavar=f"[{command.argument}]")] = "",
+        ) -> None:
+            run(name, argument)
 
-def _rotate(name: Annotated[str, typer.Argument()] = "") -> None:
-    run("rotate", name)
+        return call_with_argument
+    if command.flag:
 
+        def call_with_flag(flag: Annotated[bool, typer.Option(command.flag)] = False) -> None:
+            run(name, flag)
 
-def _package(arch: Annotated[str, typer.Argument()] = "") -> None:
-    run("package", arch)
-
-
-def _retrain(reason: Annotated[str, typer.Argument()] = "") -> None:
-    run("retrain", reason)
-
-
-for _name, (_module, _help) in COMMANDS.items():
-    if files(__package__).joinpath(f"{_module.replace('.', '/')}.py").is_file():
-        _register(_name, _help)
+        return call_with_flag
+    return lambda: run(name)

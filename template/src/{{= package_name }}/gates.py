@@ -1,69 +1,93 @@
-"""Evidence against promises: the one place where a model is refused."""
+"""Gates: each measured value, compared with its limit. Only here is a model refused."""
 
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ModelWrapValidatorHandler, computed_field, model_validator
 
-from .artifacts import REPORTS, SHIPPED, read_report
+from .artifacts import SHIPPED, read_report
 from .cost import cost_usd_month
 from .scope import SCOPE, load_scope
 
 
-class Gate(NamedTuple):
-    """One promise: what was measured, its limit, which way is good, and where the limit is."""
+class Gate(BaseModel, frozen=True, strict=True):
+    """One limit: what was observed, which side of the limit is good, and where the limit is set.
+
+    An object of `reports/gates.json` is a dump of this. Reading it compares the numbers again and
+    refuses a `passed` that disagrees with them.
+    """
 
     id: str
     name: str
     observed: float
-    comparison: str
+    comparison: Literal[">=", "<="]
     limit: float
     where: str
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def passed(self) -> bool:
-        """Whether the promise is kept; a value that is not a number keeps none."""
+        """False for NaN, which compares as false with every limit."""
         if self.comparison == ">=":
             return self.observed >= self.limit
         return self.observed <= self.limit
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _compare_again(cls, value: Any, handler: ModelWrapValidatorHandler["Gate"]) -> "Gate":
+        gate = handler(value)
+        if isinstance(value, Mapping) and value.get("passed", gate.passed) is not gate.passed:
+            raise ValueError(f"passed is {value['passed']!r}, but the numbers say {gate.passed}")
+        return gate
+
     def __str__(self) -> str:
-        verdict = "pass" if self.passed else "FAIL"
-        return f"{verdict}  {self.name:<34} {self.observed:10.4g} {self.comparison} {self.limit:g}"
+        word = "pass" if self.passed else "FAIL"
+        return f"{word}  {self.name:<34} {self.observed:10.4g} {self.comparison} {self.limit:g}"
 
 
-class Verdict(BaseModel, frozen=True, strict=True):
-    """One object of `gates.json`, for those who judge it again."""
+def gate(id: str, name: str, observed: float, key: str, limit: float | None = None) -> Gate:
+    """Compare a number with a limit of `scope.yaml`; `min_` or `max_` in its key is the direction.
 
-    id: str
-    observed: float
-    comparison: Literal[">=", "<="]
-    limit: float
-    where: str
-    passed: bool
+    A `limit` that is computed from several keys is given, and `key` names them all.
+    """
+    return Gate(
+        id=id,
+        name=name,
+        observed=observed,
+        comparison=">=" if key.startswith("min_") else "<=",
+        limit=getattr(load_scope(), key) if limit is None else limit,
+        where=f"{SCOPE}: {key}",
+    )
 
-    def is_kept(self) -> bool:
-        """Compare again: the flag alone proves nothing."""
-        gate = Gate(self.id, "", self.observed, self.comparison, self.limit, self.where)
-        return self.passed and gate.passed
+
+def none_allowed(id: str, name: str, observed: float) -> Gate:
+    """Refuse any at all: a fault for which no project has a use."""
+    return Gate(id=id, name=name, observed=observed, comparison="<=", limit=0, where="always")
 
 
 def verdicts() -> list[Gate]:
-    """Hold every promise of the scope against the evidence for it."""
-    return [*_data_gates(), *_quality_gates(), *_parity_gates(), *_budget_gates()]
+    """Compare the evidence in `reports/` with every limit."""
+    return [*_data_gates(), *_quality_gates(), *_export_gates(), *_variant_gates(), *_use_gates()]
 
 
 def _data_gates() -> list[Gate]:
     data = read_report("validate")
     conflicts, repeated = data["label_conflicts"], data["repeated_ids"]
+    failures, missing = data.get("contract_failures"), data.get("missing_labels")
     return [
+        none_allowed("contract", "examples breaking the contract", _number(failures)),
+        none_allowed("split_labels", "labels missing in a split", _number(missing)),
         gate("leakage", "inputs in two splits", data["leaks"], "max_leaks"),
         gate("label_conflicts", "inputs with two labels", conflicts, "max_label_conflicts"),
         gate("repeated_ids", "repeated ids", repeated, "max_repeated_ids"),
     ]
+
+
+def _number(value: float | None) -> float:
+    """Return NaN, which passes no gate, for evidence that an older release did not leave."""
+    return math.nan if value is None else value
 
 
 def _quality_gates() -> list[Gate]:
@@ -71,75 +95,82 @@ def _quality_gates() -> list[Gate]:
     if quality["metric"] != scope.metric:
         raise SystemExit(f"reports/evaluate.json is about {quality['metric']}. Run evaluate again.")
     gain = quality["baseline"]["gain_lower_bound"]
-    beaten = gate("baseline_gain", f"gain over {scope.baseline}", gain, "min_gain_over_baseline")
-    return [*quality_gates(quality), beaten]
+    name = f"gain over {scope.baseline}"
+    return [*quality_gates(quality), gate("baseline_gain", name, gain, "min_gain_over_baseline")]
 
 
 def quality_gates(quality: dict[str, Any], by: str = "lower_bound") -> list[Gate]:
-    """Hold what `quality.judge` found against the floor, as a whole and in the worst slice."""
+    """Compare what `quality.measure` returned, in total and in the worst slice, with its limits."""
     scope = load_scope()
     sure = f"{scope.confidence:.0%} sure" if by == "lower_bound" else by
-    least = quality["score"][by]
-    found = {name: score[by] for name, score in quality["slices"].items()}
-    worst = min(found, key=lambda name: found[name])
-    floor, at = scope.min_metric - scope.max_slice_gap, f"{SCOPE}: min_metric, max_slice_gap"
+    worst = worst_slice(quality, by)
+    name = f"worst slice: {worst[:16]} ({sure})"
+    observed = quality["slices"][worst][by]
+    floor = scope.min_metric - scope.max_slice_gap
     return [
-        gate("quality", f"{scope.metric} ({sure})", least, "min_metric"),
-        Gate("worst_slice", f"worst slice: {worst[:16]} ({sure})", found[worst], ">=", floor, at),
+        gate("quality", f"{scope.metric} ({sure})", quality["score"][by], "min_metric"),
+        gate("worst_slice", name, observed, "min_metric, max_slice_gap", floor),
     ]
 
 
-def _parity_gates() -> list[Gate]:
-    quality = read_report("evaluate")
-    difference, same = read_report("export")["max_difference"], quality["agreement"]
-    drop = quality["fp32"]["value"] - quality["score"]["value"]
+def worst_slice(quality: dict[str, Any], by: str = "lower_bound") -> str:
+    """Return the name of the slice with the lowest score."""
+    slices: dict[str, dict[str, float]] = quality["slices"]
+    return min(slices, key=lambda name: slices[name][by])
+
+
+def _export_gates() -> list[Gate]:
+    export, quality = read_report("export"), read_report("evaluate")
+    weights, answers = export.get("nonfinite_weights"), quality.get("nonfinite_answers")
+    difference = export["max_difference"]
     return [
+        none_allowed("finite_weights", "weights that are NaN or infinite", _number(weights)),
+        none_allowed("finite_answers", "answers that are NaN or infinite", _number(answers)),
         gate("onnx_parity", "PyTorch to ONNX, probability", difference, "max_onnx_difference"),
-        gate("int8_parity", "answers like fp32", same, "min_int8_agreement"),
-        gate("int8_drop", "metric lost to fp32", drop, "max_int8_drop"),
     ]
 
 
-def _budget_gates() -> list[Gate]:
-    speed, size_mb = read_report("benchmark"), read_report("compress").get("size_mb", math.nan)
+def _variant_gates() -> list[Gate]:
+    """What `compress` chose: like fp32 on the test split, and what only `compress` can measure."""
+    quality, compressed = read_report("evaluate"), read_report("compress")
+    drop = quality["fp32"]["value"] - quality["score"]["value"]
+    row = compressed.get("candidates", {}).get(compressed.get("shipped"), {})
+    gap, p95_ms = _number(row.get("batch_gap")), _number(row.get("latency_p95_ms"))
+    size_mb = _number(compressed.get("size_mb"))
+    return [
+        gate("int8_parity", "answers like fp32", quality["agreement"], "min_int8_agreement"),
+        gate("int8_drop", "metric lost to fp32", drop, "max_int8_drop"),
+        gate("batch_parity", "alone and in a batch", gap, "max_onnx_difference"),
+        gate("latency_p95_network", "latency p95 ms, network", p95_ms, "max_latency_p95_ms"),
+        gate("model_size", "model size MB", size_mb, "max_model_mb"),
+    ]
+
+
+def _use_gates() -> list[Gate]:
+    speed = read_report("benchmark")
     throughputs_per_s = {place: timing["throughput_per_s"] for place, timing in speed.items()}
     cost_usd = cost_usd_month(throughputs_per_s, load_scope().peak_requests_per_s)
     p95_ms = {place: timing["latency_p95_ms"] for place, timing in speed.items()}
+    failures = {place: _number(timing.get("failures")) for place, timing in speed.items()}
     return [
+        *(
+            none_allowed(f"failures_{place}", f"failed requests, {place}", count)
+            for place, count in failures.items()
+        ),
         *(
             gate(f"latency_p95_{place}", f"latency p95 ms, {place}", ms, "max_latency_p95_ms")
             for place, ms in p95_ms.items()
         ),
-        gate("model_size", "model size MB", size_mb, "max_model_mb"),
         gate("cost", "USD a month (prices.yaml)", cost_usd, "max_cost_usd_month"),
         gate("build_or_buy", "USD a month, against buying", cost_usd, "buy_usd_month"),
     ]
-
-
-def gate(id: str, name: str, observed: float, key: str) -> Gate:
-    """Hold a number against a key of the scope, whose name, min or max, says which way is good."""
-    comparison = ">=" if key.startswith("min_") else "<="
-    return Gate(id, name, observed, comparison, getattr(load_scope(), key), f"{SCOPE}: {key}")
-
-
-def check() -> None:
-    """Print every verdict, keep them in `reports/gates.json`, then fail once if any is broken.
-
-    Raises:
-        SystemExit: a promise is broken, or evidence is missing or about another model.
-    """
-    refuse_other_models()
-    gates = verdicts()
-    (REPORTS / "gates.json").write_text(json.dumps(as_rows(gates), indent=2) + "\n")
-    print(*gates, sep="\n")
-    refuse_broken(gates)
 
 
 def refuse_other_models() -> None:
     """Stop when the evidence is not about the file that is shipped.
 
     Raises:
-        SystemExit: the model is missing, or was made after it was judged.
+        SystemExit: the model is missing, or changed after it was evaluated.
     """
     try:
         shipped = sha256(SHIPPED.read_bytes()).hexdigest()
@@ -151,27 +182,23 @@ def refuse_other_models() -> None:
         raise SystemExit(f"reports/evaluate.json is about {which}. Run evaluate again.")
 
 
-def as_rows(gates: Sequence[Gate]) -> list[dict[str, Any]]:
-    """Return what `reports/gates.json` holds."""
-    return [gate._asdict() | {"passed": gate.passed} for gate in gates]
-
-
 def refuse_broken(gates: Sequence[Gate]) -> None:
-    """Stop when a promise is broken; each broken one is named.
+    """Stop when a limit is not met.
 
     Raises:
-        SystemExit: at least one is.
+        SystemExit: at least one is not; each is named.
     """
-    if not all(g.passed for g in gates):
-        raise SystemExit(broken_promises(gates))
+    if not all(gate.passed for gate in gates):
+        raise SystemExit(limits_not_met(gates))
 
 
-def broken_promises(gates: Sequence[Gate]) -> str:
-    """Return the words for them: what was observed, the limit, where it is, who may loosen it."""
-    broken = (
-        f"\n  {g.id}: {g.observed:.4g}, not {g.comparison} {g.limit:g} ({g.where})"
-        for g in gates
-        if not g.passed
-    )
-    who = load_scope().decider or "a reviewer"
-    return f"Broken promises, which only {who} may loosen:{''.join(broken)}"
+def limits_not_met(gates: Sequence[Gate], notes: Mapping[str, Sequence[str]] | None = None) -> str:
+    """Return one line per failed gate, with its notes below it; `notes` are by the gate's id."""
+    decider = load_scope().decider
+    review = f"review by {decider}" if decider else "review"
+    lines = [f"Limits not met (changing one needs {review}):"]
+    for failed in (gate for gate in gates if not gate.passed):
+        limit = f"{failed.comparison} {failed.limit:g} ({failed.where})"
+        lines.append(f"  {failed.id}: {failed.observed:.4g}, limit {limit}")
+        lines += [f"      {note}" for note in (notes or {}).get(failed.id, ())]
+    return "\n".join(lines)

@@ -1,20 +1,59 @@
-"""Answers in, how good they are and how like the exported model's out."""
+"""Metrics of predicted labels, and how they compare with the exported model's."""
 
 from typing import Any
 
 import numpy as np
 
-from .bounds import METRICS, Metric, confusion, lower_bound
+from .bounds import Metric, lower_bound
 from .scope import load_scope
 
 
-def judge(
+def confusion(truth: np.ndarray, predicted: np.ndarray, n: int) -> np.ndarray:
+    """Return counts, int64 (n, n): rows are the truth, columns the prediction."""
+    counts = np.zeros((n, n), dtype=np.int64)
+    np.add.at(counts, (truth, predicted), 1)
+    return counts
+
+
+def accuracy(matrix: np.ndarray) -> np.ndarray:
+    """Share of examples that are right, for matrices (..., n, n)."""
+    return np.asarray(_hits(matrix).sum(-1) / matrix.sum(axis=(-2, -1)))
+
+
+def macro_recall(matrix: np.ndarray) -> np.ndarray:
+    """Recall of each label, averaged over the labels present."""
+    return _mean_over_present(_hits(matrix), matrix.sum(-1), matrix)
+
+
+def macro_f1(matrix: np.ndarray) -> np.ndarray:
+    """Harmonic mean of precision and recall of each label, averaged over the labels present."""
+    return _mean_over_present(2 * _hits(matrix), matrix.sum(-1) + matrix.sum(-2), matrix)
+
+
+def _hits(matrix: np.ndarray) -> np.ndarray:
+    return np.diagonal(matrix, axis1=-2, axis2=-1)
+
+
+def _mean_over_present(part: np.ndarray, whole: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    present = matrix.sum(-1) > 0
+    share = np.where(present, part / np.maximum(whole, 1e-12), 0)
+    return np.asarray(share.sum(-1) / np.maximum(present.sum(-1), 1))
+
+
+METRICS: dict[str, Metric] = {
+    "accuracy": accuracy,
+    "macro_f1": macro_f1,
+    "macro_recall": macro_recall,
+}
+
+
+def measure(
     truth: np.ndarray, answers: np.ndarray, fp32: np.ndarray, slices: np.ndarray, n: int
 ) -> dict[str, Any]:
-    """Score answers, as a whole and slice by slice, and compare them with the exported model's.
+    """Score answers, in total and per slice, and compare them with the exported model's.
 
-    All four have one entry for each example: of n labels the right one, the answer, the exported
-    model's answer; and the name of the slice.
+    All arrays have one entry per example. `truth`, `answers` and `fp32` (the exported model's
+    answers) are integers below n, the number of labels; `slices` has names.
     """
     metric = METRICS[load_scope().metric]
     return {
@@ -29,7 +68,20 @@ def judge(
 
 
 def score(metric: Metric, truth: np.ndarray, answers: np.ndarray, n: int) -> dict[str, Any]:
-    """Return the metric of n labels, what it is at least, and on how many examples."""
+    """Return the metric of n labels, its lower bound, and the bound if all answers were right.
+
+    The last one, the ceiling, tells too few examples from a bad model.
+    """
     matrix = confusion(truth, answers, n)
-    bound = lower_bound(metric, matrix, load_scope().confidence)
-    return {"examples": len(truth), "value": float(metric(matrix)), "lower_bound": bound}
+    confidence = load_scope().confidence
+    return {
+        "examples": len(truth),
+        "value": float(metric(matrix)),
+        "lower_bound": lower_bound(metric, matrix, confidence),
+        "ceiling": lower_bound(metric, confusion(truth, truth, n), confidence),
+    }
+
+
+def count_nonfinite(probabilities: np.ndarray) -> int:
+    """Return how many rows have a value that is NaN or infinite."""
+    return int((~np.isfinite(probabilities).all(axis=1)).sum())

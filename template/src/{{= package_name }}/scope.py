@@ -81,6 +81,16 @@ class Scope(BaseModel, frozen=True, extra="forbid"):
     fleet: Fleet | None = None  # without devices there is none
 
     @property
+    def max_latency_p95_s(self) -> float:
+        """The promised p95 in seconds, the unit of Prometheus."""
+        return self.max_latency_p95_ms / 1000
+
+    @property
+    def latency_bucket(self) -> str:
+        """The label `le` of the bucket of prediction_latency_seconds that ends at the promise."""
+        return str(self.max_latency_p95_s)
+
+    @property
     def deadline_ms(self) -> float:
         """After this, a device does not wait for its model any longer."""
         return self.fail_safe.after_times_p95 * self.max_latency_p95_ms

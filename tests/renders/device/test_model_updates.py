@@ -34,8 +34,8 @@ from pathlib import Path
 from scratch_detector.device import model_trial, slots
 from scratch_detector.releases import registry
 for folder in slots.SLOTS.glob("[0-9a-f]" * 12):
-    registry.examined(folder)
-model = model_trial.Answering()
+    registry.verify_folder(folder)
+model = model_trial.DeviceModel()
 (path,) = Path(".").glob("payload.*")
 confidence = model.predictor.predict(path.read_bytes()).confidence
 print(json.dumps([model.predictor.sha256, confidence]))
@@ -45,10 +45,10 @@ BELOW = """
 from tuf.api.metadata import Metadata, Root
 from scratch_detector.fleet import publish
 publish.ROLES = {"root-1": ["root"]}
-root = publish._newest_root()
+root = publish._load_root()
 root.version = 2
 root.verify_delegate = lambda *_: None
-content = publish._signed(root, root)
+content = publish._sign(root, root)
 (publish.REPOSITORY / "metadata" / "2.root.json").write_bytes(content)
 """
 # A release with other gates, signed with the key that is in keys/, and published whatever it is.
@@ -66,10 +66,10 @@ hashes = {name: hashlib.sha256(file).hexdigest() for name, file in content.items
 manifest = artifacts.to_json({"name": "forged@v9", "files": hashes})
 folder = registry.RELEASES / hashlib.sha256(manifest).hexdigest()[:12]
 folder.mkdir()
-envelope = signing.sealed(manifest, signing.load_signer(registry.KEY))
+envelope = signing.sign(manifest, signing.load_signer(registry.KEY))
 for name, file in (content | {"manifest.json": manifest, "manifest.dsse": envelope}).items():
     (folder / name).write_bytes(file)
-publish.verified = lambda _: registry.Release(folder.name, folder, "forged@v9")
+publish.verify_release = lambda _: registry.Release(folder.name, folder, "forged@v9")
 publish.publish()
 """
 # Update, try and keep a release, killed at a moment of chance; then look, and do it to the end.
@@ -87,16 +87,16 @@ model_trial.TRIAL_ANSWERS = 3
 def whole():
     state = slots.read_state()
     for id in {state.good, state.trial} - {""}:
-        registry.examined(slots.SLOTS / id)
+        registry.verify_folder(slots.SLOTS / id)
     assert state.good in (old, new) and state.trial in ("", new) and not state.bad, state
     return state
 
 def work():
     model_update.update()
-    models = model_trial.Answering()
+    model = model_trial.DeviceModel()
     while slots.read_state().trial:
-        models.follow()
-        models.answer(prepared(payload))
+        model.poll()
+        model.answer(prepared(payload))
 
 def start():
     if pid := os.fork():
@@ -256,8 +256,10 @@ def cast(render: Render, tmp_path_factory: pytest.TempPathFactory) -> Publisher:
     folder = tmp_path_factory.mktemp("publisher") / "repo"
     shutil.copytree(render(modality="tabular", target="edge"), folder)
     git(folder, "init", "-q", "-b", "main")
-    road = "from scratch_detector.cli import ROAD, run; [run(name) for name in [*ROAD, 'card']]"
-    done(run_in(folder, "python", "-c", road))
+    pipeline = (
+        "from scratch_detector.cli import STAGES, run; [run(name) for name in [*STAGES, 'card']]"
+    )
+    done(run_in(folder, "python", "-c", pipeline))
     command(folder, "example")
     first = release(folder)
     shutil.copytree(folder / "models", folder / "installed")
@@ -585,7 +587,7 @@ def test_a_slot_that_the_disk_spoiled_is_fetched_anew(publisher: Publisher, devi
     device.has(publisher.ids[0])
     damage(device.folder / "data/models" / publisher.ids[0] / "model.onnx")
     installed = (device.folder / "models/shipped.onnx").read_bytes()
-    process = device.start("-c", LOOK.replace("registry.examined(folder)", "pass"))
+    process = device.start("-c", LOOK.replace("registry.verify_folder(folder)", "pass"))
     out, said = process.communicate(timeout=60)
     assert json.loads(out)[0] == sha256(installed).hexdigest(), said
     assert "Back to the installed model" in said

@@ -146,7 +146,7 @@ def post(self, body):
     client.on_publish = None
     client.publish(self._topic, body, qos=1).wait_for_publish(5)
     return {"stored": [json.loads(line)["id"] for line in body.split(b"\\n")[1:]]}
-mqtt.Link.post = post
+mqtt.BrokerConnection.post = post
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
@@ -154,11 +154,11 @@ SUBSCRIBES = """
 import json, sys, time
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
-from scratch_detector.device.mqtt import client_of
+from scratch_detector.device.mqtt import create_client
 from scratch_detector.scope import load_params
 lasts = Properties(PacketTypes.CONNECT)
 lasts.SessionExpiryInterval = 0xFFFFFFFF
-client, topic = client_of(load_params().upload_url, 10**6, "the-collector")
+client, topic = create_client(load_params().upload_url, 10**6, "the-collector")
 ready, got = [], set()
 client.on_connect = lambda *_: client.subscribe(topic, qos=1)
 client.on_subscribe = lambda *_: ready.append(1)
@@ -254,10 +254,10 @@ SAYS_ODD_THINGS = """
 import json
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
-from scratch_detector.device.mqtt import Link, Refused
+from scratch_detector.device.mqtt import BrokerConnection, MqttError
 from scratch_detector.scope import load_params
-link = Link(load_params().upload_url, 20)
-client = link._connect()
+connection = BrokerConnection(load_params().upload_url, 20)
+client = connection._connect()
 for topic in ("", "fleet/events/replies/+", "fleet/events", "elsewhere"):
     about = Properties(PacketTypes.PUBLISH)
     if topic:
@@ -266,8 +266,8 @@ for topic in ("", "fleet/events/replies/+", "fleet/events", "elsewhere"):
 codes = []
 for body in (b"x" * 1_500_000, b"[" * 100_000):
     try:
-        link.post(body)
-    except Refused as error:
+        connection.post(body)
+    except MqttError as error:
         codes.append(int(error.code))
 print(json.dumps(codes))
 """

@@ -156,7 +156,7 @@ def test_its_bytecode_is_for_what_the_loop_loads(packed: Path) -> None:
     with tarfile.open(packed / f"{NAME}_0.1.0_amd64.tar.gz") as file:
         names = set(file.getnames())
     lib = f"opt/{NAME}/lib"
-    assert f"{lib}/scratch_detector/__pycache__/edge.cpython-311.pyc" in names
+    assert f"{lib}/scratch_detector/device/__pycache__/loop.cpython-311.pyc" in names
     assert f"{lib}/numpy/__pycache__/__init__.cpython-311.pyc" in names
     assert f"{lib}/numpy/distutils/__pycache__/__init__.cpython-311.pyc" not in names
 

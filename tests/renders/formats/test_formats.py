@@ -163,7 +163,7 @@ from pathlib import Path
 import torch
 
 from scratch_detector.formats import torch_program
-from scratch_detector.formats.format import NotRun
+from scratch_detector.formats.format import NotRunnableError
 from scratch_detector.task.model import build_model
 
 name, *shape = sys.argv[1], *map(int, sys.argv[2:])
@@ -178,7 +178,7 @@ x = torch.randn(1, *shape)
 try:
     answer = torch.from_numpy(converter.load(folder)(x.numpy()).copy())
     print("differs by", float((answer - network(x)).abs().max()))
-except NotRun as reason:
+except NotRunnableError as reason:
     print(reason)
 """
 

@@ -16,8 +16,7 @@ from repository import damage, done, run_in
 CAST = tuple[Path, dict[str, str]]  # a project, and the ids: of first, second and third
 THREE = """
 import hashlib, onnx
-from scratch_detector import gates
-from scratch_detector.pipeline import card
+from scratch_detector.pipeline import card, check
 from scratch_detector.releases import release, rollout
 from scratch_detector.artifacts import SHIPPED, read_report, write_report
 for number in range(3):
@@ -26,7 +25,7 @@ for number in range(3):
     onnx.save(model, SHIPPED)
     sha256 = hashlib.sha256(SHIPPED.read_bytes()).hexdigest()
     write_report("evaluate", read_report("evaluate") | {"model_sha256": sha256})
-    gates.check()
+    check.check()
     card.card()
     release.release()
 """
@@ -35,7 +34,7 @@ for number in range(3):
 DIE = """
 import json, os, random, shutil, signal, sys, time
 from scratch_detector import cli
-from scratch_detector.releases.registry import RELEASES, verified
+from scratch_detector.releases.registry import RELEASES, verify_release
 
 def start(calls_to_live=10**9):
     def counted(real):
@@ -78,8 +77,8 @@ def die(calls_to_live=10**9, seconds_to_live=0):
     died = wait(pid)
     assert in_use() in (before, after), in_use()
     for folder in RELEASES.glob("[0-9a-f]*/"):
-        assert verified(folder.name)
-    assert wait(start()) == 0 and in_use() == after and verified(after["champion"])
+        assert verify_release(folder.name)
+    assert wait(start()) == 0 and in_use() == after and verify_release(after["champion"])
     assert not list(RELEASES.glob(".part-*"))
     return died
 
@@ -210,9 +209,9 @@ def test_what_was_not_judged_good_is_not_released(project: Path) -> None:
     gates.write_text(judged)
     compressed.write_text(json.dumps(json.loads(size) | {"size_mb": 1e6}))
     assert run_in(project, "python", "-m", "scratch_detector", "check").returncode != 0
-    assert "model_size: 1e+06, not <=" in refused(project, "release")
+    assert "model_size: 1e+06, limit <=" in refused(project, "release")
     gates.write_text(gates.read_text().replace('"passed": false', '"passed": true'))
-    assert "model_size: 1e+06, not <=" in refused(project, "release")
+    assert "model_size: 1e+06, limit <=" in refused(project, "release")
     compressed.write_text(size)
     assert "reports/gates.json says {'id': 'model_size'" in refused(project, "release")
     gates.write_text(judged)

@@ -17,7 +17,7 @@ GATES = ["load_latency_p95", "load_availability", "load_throughput", "load_cost"
 SHORT = """
 from scratch_detector import cli
 from scratch_detector.serving import load_test
-load_test.OPEN_S, load_test.CLOSED_S, load_test.MOST_REQUESTS = 2, 1, 500
+load_test.OPEN_S, load_test.CLOSED_S, load_test.MAX_REQUESTS = 2, 1, 500
 cli.run("load")
 """
 
@@ -50,7 +50,7 @@ def loaded(folder: Path) -> CompletedProcess[str]:
 
 def broken(result: CompletedProcess[str]) -> dict[str, str]:
     """Return the gates that refused, and where each says that its limit is."""
-    words = result.stderr.partition("Broken promises")[2]
+    words = result.stderr.partition("Limits not met")[2]
     assert result.returncode == 1 and words and "Traceback" not in words, result.stderr[-2000:]
     return dict(re.findall(r"^  (\w+): .* \((.*)\)$", words, re.MULTILINE))
 

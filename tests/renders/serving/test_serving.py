@@ -22,7 +22,9 @@ from conftest import ROOT, Render
 from repository import damage, done, run_in
 from server import Reply, Server, command, loosened, promising, release, serving
 
-ROAD = "from scratch_detector.cli import ROAD, run; [run(n) for n in (*ROAD, 'card', 'example')]"
+PIPELINE = (
+    "from scratch_detector.cli import STAGES, run; [run(n) for n in (*STAGES, 'card', 'example')]"
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def built(render: Render, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project of images with a model that was judged."""
     folder = tmp_path_factory.mktemp("serving") / "repo"
     shutil.copytree(render(modality="image", target="cloud"), folder)
-    done(run_in(folder, "python", "-c", ROAD))
+    done(run_in(folder, "python", "-c", PIPELINE))
     return folder
 
 
@@ -120,7 +122,7 @@ def test_a_body_is_refused_before_it_is_there(server: Server) -> None:
 
 
 def test_slow_clients_cost_nothing_and_end(built: Path) -> None:
-    settings = promising(5000, guard_HEAD_S=2, answer_BODY_S=2)
+    settings = promising(5000, http_server__HEAD_S=2, inference__BODY_S=2)
     with serving(built, settings=settings) as server:
         slow = [server.connect() for _ in range(150)]
         starts = [b"", b"POST /predict HTTP/1.1\r\nhost:", server.head(1000) + b"half"]
@@ -319,7 +321,7 @@ def test_models_change_under_load_without_a_failed_request(project: Path) -> Non
         loosened(project, rule, limit)
     replies: Counter[tuple[int, str]] = Counter()
     stop = threading.Event()
-    settings = promising(5000, canary_ENOUGH=2, canary_COMPARED=0.5)
+    settings = promising(5000, canary__MIN_COMPARISONS=2, canary__COMPARED_SHARE=0.5)
     with serving(project, command="serve", settings=settings) as server:
         address = f"http://127.0.0.1:{server.port}/metrics"
 

@@ -28,10 +28,11 @@ def device(count: int, synchronous: str = "FULL", pause_s: float = 0) -> None:
     queue = outbox.Outbox(scope.load_params().outbox_mb, Path("box.db"))
     queue._db.execute(f"PRAGMA synchronous={synchronous}")
     if scope.load_params().upload_url:
-        from scratch_detector.device import uploader
+        from scratch_detector.device import retry, uploader
 
         uploader.OUTBOX = Path("box.db")
-        uploader.POLL_S, uploader.BASE_S, uploader.CAP_S, uploader.TIMEOUT_S = 0.02, 0.02, 0.2, 1
+        uploader.TIMEOUT_S = 1
+        retry.POLL_S, retry.BASE_S, retry.CAP_S = 0.02, 0.02, 0.2
         uploader.Uploader(queue, [1.0]).start()
     first = len(LOG.read_text().splitlines()) if LOG.exists() else 0
     with LOG.open("a") as log:

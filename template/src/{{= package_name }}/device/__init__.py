@@ -1,1 +1,1 @@
-"""What a device does: decide, keep, send, and renew its model. `loop.py` runs it."""
+"""What a device does: decide, keep and send decisions, and update its model. Start at `loop.py`."""

@@ -1,4 +1,4 @@
-"""The device: payloads in, decisions out, in time and kept; no network is needed."""
+"""The device loop: payloads in, decisions out, within the deadline and kept. Needs no network."""
 
 import hashlib
 import json
@@ -15,55 +15,63 @@ from prometheus_client import REGISTRY, write_to_textfile
 
 from ..scope import load_params
 from .decide import Decider
-from .inbox import INBOX, REFUSED, set_aside, waiting
+from .inbox import INBOX, REFUSED, list_files, set_aside
 from .outbox import OUTBOX, Outbox
 from .socket_server import listen
 from .uploader import Uploader
 from .watchdog import notify
 
 METRICS = Path("data/metrics.prom")  # for the textfile collector of Prometheus' node exporter
+# A file waits 0.1 s on average, and a look at an empty inbox takes 10 us of a processor core.
+# Programs that need the decision at once ask at the socket.
 POLL_S = 0.2
 
 
 class Device:
-    """What decides, and what keeps the decisions until they are sent."""
+    """The decider, and the outbox that keeps decisions until they are sent."""
 
     def __init__(self) -> None:
-        self.decider, self.outbox = Decider(), Outbox(load_params().outbox_mb)
+        self.decider = Decider()
+        self.outbox = Outbox(load_params().outbox_mb)
         self._consider: Callable[[bytes, dict[str, Any]], None] = lambda *_: None
-        if load_params().server_url:  # only a hybrid knows of one
-            second = import_module(".second_opinion", __package__).SecondOpinion(self.outbox)
-            second.start()
-            self._consider = second.consider
+        if load_params().server_url:  # only a hybrid has this setting and this module
+            second_opinion = import_module(".second_opinion", __package__)
+            asking = second_opinion.SecondOpinion(self.outbox)
+            asking.start()
+            self._consider = asking.consider
 
-    def keep(self, payload: bytes, decision: dict[str, Any], *moment: object) -> None:
-        """Put a decision into the outbox; by its moment, a repeat of it is known to collectors."""
+    def record(self, payload: bytes, decision: dict[str, Any], *moment: object) -> None:
+        """Put a decision into the outbox.
+
+        Its event id comes from the payload and its moment (a time, or a file and its mtime). A file
+        that is decided on again after a power cut gets the same id, and the collector drops it.
+        """
         if "skipped" not in decision:
             event = json.dumps([*moment, decision["id"]])
             self.outbox.put(hashlib.sha256(event.encode()).hexdigest(), json.dumps(decision))
             self._consider(payload, decision)
 
-    def show_life(self) -> None:
-        """Tell systemd; it restarts a process that says nothing, as one does whose model hangs."""
-        if not self.decider.hangs():
+    def notify_watchdog(self) -> None:
+        """Tell systemd that the loop runs, unless its model hangs; systemd then restarts it."""
+        if not self.decider.is_hanging():
             notify("WATCHDOG=1")
 
     def drain_inbox(self) -> int:
-        """Decide on every file that is whole, oldest first, and return how many there were.
+        """Decide on every complete file, oldest first, and return how many there were.
 
         A decision is on disk before its file leaves the inbox: after a power cut it may be made
-        twice, never lost.
+        twice, but is never lost.
         """
-        files = waiting()
+        files = list_files()
         for path in files:
-            self.show_life()
-            came_ns = path.stat().st_mtime_ns
+            self.notify_watchdog()
+            mtime_ns = path.stat().st_mtime_ns
             try:
                 payload = path.read_bytes()
-            except OSError:  # not ours to read, or a worn disk: refused, as what holds nothing is
+            except OSError:  # no permission, or a worn disk: refused, as an empty payload is
                 payload = b""
             decision = {"file": path.name} | self.decider.decide(payload)
-            self.keep(payload, decision, path.name, came_ns)
+            self.record(payload, decision, path.name, mtime_ns)
             if "refused" in decision:
                 set_aside(path)
             else:
@@ -72,36 +80,36 @@ class Device:
 
 
 def edge() -> None:
-    """Decide on what comes, until told to stop."""
+    """The command `edge`: decide on payloads of the inbox and the socket, until SIGTERM."""
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     for folder in (INBOX, REFUSED):
         folder.mkdir(parents=True, exist_ok=True)
     device = Device()
-    device.outbox.show()
+    device.outbox.export_metrics()
     uploader = Uploader(device.outbox, device.decider.recent_ms)
     if load_params().upload_url:
         uploader.start()
-    listen(device.decider, device.keep)
+    listen(device.decider, device.record)
     print(f"Waiting for files in {INBOX}; decisions go to {OUTBOX}.", flush=True)
     notify("READY=1")
     while not stop.is_set():
-        device.show_life()
-        news = device.decider.models.follow()
-        if device.drain_inbox() or news:
-            with suppress(OSError):  # a full disk, which stops no decision
+        device.notify_watchdog()
+        has_news = device.decider.model.poll()
+        if device.drain_inbox() or has_news:
+            with suppress(OSError):  # a full disk costs the metrics, never a decision
                 write_to_textfile(str(METRICS), REGISTRY)
         stop.wait(POLL_S)
     notify("STOPPING=1")
-    device.decider.models.stop()
+    device.decider.model.stop()
     uploader.stop.set()
     device.outbox.close()
-    if device.decider.hangs():
-        os._exit(1)  # nothing else ends a thread that hangs
+    if device.decider.is_hanging():
+        os._exit(1)  # Python would wait for the thread of the model, which does not end
 
 
 @contextmanager
 def answering() -> Iterator[Callable[[bytes], dict[str, Any]]]:
-    """Give a function that decides on one payload, for the benchmark."""
+    """Yield a function that decides on one payload, for `pipeline/benchmark.py`."""
     yield Decider().decide

@@ -1,151 +1,213 @@
-"""The model that a device answers with: a newer one is on trial first, and the last good one stays.
+"""The model that a device runs: a new release is on trial first, the last good one is kept.
 
-Before any release is good, and when none can be loaded, the model installed with the code answers.
+A trial is lost when the model fails, is late, or does not survive its starts; the device then goes
+back on its own and never runs that release again. Where no release is good, the model that was
+installed with the code answers.
 """
 
 import subprocess
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from threading import RLock
 
 from prometheus_client import Counter, Gauge
 
 from ..artifacts import REFERENCE, SHIPPED
-from ..predictor import Prediction, Prepared
-from ..releases.registry import examined
+from ..monitoring.live import Monitor
+from ..predictor import Prediction, Predictor, Prepared
+from ..releases.registry import verify_folder
 from ..scope import load_params, load_scope
 from ..settings import PACKAGE
-from .slots import SLOTS, STATE, changing, read_state
-from .tried import Failed, Tried
+from .slots import SLOTS, STATE_PATH, edit_state, read_state
 
-TRIAL_ANSWERS, TRIAL_S = 20, 600  # whichever comes first ends a trial well
-MAX_STARTS = 3  # of one trial: each crash, kill and power cut takes one
+# A trial is passed after 20 answers, or after 10 min on a device that is asked less often. It is a
+# test of the device (memory, processor, speed), not of accuracy, which the gates bound already:
+# a model that fails on one input in seven fails within 20 answers with a probability of 95 %.
+TRIAL_ANSWERS = 20
+TRIAL_S = 600
+# A model that kills its process does not end its trial by failing, so that starts are counted, too.
+# One or two may be power cuts; a trial that was cut off three times is lost.
+MAX_STARTS = 3
 UPDATES = Counter("updates_total", "Looks for a newer model, and trials of one", ["outcome"])
 CHECKED = Gauge("update_last_success_timestamp_seconds", "When the newest model was last known")
 
 
-class Answering:
-    """The model that answers, and the process that looks for a newer one.
+class ModelFailure(Exception):
+    """The model has no answer to a payload that is valid."""
 
-    One thread may ask for answers while another follows: a model is loaded beside the old one.
+
+class MonitoredPredictor(Predictor):
+    """A model with its drift window. While on trial, `trial` is its id, and answers are counted."""
+
+    def __init__(self, path: Path, reference: Path, trial: str) -> None:
+        super().__init__(path)
+        self.trial = trial
+        self.answer_count = 0
+        self.monitor = Monitor(self, reference)
+
+    def answer(self, inputs: Prepared) -> Prediction:
+        """Run the model once.
+
+        Raises:
+            ModelFailure: it raised an error, or its answer is not finite.
+        """
+        try:
+            (result,) = self.answers([inputs])
+        except Exception as error:  # onnxruntime's errors share no other base class
+            raise ModelFailure(str(error)) from error
+        if isinstance(result, Exception):
+            raise ModelFailure(str(result)) from result
+        self.answer_count += 1
+        return result
+
+
+class DeviceModel:
+    """Answers with the current model, and replaces it when `update` has fetched a newer one.
+
+    `answer` and `poll` may be called from different threads: a new model is loaded while the old
+    one answers.
 
     Raises:
         SystemExit: not even the installed model can be loaded.
     """
 
     def __init__(self) -> None:
-        self._trial, self._failed, self._seen_ns = "", "", 0
-        self._due_s = self._trial_ends_s = 0.0
-        self._late_ms = load_scope().deadline_ms
-        self._look: subprocess.Popen[bytes] | None = None
+        self._trial = ""
+        self._failed = ""  # not tried again, even where a full disk kept `state.json` from changing
+        self._state_mtime_ns = 0
+        self._next_update_s = 0.0
+        self._trial_ends_s = 0.0
+        self._deadline_ms = load_scope().deadline_ms
+        self._update: subprocess.Popen[bytes] | None = None
         self._lock = RLock()
         self._load()
 
     def answer(self, inputs: Prepared) -> Prediction:
-        """Answer once; a model on trial that fails or is late goes, once and for all.
+        """Answer once. If a model on trial fails, its trial is lost and the one before answers.
 
         Raises:
-            Failed: the model has no answer, and it is not on trial.
+            ModelFailure: the model failed, and it is not on trial.
         """
-        start_s, predictor = time.monotonic(), self.predictor
+        start_s = time.monotonic()
+        predictor = self.predictor  # `poll` may replace it meanwhile
         try:
             prediction = predictor.answer(inputs)
-        except Failed as failure:
+        except ModelFailure as failure:
             if not predictor.trial:
                 raise
             self._end_trial(predictor.trial, failure)
             return self.answer(inputs)
         predictor.monitor.observe(prediction)
         took_ms = 1000 * (time.monotonic() - start_s)
-        if predictor.trial and took_ms > self._late_ms:
-            self._end_trial(predictor.trial, Failed(f"an answer took {took_ms:.0f} ms"))
-        elif predictor.trial and predictor.answered >= TRIAL_ANSWERS:
+        if predictor.trial and took_ms > self._deadline_ms:
+            self._end_trial(predictor.trial, ModelFailure(f"an answer took {took_ms:.0f} ms"))
+        elif predictor.trial and predictor.answer_count >= TRIAL_ANSWERS:
             self._end_trial(predictor.trial)
         return prediction
 
-    def follow(self) -> bool:
-        """Look for a newer model when it is time, follow `state.json`, and say if there is news."""
+    def poll(self) -> bool:
+        """Do what is due: start an update, load the model it fetched, end a trial that is over.
+
+        Returns whether an update ended or the state changed: then the metrics are worth writing.
+        """
         with self._lock:
-            looked, followed = self._looked(), self._followed()
+            update_ended = self._poll_update()
+            state_changed = self._reload_if_changed()
             if self._trial and time.monotonic() > self._trial_ends_s:
                 self._end_trial(self._trial)
-        return looked or followed
+        return update_ended or state_changed
 
     def stop(self) -> None:
-        """End a look for a newer model; the next one goes on where this one was."""
-        if self._look:
-            self._look.kill()
-            self._look.wait()
+        """Stop a running update. The next one continues with the files that are complete."""
+        if self._update:
+            self._update.kill()
+            self._update.wait()
 
-    def _looked(self) -> bool:
-        params, look, now_s = load_params(), self._look, time.monotonic()
-        if look and look.poll() is not None:
-            UPDATES.labels("failed" if look.returncode else "checked").inc()
-            self._look = None
-        elif params.update_url and not look and now_s >= self._due_s:
-            self._due_s = now_s + params.update_every_s
-            with suppress(OSError):  # no memory for another process: later, then
+    def _poll_update(self) -> bool:
+        """Start an update when it is due, in a process of its own; return whether one ended."""
+        if self._update:
+            if self._update.poll() is None:
+                return False
+            UPDATES.labels("failed" if self._update.returncode else "checked").inc()
+            self._update = None
+            return True
+        params = load_params()
+        now_s = time.monotonic()
+        if params.update_url and now_s >= self._next_update_s:
+            self._next_update_s = now_s + params.update_every_s
+            with suppress(OSError):  # no memory for another process: try again next time
                 command = [sys.executable, "-m", PACKAGE, "update"]
-                self._look = subprocess.Popen(command)  # noqa: S603 (our own)
-        return look is not None and self._look is None
+                self._update = subprocess.Popen(command)  # noqa: S603 (our own)
+        return False
 
-    def _followed(self) -> bool:
-        seen_ns = STATE.stat().st_mtime_ns if STATE.exists() else 0
-        if seen_ns == self._seen_ns:
+    def _reload_if_changed(self) -> bool:
+        mtime_ns = STATE_PATH.stat().st_mtime_ns if STATE_PATH.exists() else 0
+        if mtime_ns == self._state_mtime_ns:
             return False
-        self._seen_ns, state = seen_ns, read_state()
+        self._state_mtime_ns = mtime_ns
+        state = read_state()
         CHECKED.set(state.checked_at)
         if state.trial != self._trial:
             self._load()
         return True
 
     def _load(self) -> None:
-        """Load the model on trial, else the last good one, else the installed one."""
-        state, self._trial = read_state(), ""
+        """Load the model on trial, else the good one, else the installed one."""
+        state = read_state()
+        self._trial = ""
         if state.trial not in ("", self._failed):
-            with suppress(OSError):  # a full disk cannot count starts: no trial now
-                with changing() as state:
+            # The start is counted on disk before the model is loaded: loading may kill the process.
+            with suppress(OSError):  # a full disk cannot count starts, so there is no trial now
+                with edit_state() as state:
                     state.starts += 1
-                self._trial, self._trial_ends_s = state.trial, time.monotonic() + TRIAL_S
+                self._trial = state.trial
+                self._trial_ends_s = time.monotonic() + TRIAL_S
                 UPDATES.labels("tried").inc()
-        id = self._trial or state.good
         try:
             if self._trial and state.starts > MAX_STARTS:
-                raise Failed(f"its trial was not over after {MAX_STARTS} starts")
-            self._use(id)
-        except (Exception, SystemExit) as error:  # whatever it is, another model is there
+                raise ModelFailure(f"its trial was not over after {MAX_STARTS} starts")
+            self._open(self._trial or state.good)
+        except (Exception, SystemExit) as error:  # whatever is wrong, another model can answer
             if self._trial:
-                return self._end_trial(self._trial, error)
+                self._end_trial(self._trial, error)
+                return
             print(f"Back to the installed model: {error}", file=sys.stderr, flush=True)
-            with suppress(OSError), changing() as state:  # so that it is fetched anew
-                state.good = ""
-            self._use("")
+            with suppress(OSError), edit_state() as state:
+                state.good = ""  # so that the next update fetches it again
+            self._open("")
 
-    def _use(self, id: str) -> None:
-        model, reference = SHIPPED, REFERENCE
+    def _open(self, id: str) -> None:
+        """Load a release, or the installed model if the id is empty."""
+        model = SHIPPED
+        reference = REFERENCE
         if id:
-            folder = examined(SLOTS / id).folder
-            model, reference = folder / "model.onnx", folder / "reference.json"
-        self.predictor = Tried(model, reference, self._trial)
+            folder = verify_folder(SLOTS / id).folder
+            model = folder / "model.onnx"
+            reference = folder / "reference.json"
+        self.predictor = MonitoredPredictor(model, reference, self._trial)
         self.predictor.monitor.show()
 
-    def _end_trial(self, tried: str, failure: BaseException | None = None) -> None:
+    def _end_trial(self, id: str, failure: BaseException | None = None) -> None:
         with self._lock:
-            if tried != self._trial:  # another thread was first
+            if id != self._trial:  # another thread ended it first
                 return
-            with suppress(OSError):  # what a full disk does not take is known until the next start
-                with changing() as state:
-                    if mine := state.trial == tried:
-                        state.trial, state.starts = "", 0
-                        state.good = state.good if failure else tried
+            with suppress(OSError):  # on a full disk, `_failed` keeps it out until the next start
+                with edit_state() as state:
+                    is_current = state.trial == id  # `update` may have put another one on trial
+                    if is_current:
+                        state.trial = ""
+                        state.starts = 0
+                        if not failure:
+                            state.good = id
                     if failure:
-                        state.bad.append(tried)
+                        state.bad.append(id)
                 UPDATES.labels("returned" if failure else "kept").inc()
-                self._trial = "" if mine else tried
+                self._trial = "" if is_current else id
             if failure:
-                self._failed = tried
-                print(f"Back from {tried}: {failure}", file=sys.stderr, flush=True)
+                self._failed = id
+                print(f"Back from {id}: {failure}", file=sys.stderr, flush=True)
                 self._load()
             else:
                 self.predictor.trial = self._trial

@@ -1,7 +1,8 @@
-"""One look for a newer model: fetched, verified and tested, or left alone.
+"""The command `update`: look once for a newer release, fetch it, verify it and put it on trial.
 
-Whoever serves the files is not trusted: The Update Framework (https://theupdateframework.io)
-refuses what is altered, foreign, older than what was seen before, expired, or endless.
+The server that holds the files is not trusted. The Update Framework
+(https://theupdateframework.io) refuses files that are altered, signed with other keys, older than
+files seen before, expired, or longer than declared.
 """
 
 import os
@@ -17,92 +18,109 @@ from tuf.ngclient import Updater
 from ..artifacts import move_whole
 from ..monitoring.live import Monitor
 from ..predictor import Predictor
-from ..releases.registry import FILES, examined
+from ..releases.registry import SIGNED_FILES, verify_folder
 from ..scope import load_params, load_scope
-from .slots import SLOTS, alone, changing, read_state
+from .slots import SLOTS, edit_state, lock, read_state
 
 KEYS = Path("keys")
-TUF, DRAFTS = SLOTS / "tuf", SLOTS / "drafts"
-CONTENT = (*FILES, "manifest.json", "manifest.dsse")
-MAX_OTHER_MB = 5  # each file of a release but the model
-MEND = "What to do: docs/runbook.md#model-update"
+TUF = SLOTS / "tuf"
+DRAFTS = SLOTS / "drafts"
+# The model is limited by `max_model_mb`. The largest other file, reference.json, has 15 kB with the
+# bundled data: 5 MB leave room for tables with many columns, and still protect a small disk.
+MAX_OTHER_MB = 5
+# 10 of 19: decisions get about nine times the processor time of an update that runs beside them.
+NICENESS = 10
+HELP = "What to do: docs/runbook.md#model-update"
 
 
-def newest(folder: Path, role: str) -> Path | None:
-    """Return the metadata file of a role that has the highest version, which its name tells."""
-    found = folder.glob(f"[1-9]*.{role}.json")
-    return max(found, key=lambda path: int(path.name.partition(".")[0]), default=None)
+def newest_metadata(folder: Path, role: str) -> Path | None:
+    """Return the newest file of a TUF role, which is named `VERSION.ROLE.json`."""
+    paths = folder.glob(f"[1-9]*.{role}.json")
+    return max(paths, key=lambda path: int(path.name.partition(".")[0]), default=None)
 
 
 def update() -> None:
-    """Look once at `update_url`; what is newer than the model in use goes on trial.
+    """Look once at `update_url`, and put a newer release on trial.
 
-    Ends after `update_every_s` at the latest; the next look goes on with the files that are whole.
+    Ends after `update_every_s` at the latest, when the next look is due; that one continues with
+    the files that are complete.
 
     Raises:
-        SystemExit: nobody answers there, or what is there is refused; why is said.
+        SystemExit: the server cannot be reached, or its files are refused.
     """
-    params, root = load_params(), newest(KEYS, "root")
+    params = load_params()
+    root = newest_metadata(KEYS, "root")
     if not params.update_url or not root:
-        raise SystemExit(f"Needs update_url in params.yaml, and keys/1.root.json. {MEND}")
-    os.nice(10)  # decisions come first
-    signal.alarm(params.update_every_s)
+        raise SystemExit(f"Needs update_url in params.yaml, and keys/1.root.json. {HELP}")
+    os.nice(NICENESS)
+    signal.alarm(params.update_every_s)  # SIGALRM ends the process
     url = params.update_url.rstrip("/")
     try:
-        with alone("update"):
-            for draft in TUF.glob("tmp*"):  # of whoever was killed while writing
+        with lock("update"):
+            for draft in TUF.glob("tmp*"):  # left by a process that was killed while writing
                 draft.unlink()
-            urls, trust = (f"{url}/metadata", None, f"{url}/targets"), root.read_bytes()
-            _follow(Updater(str(TUF), *urls, bootstrap=trust))
+            updater = Updater(
+                metadata_dir=str(TUF),
+                metadata_base_url=f"{url}/metadata",
+                target_base_url=f"{url}/targets",
+                bootstrap=root.read_bytes(),
+            )
+            _follow(updater)
     except (Exception, SystemExit) as error:  # those of tuf, urllib3, onnxruntime share no base
         name = "" if isinstance(error, SystemExit) else f"{type(error).__name__}: "
-        raise SystemExit(f"No update from {url}. {name}{error} {MEND}") from None
+        raise SystemExit(f"No update from {url}. {name}{error} {HELP}") from None
 
 
 def _follow(updater: Updater) -> None:
-    files = {name: updater.get_targetinfo(name) for name in CONTENT}
-    found = {name: file for name, file in files.items() if file}
-    if missing := files.keys() - found.keys():
+    """Put the published release on trial, unless it is known already."""
+    targets = {name: updater.get_targetinfo(name) for name in SIGNED_FILES}
+    files = {name: file for name, file in targets.items() if file}
+    if missing := targets.keys() - files.keys():
         raise SystemExit(f"It has no {', '.join(sorted(missing))}.")
-    id, state = found["manifest.json"].hashes["sha256"][:12], read_state()
+    id = files["manifest.json"].hashes["sha256"][:12]
+    state = read_state()
     if id not in (state.good, state.trial, *state.bad):
-        _fetch(updater, id, found)
-    with changing() as state:
+        _fetch(updater, id, files)
+    with edit_state() as state:
         state.checked_at = time.time()
-        if id == state.good:  # what is on trial was taken back
+        if id == state.good:  # the release on trial was withdrawn by its publisher
             state.trial = ""
         elif id not in (state.trial, *state.bad):
-            state.trial, state.starts = id, 0
+            state.trial = id
+            state.starts = 0
 
 
 def _fetch(updater: Updater, id: str, files: dict[str, TargetFile]) -> None:
-    """Put a release whole into a folder of its own, once everything about it holds."""
-    limits_mb = {"model.onnx": load_scope().max_model_mb}
+    """Download a release into a draft, check it, and move it to its slot."""
     for name, file in files.items():
-        if file.length > (limit_mb := limits_mb.get(name, MAX_OTHER_MB)) * 1e6:
+        limit_mb = load_scope().max_model_mb if name == "model.onnx" else MAX_OTHER_MB
+        if file.length > limit_mb * 1e6:
             raise SystemExit(f"{name} has {file.length / 1e6:.3g} MB, more than {limit_mb:g}.")
-    state, draft = read_state(), DRAFTS / id
+    state = read_state()
+    draft = DRAFTS / id
+    kept = (SLOTS / state.good, SLOTS / state.trial, draft)
     for folder in [*SLOTS.glob("[0-9a-f]" * 12), *DRAFTS.glob("*")]:
-        if folder not in (SLOTS / state.good, SLOTS / state.trial, draft):
+        if folder not in kept:
             shutil.rmtree(folder)
     draft.mkdir(parents=True, exist_ok=True)
     for name, file in files.items():
         if not updater.find_cached_target(file, str(draft / name)):
             updater.download_target(file, str(draft / name))
-    _test(draft)
+    _check(draft)
+    # Sync before the move: after a power cut, a folder at its place has all of its content.
     for path in (*draft.iterdir(), draft):
-        on_disk = os.open(path, os.O_RDONLY)
-        os.fsync(on_disk)
-        os.close(on_disk)
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
     move_whole(draft, SLOTS / id)
 
 
-def _test(folder: Path) -> None:
-    """Hold a release against its signature and its gates, and let it answer once."""
-    examined(folder)
+def _check(folder: Path) -> None:
+    """Verify signature and gates of a release, and run its model here once."""
+    verify_folder(folder)
     predictor = Predictor(folder / "model.onnx")
     monitor = Monitor(predictor, folder / "reference.json")
-    for payload in Path("data").glob("example.*"):  # `make example` writes one
+    for payload in Path("data").glob("example.*"):  # if `make example` wrote one
         monitor.observe(predictor.predict(payload.read_bytes()))
     zeros = np.zeros((1, *predictor.input_shape), np.float32)
     if not np.isfinite(predictor.probabilities(zeros)).all():

@@ -1,6 +1,7 @@
-"""Which release a device answers with: one is good, or none yet, and a newer one may be on trial.
+"""Which model a device runs: `data/models/state.json`, and one folder per release beside it.
 
-A release is a folder named by its id, a hash of all that is in it.
+There are two slots: `good` is the release that runs, `trial` a newer one that has to prove itself.
+Either may be empty. A release is a folder named by its id, a hash of its content.
 """
 
 import fcntl
@@ -13,42 +14,46 @@ from pydantic import BaseModel, ValidationError
 from ..artifacts import to_json, write_whole
 
 SLOTS = Path("data/models")
-STATE = SLOTS / "state.json"
+STATE_PATH = SLOTS / "state.json"
 
 
-class State(BaseModel):
-    """What `state.json` holds: ids of releases, and when the newest was known, s since 1970."""
+class SlotState(BaseModel):
+    """The content of `state.json`. `bad` are releases that failed their trial; none runs again."""
 
     good: str = ""
     trial: str = ""
-    starts: int = 0
+    starts: int = 0  # of the trial
     bad: list[str] = []
-    checked_at: float = 0
+    checked_at: float = 0  # when the newest release was last known, in s since 1970
 
 
 @contextmanager
-def alone(name: str) -> Iterator[None]:
-    """Let one process at a time in; the lock ends with its process, however that ends."""
+def lock(name: str) -> Iterator[None]:
+    """Let one process at a time in. The kernel drops the lock when its process ends."""
     SLOTS.mkdir(parents=True, exist_ok=True)
-    with (SLOTS / f".{name}").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with (SLOTS / f".{name}").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def read_state() -> State:
-    """Return what is in use; where nothing says so, or the disk spoiled it, nothing is."""
+def read_state() -> SlotState:
+    """Return the state; an empty one where the file is missing or the disk damaged it."""
     try:
-        return State.model_validate_json(STATE.read_bytes())
+        return SlotState.model_validate_json(STATE_PATH.read_bytes())
     except (OSError, ValidationError):
-        return State()
+        return SlotState()  # the installed model answers, and the release is fetched again
 
 
 @contextmanager
-def changing() -> Iterator[State]:
-    """Give the state to one process; what it changed is then written whole."""
-    with alone("state"):
-        for draft in SLOTS.glob(".part-*"):  # of whoever was killed while writing
+def edit_state() -> Iterator[SlotState]:
+    """Yield the state for changes, and write it if there are any.
+
+    The loop and the `update` process both change it, hence the lock.
+    """
+    with lock("state"):
+        for draft in SLOTS.glob(".part-*"):  # left by a process that was killed while writing
             draft.unlink()
-        yield (state := read_state())
+        state = read_state()
+        yield state
         if state != read_state():
-            write_whole(STATE, to_json(state.model_dump()))
+            write_whole(STATE_PATH, to_json(state.model_dump()))

@@ -1,4 +1,4 @@
-"""Tells systemd how the device loop does, which then restarts it if it hangs: sd_notify(3)."""
+"""Messages to systemd, which restarts a device loop that sends no more of them: sd_notify(3)."""
 
 import os
 import socket
@@ -6,11 +6,12 @@ from contextlib import suppress
 
 
 def notify(state: str) -> None:
-    """Send a state, like `READY=1`; nothing is sent where systemd did not start this process."""
-    if not (address := os.environ.get("NOTIFY_SOCKET")):
+    """Send a state like `READY=1`. Does nothing where systemd did not start this process."""
+    address = os.environ.get("NOTIFY_SOCKET")  # set by systemd
+    if not address:
         return
-    if address.startswith("@"):  # of no file, but abstract: unix(7)
+    if address.startswith("@"):  # an abstract socket has no file, and starts with NUL: unix(7)
         address = "\0" + address[1:]
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        sender.setblocking(False)  # decisions never wait for it
+        sender.setblocking(False)  # a decision does not wait for systemd
         sender.sendto(state.encode(), address)

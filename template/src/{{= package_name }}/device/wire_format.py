@@ -1,6 +1,7 @@
-"""What a device sends: JSON lines, its telemetry first, then one event each."""
+"""What a device sends to its collector: JSON lines, its telemetry and then its events."""
 
 import json
+from collections.abc import Iterable
 from importlib import import_module
 from types import ModuleType
 from typing import Any, TypeVar
@@ -10,12 +11,17 @@ from pydantic import BaseModel, Field, ValidationError
 from ..refusal import Refusal
 from ..settings import PACKAGE
 
+# A batch is 100 decisions of some 250 bytes. The limit is forty times that, for long file names and
+# error messages; 100 devices that send at once still take only 100 MB of the collector's memory.
 MAX_BATCH_BYTES = 1_000_000
 Line = TypeVar("Line", bound=BaseModel)
 
 
 class Telemetry(BaseModel, frozen=True, allow_inf_nan=False):
-    """How a device does; None is what it does not know yet. Fields of later versions pass."""
+    """The state of a device; None is not known yet. Unknown fields, of later versions, are ignored.
+
+    Each field with a description becomes a gauge of the collector, `device_<field>`.
+    """
 
     device: str = Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")
     version: str = Field(max_length=64)
@@ -31,39 +37,51 @@ class Telemetry(BaseModel, frozen=True, allow_inf_nan=False):
 
 
 class Event(BaseModel, frozen=True):
-    """One decision, and the id by which the collector knows it when it comes again."""
+    """One decision. A collector drops an event whose id it has already: it was sent twice."""
 
     id: str = Field(pattern="^[0-9a-f]{64}$")
     decision: dict[str, Any]
 
 
-def from_lines(body: bytes) -> tuple[Telemetry, list[Event]]:
-    """Read a batch.
+def format_batch(telemetry: Telemetry, events: Iterable[tuple[str, str]]) -> bytes:
+    """Format events, each an id and the JSON of a decision, which is not parsed again."""
+    lines = [telemetry.model_dump_json()]
+    lines += [f'{{"id": "{id}", "decision": {decision}}}' for id, decision in events]
+    return "\n".join(lines).encode()
+
+
+def parse_batch(body: bytes) -> tuple[Telemetry, list[Event]]:
+    """Parse a batch.
 
     Raises:
         Refusal: a line breaks a rule; the field is `line 1: device`, for example.
     """
     first, *others = body.split(b"\n")
-    events = [_read(Event, line, n) for n, line in enumerate(others, start=2) if line]
-    return _read(Telemetry, first, 1), events
+    events = [_parse_line(Event, line, number) for number, line in enumerate(others, 2) if line]
+    return _parse_line(Telemetry, first, 1), events
 
 
-def _read(kind: type[Line], line: bytes, number: int) -> Line:
+def _parse_line(kind: type[Line], line: bytes, number: int) -> Line:
+    value: object
     try:
         return kind.model_validate(json.loads(line))
     except ValidationError as error:
         wrong = error.errors()[0]
-        field, found, rule = ".".join(map(str, wrong["loc"])), wrong["input"], wrong["msg"].lower()
-    except (ValueError, RecursionError) as error:
-        field, found, rule = "json", line, str(error)
-    raise Refusal(f"line {number}: {field}", found, rule, ", ".join(kind.model_fields))
+        field = ".".join(map(str, wrong["loc"]))
+        value = wrong["input"]
+        rule = wrong["msg"].lower()
+    except (ValueError, RecursionError) as error:  # no JSON, or brackets nested 1000 deep
+        field = "json"
+        value = line
+        rule = str(error)
+    raise Refusal(f"line {number}: {field}", value, rule, ", ".join(kind.model_fields))
 
 
-def uplink(module: str) -> ModuleType:
-    """Import what speaks MQTT on one side or the other; only some projects have it.
+def import_mqtt(module: str) -> ModuleType:
+    """Import `device.mqtt` or `fleet.mqtt`, which only projects with `uplink: mqtt` have.
 
     Raises:
-        SystemExit: this one does not, or what it needs is not installed.
+        SystemExit: this project has none, or paho-mqtt is not installed.
     """
     try:
         return import_module(f".{module}", PACKAGE)

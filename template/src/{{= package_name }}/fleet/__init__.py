@@ -1,1 +1,1 @@
-"""What devices report to, and where they find their models."""
+"""For many devices: where they report to, where they find their models, and how to install them."""

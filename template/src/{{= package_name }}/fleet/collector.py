@@ -1,6 +1,6 @@
-"""The collector: keeps what devices send, and shows the fleet to Prometheus.
+"""The collector: stores what devices send, and shows the fleet to Prometheus.
 
-It answers 200 when all of a batch is on disk; what comes again is known by its id.
+It answers 200 once a whole batch is on disk. Events that were sent twice are stored once.
 """
 
 import json
@@ -8,7 +8,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -17,17 +17,23 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import GaugeMetricFamily as Family
 from prometheus_client.registry import Collector
 
-from ..device.wire_format import MAX_BATCH_BYTES, Event, Telemetry, from_lines, uplink
-from ..keys import admits, known_keys
+from ..device.json_http import JsonHandler
+from ..device.wire_format import MAX_BATCH_BYTES, Event, Telemetry, import_mqtt, parse_batch
 from ..monitoring.scope_limits import show_limits
 from ..refusal import Refusal
 from ..scope import load_params
-from ..settings import setting
+from ..settings import is_authorized, read_keys
+from .settings import CollectorSettings
 
 COLLECTED = Path("data/collected.db")
-MAX_DEVICES = 1000  # with gauges of their own
-LAST_SEEN, WHO = "last_seen_timestamp_seconds", ["device", "model_sha256", "version"]
-TOLD = {name: f.description for name, f in Telemetry.model_fields.items() if f.description}
+# Each device has eight series. A device can choose its name: without a limit, one that changes it
+# would fill the memory of Prometheus.
+MAX_DEVICES = 1000
+LAST_SEEN = "last_seen_timestamp_seconds"
+INFO_LABELS = ["device", "model_sha256", "version"]
+GAUGES = {LAST_SEEN: "By the clock of the collector"} | {
+    name: field.description for name, field in Telemetry.model_fields.items() if field.description
+}
 TABLES = """
 PRAGMA journal_mode=WAL;
 PRAGMA synchronous=FULL;
@@ -35,120 +41,127 @@ CREATE TABLE IF NOT EXISTS events (device, id, received_s, decision, PRIMARY KEY
 CREATE INDEX IF NOT EXISTS by_age ON events (received_s);
 CREATE TABLE IF NOT EXISTS devices (device PRIMARY KEY, seen_s, telemetry);
 """
-SEEN = """INSERT INTO devices VALUES (?, ?, ?) ON CONFLICT (device)
+SAVE_DEVICE = """INSERT INTO devices VALUES (?, ?, ?) ON CONFLICT (device)
 DO UPDATE SET seen_s = excluded.seen_s, telemetry = excluded.telemetry"""
-# At most this many with each batch, which is more than it brings: nobody ever waits for all.
-PRUNE = """DELETE FROM events WHERE rowid IN
+# With each batch: ten times as many events as it brings, so that the table always catches up, and
+# few enough to take 0.1 s, because devices wait meanwhile.
+DELETE_OLD = """DELETE FROM events WHERE rowid IN
 (SELECT rowid FROM events WHERE received_s < ? ORDER BY received_s LIMIT 1000)"""
 
 
 class Fleet(Collector):
-    """All events that were taken, and the last telemetry of each device, in one SQLite file."""
+    """All stored events, and the last telemetry of each device, in one SQLite file."""
 
     def __init__(self, path: Path = COLLECTED, keys: list[bytes] | None = None) -> None:
-        self._lock, self._keys = Lock(), keys or []
+        self._keys = keys or []
+        self._lock = Lock()
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.executescript(TABLES)
 
-    def take(self, body: bytes, key: str) -> tuple[int, dict[str, Any]]:
-        """Keep a batch, whatever brought it; return an HTTP status, and ids or what is wrong."""
+    def receive(self, body: bytes, key: str) -> tuple[int, dict[str, Any]]:
+        """Store a batch from HTTP or MQTT; return an HTTP status and a reply."""
         try:
-            if not admits(self._keys, key):
+            if not is_authorized(key, self._keys):
                 wrong = Refusal("x-api-key", "no known key", "a key of this collector", "...")
                 return 401, {"detail": [wrong.detail]}
             if len(body) > MAX_BATCH_BYTES:
                 limit = f"at most {MAX_BATCH_BYTES} bytes"
-                return 413, {"detail": [Refusal("content-length", len(body), limit, 1000).detail]}
-            telemetry, events = from_lines(body)
+                wrong = Refusal("content-length", len(body), limit, 1000)
+                return 413, {"detail": [wrong.detail]}
+            telemetry, events = parse_batch(body)
             self.add(telemetry, events)
             return 200, {"stored": [event.id for event in events]}
         except Refusal as refusal:
             return 422, {"detail": [refusal.detail]}
-        except sqlite3.Error as error:  # a full disk, most likely: the device keeps what it has
+        except sqlite3.Error as error:  # a full disk, most likely: the device keeps its events
             print(f"Nothing is stored: {error}", file=sys.stderr, flush=True)
             return 503, {"stored": []}
 
-    def add(self, told: Telemetry, events: list[Event]) -> None:
-        """Keep a batch; all of it is on disk when this returns, each event once.
+    def add(self, telemetry: Telemetry, events: list[Event]) -> None:
+        """Store a batch; all of it is on disk when this returns, each event once.
 
-        Events go `keep_days` after they came, and are known again for as long.
+        An event is deleted `keep_days` after it came. If it is sent once more after that, it is
+        stored again.
         """
+        device = telemetry.device
         now_s = time.time()
-        rows = [(told.device, event.id, now_s, json.dumps(event.decision)) for event in events]
+        rows = [(device, event.id, now_s, json.dumps(event.decision)) for event in events]
         with self._lock, self._db:
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute(PRUNE, (now_s - 86400 * load_params().keep_days,))
+            self._db.execute(DELETE_OLD, (now_s - 86400 * load_params().keep_days,))
             self._db.executemany("INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?)", rows)
-            self._db.execute(SEEN, (told.device, now_s, told.model_dump_json()))
+            self._db.execute(SAVE_DEVICE, (device, now_s, telemetry.model_dump_json()))
 
     def collect(self) -> Iterator[Family]:
-        """Yield gauges for each of the devices that came first, and how many there are in all."""
+        """Yield the gauges of the first `MAX_DEVICES` devices, and the number of all."""
+        query = "SELECT seen_s, telemetry FROM devices ORDER BY rowid"
         with self._lock:
-            rows = self._db.execute(
-                "SELECT seen_s, telemetry FROM devices ORDER BY rowid"
-            ).fetchall()
+            rows = self._db.execute(query).fetchall()
         yield Family("devices", "Devices that ever reported", len(rows))
-        fleet = [json.loads(text) | {LAST_SEEN: seen_s} for seen_s, text in rows[:MAX_DEVICES]]
-        for name, about in ({LAST_SEEN: "By the clock of the collector"} | TOLD).items():
-            family = Family(f"device_{name}", about, labels=["device"])
-            for told in fleet:
-                if told.get(name) is not None:
-                    family.add_metric([told["device"]], told[name])
+        shown = [json.loads(text) | {LAST_SEEN: seen_s} for seen_s, text in rows[:MAX_DEVICES]]
+        for name, description in GAUGES.items():
+            family = Family(f"device_{name}", description, labels=["device"])
+            for device in shown:
+                if device.get(name) is not None:
+                    family.add_metric([device["device"]], device[name])
             yield family
-        info = Family("device_info", "Always 1; which model answers, in which package", labels=WHO)
-        for told in fleet:
-            info.add_metric([told[name] or "" for name in WHO], 1)
+        about = "Always 1; which model answers, in which package"
+        info = Family("device_info", about, labels=INFO_LABELS)
+        for device in shown:
+            info.add_metric([device[name] or "" for name in INFO_LABELS], 1)
         yield info
 
 
-class Handler(BaseHTTPRequestHandler):
+class CollectorServer(ThreadingHTTPServer):
+    """The HTTP server of one fleet; `registry` holds what `/metrics` shows."""
+
+    def __init__(self, address: tuple[str, int], fleet: Fleet) -> None:
+        super().__init__(address, CollectorHandler)
+        self.fleet = fleet
+        self.registry = (
+            CollectorRegistry()
+        )  # not the one of the process, whose gauges are a model's
+        self.registry.register(fleet)
+        show_limits(self.registry)
+
+
+class CollectorHandler(JsonHandler):
     """One request of a device, or of Prometheus."""
 
-    timeout = 10  # seconds, of each read
-    fleet: Fleet
-    registry: CollectorRegistry
+    server: CollectorServer
 
     def do_GET(self) -> None:
-        """Answer `/healthz` and `/metrics`."""
         if self.path == "/metrics":
-            self._answer(200, generate_latest(self.registry), CONTENT_TYPE_LATEST)
+            self.answer(200, generate_latest(self.server.registry), CONTENT_TYPE_LATEST)
         else:
-            self._answer(200 if self.path == "/healthz" else 404, b"")
+            self.answer(200 if self.path == "/healthz" else 404, b"", "application/json")
 
     def do_POST(self) -> None:
-        """Take a batch at `/events`."""
-        length = self.headers.get("content-length", "")
-        size = int(length) if length.isdecimal() else 0
-        body = self.rfile.read(min(size, 2 * MAX_BATCH_BYTES))  # who still sends hears no answer
-        status, said = 404, dict[str, Any]()
-        if self.path == "/events":
-            status, said = self.fleet.take(body, self.headers.get("x-api-key", ""))
-        self._answer(status, json.dumps(said).encode())
-
-    def _answer(self, status: int, body: bytes, kind: str = "application/json") -> None:
-        self.send_response_only(status)
-        self.send_header("content-type", kind)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        body = self.read_body(MAX_BATCH_BYTES)
+        if self.path != "/events":
+            self.answer_json(404, {})
+            return
+        status, reply = self.server.fleet.receive(body, self.headers.get("x-api-key", ""))
+        self.answer_json(status, reply)
 
 
 def collect() -> None:
-    """Listen until told to stop; `<PACKAGE>_COLLECT_HOST` and `<PACKAGE>_COLLECT_PORT` say where.
+    """The command `collect`: listen until stopped.
 
-    Where `<PACKAGE>_COLLECT_URL`, else `upload_url`, names a broker, batches also come from there.
-    The keys are lines of the file `<PACKAGE>_COLLECT_KEYS_FILE`, or in `<PACKAGE>_COLLECT_KEYS`.
+    `<PACKAGE>_COLLECT_HOST` and `<PACKAGE>_COLLECT_PORT` are the address. If
+    `<PACKAGE>_COLLECT_URL`, or else `upload_url`, names a broker, batches also come from there.
+    The keys of devices are lines of the file `<PACKAGE>_COLLECT_KEYS_FILE`, or are in
+    `<PACKAGE>_COLLECT_KEYS`.
     """
-    host = setting("COLLECT_HOST", "127.0.0.1")
-    port = int(setting("COLLECT_PORT", "8001"))
+    settings = CollectorSettings.read()
+    host, port = settings.collect_host, settings.collect_port
+    keys = read_keys("COLLECT_KEYS", settings.collect_keys, settings.collect_keys_file)
     COLLECTED.parent.mkdir(exist_ok=True)
-    Handler.fleet = Fleet(keys=known_keys("COLLECT_KEYS"))
-    Handler.registry = CollectorRegistry()
-    Handler.registry.register(Handler.fleet)
-    show_limits(Handler.registry)
-    if (broker := setting("COLLECT_URL", load_params().upload_url)).startswith("mqtt"):
-        uplink("fleet.mqtt").subscribe(broker, Handler.fleet.take)
-    with ThreadingHTTPServer((host, port), Handler) as server:
+    fleet = Fleet(keys=keys)
+    broker = settings.collect_url or load_params().upload_url
+    if broker.startswith("mqtt"):
+        import_mqtt("fleet.mqtt").subscribe(broker, fleet.receive)
+    with CollectorServer((host, port), fleet) as server:
         url = f"http://{host}:{server.server_port}/events"
         print(f"Collecting at {url} into {COLLECTED}.", flush=True)
         server.serve_forever()

@@ -1,7 +1,8 @@
-"""The champion, as files that any web server can hand out and devices can trust (TUF).
+"""The commands `publish` and `rotate`: write the champion to `repository/`, signed for devices.
 
-Three keys for the root, of which two sign, say which other keys count; one signs what is
-published, one that it is still the newest: https://theupdateframework.io/docs/metadata.
+Any web server can serve the folder; devices trust the signatures, not the server. The roles are
+those of The Update Framework (https://theupdateframework.io/docs/metadata): the root says which
+keys count, `targets` signs the files, `snapshot` and `timestamp` that they are the newest.
 """
 
 import time
@@ -16,88 +17,107 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, T, TargetFile, Targets, Timestamp
 
 from ..artifacts import write_whole
-from ..device.model_update import KEYS, newest
-from ..releases.registry import read_rollout, verified
+from ..device.model_update import KEYS, newest_metadata
+from ..releases.registry import read_rollout, verify_release
 from ..releases.rollout import sole_writer
 
 REPOSITORY = Path("repository")
-ROLES = {"targets": ["targets"], "online": ["snapshot", "timestamp"]}  # what each key signs
-ROLES |= {f"root-{number}": ["root"] for number in (1, 2, 3)}
-DAYS = {"root": 365, "targets": 365, "snapshot": 7, "timestamp": 7}  # then devices refuse it
-RENEWED_DAYS = 60  # before its end
+METADATA = REPOSITORY / "metadata"
+TARGETS = REPOSITORY / "targets"
+# The roles that each key signs for. `online` is the only key that has to be where `publish` runs
+# each week. Two of three root keys sign, so that one may be lost or stolen.
+ROLES = {
+    "targets": ["targets"],
+    "online": ["snapshot", "timestamp"],
+    "root-1": ["root"],
+    "root-2": ["root"],
+    "root-3": ["root"],
+}
+ROOT_THRESHOLD = 2
+# Devices refuse metadata that is older. The root and targets keys are offline, so that they sign
+# once a year. The other two expire after a week: an attacker who controls the web server can hide a
+# newer release for that long at most.
+DAYS = {"root": 365, "targets": 365, "snapshot": 7, "timestamp": 7}
+# Time to fetch two offline keys. It must be longer than the week between two runs of `publish`.
+RENEWED_DAYS = 60
 HINT = """Made the keys of the updates: git ignores keys/*.pem; docs/runbook.md#model-update says
   which of them to take offline. Commit keys/1.root.json: devices start to trust from there."""
 
 
 def publish() -> None:
-    """Write the champion to `repository/`, or renew for how long it may be taken for the newest.
+    """Write the champion to `repository/`, or renew the proof that it is the newest release.
 
     Raises:
         SystemExit: there is no champion, it is unfit, or a key is missing.
     """
     with sole_writer():
-        champion, root = verified(read_rollout().champion), _newest_root()
-        metadata, targets = REPOSITORY / "metadata", REPOSITORY / "targets"
-        for folder in (metadata, targets):
+        champion = verify_release(read_rollout().champion)
+        root = _load_root()
+        for folder in (METADATA, TARGETS):
             folder.mkdir(parents=True, exist_ok=True)
+        # Devices that have an old root follow the chain of all roots to the newest.
         for path in KEYS.glob("[1-9]*.root.json"):
-            write_whole(metadata / path.name, path.read_bytes())
+            write_whole(METADATA / path.name, path.read_bytes())
         contents = {path.name: path.read_bytes() for path in champion.folder.iterdir()}
-        files = {n: TargetFile.from_data(n, c, ["sha256"]) for n, c in contents.items()}
+        files = {
+            name: TargetFile.from_data(name, content, ["sha256"])
+            for name, content in contents.items()
+        }
         for name, file in files.items():
-            write_whole(targets / f"{file.hashes['sha256']}.{name}", contents[name])
-        last = newest(metadata, "snapshot")
-        after = 1 + int(last.name.partition(".")[0]) if last else 1
-        version = max(after, int(time.time()))  # rises even where the folder was lost
-        named = _named(root, files) or version
-        if named == version:
-            content = _signed(Targets(version, targets=files), root)
-            write_whole(metadata / f"{version}.targets.json", content)
-        snapshot = Snapshot(version, meta={"targets.json": MetaFile(named)})
-        write_whole(metadata / f"{version}.snapshot.json", _signed(snapshot, root))
+            write_whole(TARGETS / f"{file.hashes['sha256']}.{name}", contents[name])
+        version = _next_version()
+        targets_version = _published_version(root, files)
+        if not targets_version:
+            targets_version = version
+            content = _sign(Targets(version, targets=files), root)
+            write_whole(METADATA / f"{version}.targets.json", content)
+        snapshot = Snapshot(version, meta={"targets.json": MetaFile(targets_version)})
+        write_whole(METADATA / f"{version}.snapshot.json", _sign(snapshot, root))
+        # Last, because devices read it first: it names the snapshot that is now complete.
         timestamp = Timestamp(version, snapshot_meta=MetaFile(version))
-        write_whole(metadata / "timestamp.json", _signed(timestamp, root))
+        write_whole(METADATA / "timestamp.json", _sign(timestamp, root))
         print(f"Published: {champion.id} ({champion.name}), for {DAYS['timestamp']} days.")
-        if _ends_soon(root):
+        if _expires_soon(root):
             print(f"The root ends on {root.expires:%Y-%m-%d}: `make rotate KEY=root-1` renews it.")
 
 
 def rotate(name: str) -> None:
-    """Replace a key, by its name; the root, which says so, is signed and holds for a year anew.
+    """Replace a key, by its name, and sign a new root that says so. It is valid for a year.
 
     Raises:
-        SystemExit: there is no such key, or fewer than two others of the root are in `keys/`.
+        SystemExit: there is no such key, or `keys/` has fewer than two other root keys.
     """
     if name not in ROLES:
         raise SystemExit(f"No key {name!r}: one of {', '.join(ROLES)}.")
     with sole_writer():
-        old = _newest_root()
-        new, signer = deepcopy(old), CryptoSigner.generate_ed25519()
-        _give(new, name, signer)
+        old = _load_root()
+        new = deepcopy(old)
+        signer = CryptoSigner.generate_ed25519()
+        _assign_key(new, name, signer)
         new.version += 1
-        content = _signed(new, old, **{name: signer})
+        content = _sign(new, old, replaced={name: signer})
         write_whole(KEYS / f"{name}.pem", signer.private_bytes, mode=0o600)
         write_whole(KEYS / f"{new.version}.root.json", content)
         print(f"Made keys/{new.version}.root.json: commit it. Next: `make publish`")
 
 
-def _newest_root() -> Root:
-    """Return the newest root; the first time, make it and every key."""
-    if path := newest(KEYS, "root"):
+def _load_root() -> Root:
+    """Return the newest root. If there is none yet, make it and every key."""
+    if path := newest_metadata(KEYS, "root"):
         return Metadata[Root].from_bytes(path.read_bytes()).signed
     root = Root(consistent_snapshot=True)
     for name in ROLES:
         signer = CryptoSigner.generate_ed25519()
-        _give(root, name, signer)
+        _assign_key(root, name, signer)
         write_whole(KEYS / f"{name}.pem", signer.private_bytes, mode=0o600)
-    root.roles["root"].threshold = 2
-    write_whole(KEYS / "1.root.json", _signed(root, root))
+    root.roles["root"].threshold = ROOT_THRESHOLD
+    write_whole(KEYS / "1.root.json", _sign(root, root))
     print(HINT)
     return root
 
 
-def _give(root: Root, name: str, signer: CryptoSigner) -> None:
-    """Let a key count for what its name says, in place of the one before."""
+def _assign_key(root: Root, name: str, signer: CryptoSigner) -> None:
+    """Let a key sign for the roles of its name, and revoke the key that had the name before."""
     key = signer.public_key
     key.unrecognized_fields["x-name"] = name
     for role in ROLES[name]:
@@ -107,33 +127,46 @@ def _give(root: Root, name: str, signer: CryptoSigner) -> None:
         root.add_key(key, role)
 
 
-def _signed(payload: T, root: Root, **made: CryptoSigner) -> bytes:
-    """Sign with every key of the role that is in `keys/`, if `root` then takes it."""
-    now, metadata = datetime.now(UTC).replace(microsecond=0), Metadata(payload)
+def _sign(payload: T, root: Root, replaced: dict[str, CryptoSigner] | None = None) -> bytes:
+    """Sign with every key of the role that is in `keys/`, and check that `root` accepts it.
+
+    `replaced` are keys that are not on disk yet; a new root is signed with the new key.
+    """
+    metadata = Metadata(payload)
+    now = datetime.now(UTC).replace(microsecond=0)  # TUF has whole seconds
     payload.expires = now + timedelta(days=DAYS[payload.type])
     names = [name for name, roles in ROLES.items() if payload.type in roles]
+    # A new root has to be accepted by devices that have the old one, and by those that have it.
+    judges = (root, payload) if isinstance(payload, Root) else (root,)
     try:
         for path in filter(Path.exists, (KEYS / f"{name}.pem" for name in names)):
             key = load_pem_private_key(path.read_bytes(), None)
-            metadata.sign(made.get(path.stem) or CryptoSigner(key), append=True)
-        for judge in (root, payload) if isinstance(payload, Root) else (root,):
+            metadata.sign((replaced or {}).get(path.stem) or CryptoSigner(key), append=True)
+        for judge in judges:
             judge.verify_delegate(payload.type, metadata.signed_bytes, metadata.signatures)
     except Exception as error:  # damaged keys raise errors that share no other base class
-        which = f"Its keys are {', '.join(names)}, as .pem files in {KEYS}"
-        raise SystemExit(f"Cannot sign the {payload.type}: {error}. {which}.") from None
+        hint = f"Its keys are {', '.join(names)}, as .pem files in {KEYS}"
+        raise SystemExit(f"Cannot sign the {payload.type}: {error}. {hint}.") from None
     return metadata.to_bytes()
 
 
-def _named(root: Root, files: dict[str, TargetFile]) -> int:
-    """Return the version of what was published last, if it is the same; else 0."""
-    if path := newest(REPOSITORY / "metadata", "targets"):
+def _next_version() -> int:
+    """Return a version above all before; the clock makes it rise even if `repository/` was lost."""
+    newest = newest_metadata(METADATA, "snapshot")
+    after_newest = 1 + int(newest.name.partition(".")[0]) if newest else 1
+    return max(after_newest, int(time.time()))
+
+
+def _published_version(root: Root, files: dict[str, TargetFile]) -> int:
+    """Return the version of `targets` if it can be used again, without its offline key; else 0."""
+    if path := newest_metadata(METADATA, "targets"):
         with suppress(RepositoryError):
-            last = Metadata[Targets].from_bytes(path.read_bytes())
-            root.verify_delegate("targets", last.signed_bytes, last.signatures)
-            if last.signed.targets == files and not _ends_soon(last.signed):
-                return last.signed.version
+            metadata = Metadata[Targets].from_bytes(path.read_bytes())
+            root.verify_delegate("targets", metadata.signed_bytes, metadata.signatures)
+            if metadata.signed.targets == files and not _expires_soon(metadata.signed):
+                return metadata.signed.version
     return 0
 
 
-def _ends_soon(payload: Root | Targets) -> bool:
+def _expires_soon(payload: Root | Targets) -> bool:
     return payload.expires < datetime.now(UTC) + timedelta(days=RENEWED_DAYS)

@@ -1,1 +1,1 @@
-"""The network for other runtimes, each converter in an environment of its own."""
+"""The model for other runtimes. Each converter has an environment of its own."""

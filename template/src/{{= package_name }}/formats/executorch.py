@@ -8,22 +8,21 @@ FILE = "model.pte"
 
 
 def export(folder: Path) -> None:
-    """Write `model.pte`."""
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
-    from .torch_program import program
+    from .torch_program import export_program
 
-    lowered = to_edge_transform_and_lower(program(), partitioner=[XnnpackPartitioner()])
-    (folder / FILE).write_bytes(lowered.to_executorch().buffer)
+    program = to_edge_transform_and_lower(export_program(), partitioner=[XnnpackPartitioner()])
+    (folder / FILE).write_bytes(program.to_executorch().buffer)
 
 
 def load(folder: Path) -> Run:
-    """Run it on one thread."""
+    """Run it on one thread, as every format is timed."""
     import torch
     from executorch.extension.pybindings import portable_lib
     from executorch.runtime import Runtime
 
-    portable_lib._unsafe_reset_threadpool(1)
+    portable_lib._unsafe_reset_threadpool(1)  # there is no public function for it
     forward = Runtime.get().load_program(folder / FILE).load_method("forward")
     return lambda x: forward.execute([torch.from_numpy(x)])[0].numpy()

@@ -1,7 +1,7 @@
-"""What a format is: `export(folder)` writes it, `load(folder)` returns what runs it.
+"""The interface of a format: `export(folder)` writes the model, `load(folder)` returns a function.
 
-Converters are imported where they are used, so that a process which only runs a file is measured
-without them.
+Formats import their converter inside these functions: a process that only runs a file is measured
+without the memory of a converter.
 """
 
 from collections.abc import Callable
@@ -11,5 +11,5 @@ import numpy as np
 Run = Callable[[np.ndarray], np.ndarray]  # one example, float32 (1, ...), to logits (1, labels)
 
 
-class NotRun(RuntimeError):
-    """The file has the right structure, but nothing on this system runs it."""
+class NotRunnableError(RuntimeError):
+    """The file has the right structure, but this system cannot run it."""

@@ -1,4 +1,4 @@
-"""LiteRT: the runtime of TensorFlow Lite, and what ML Kit takes as a custom model."""
+"""LiteRT: the runtime of TensorFlow Lite, and the format of custom models in ML Kit."""
 
 from pathlib import Path
 
@@ -8,20 +8,21 @@ FILE = "model.tflite"
 
 
 def export(folder: Path) -> None:
-    """Write `model.tflite`."""
     import litert_torch
 
-    from .torch_program import program
+    from .torch_program import export_program
 
-    exported = program()
-    litert_torch.convert(exported.module(), exported.example_inputs[0]).export(str(folder / FILE))
+    program = export_program()
+    litert_torch.convert(program.module(), program.example_inputs[0]).export(str(folder / FILE))
 
 
 def load(folder: Path) -> Run:
-    """Run it on one thread."""
+    """Run it on one thread, as every format is timed."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(folder / FILE), num_threads=1)
     answer = interpreter.get_signature_runner()
-    (takes,), (gives,) = answer.get_input_details(), answer.get_output_details()
-    return lambda x: answer(**{takes: x})[gives]
+    # The converter chooses these names.
+    (input_name,) = answer.get_input_details()
+    (output_name,) = answer.get_output_details()
+    return lambda x: answer(**{input_name: x})[output_name]

@@ -1,4 +1,4 @@
-"""A converted network that answers like a `Predictor`, and the process in which it is timed."""
+"""A converted model with the interface of a `Predictor`, and the process in which it is timed."""
 
 import json
 import sys
@@ -10,14 +10,14 @@ import numpy as np
 from ..pipeline.footprint import measure
 from ..predictor import softmax
 
-FACTS = "facts.json"  # beside the network: what the metadata of an ONNX file would say
+FACTS = "facts.json"  # beside the model: what an ONNX file has in its metadata
 
 
-class Converted:
-    """A folder that is named after its format, and was filled by its `export`.
+class ConvertedModel:
+    """A folder that `export` of a format filled; its name is that of the format.
 
     Raises:
-        NotRun: nothing on this system runs it.
+        NotRunnableError: this system cannot run it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -30,4 +30,4 @@ class Converted:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(Converted(Path(sys.argv[1])))))
+    print(json.dumps(measure(ConvertedModel(Path(sys.argv[1])))))

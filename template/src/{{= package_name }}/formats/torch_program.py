@@ -1,4 +1,4 @@
-"""The trained network as a program of operators, for the converters that start from PyTorch."""
+"""The trained network as an exported program, for the converters that start from PyTorch."""
 
 import warnings
 from typing import Any, cast
@@ -8,21 +8,22 @@ import torch
 from ..pipeline.train import load_checkpoint
 
 
-def program() -> torch.export.ExportedProgram:
-    """Take one example, float32 (1, ...), to logits (1, labels): a phone answers one at a time."""
+def export_program() -> torch.export.ExportedProgram:
+    """Export a batch of one, float32 (1, ...), to logits (1, labels): phones answer one by one."""
     warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
     model, checkpoint = load_checkpoint()
     example = (torch.zeros(1, *checkpoint["input_shape"]),)
     aten = torch.ops.aten
-    pools = aten.adaptive_max_pool1d, aten.adaptive_max_pool2d, aten.adaptive_max_pool3d
+    pools = (aten.adaptive_max_pool1d, aten.adaptive_max_pool2d, aten.adaptive_max_pool3d)
     exported = torch.export.export(model, example)
-    plainer = exported.run_decompositions({pool.default: _largest for pool in pools})
-    return cast(torch.export.ExportedProgram, plainer)
+    decomposed = exported.run_decompositions({pool.default: _max_pool_to_one for pool in pools})
+    return cast(torch.export.ExportedProgram, decomposed)
 
 
-def _largest(x: torch.Tensor, size: list[int]) -> Any:
-    """Pool to one value by a maximum: the converters know no other adaptive maximum."""
+def _max_pool_to_one(x: torch.Tensor, size: list[int]) -> Any:
+    """Adaptive max-pooling to size 1 as a plain maximum, which every converter knows."""
     if set(size) != {1}:
-        return NotImplemented
+        return NotImplemented  # the converter then names the operator
     largest = x.amax(dim=tuple(range(-len(size), 0)), keepdim=True)
-    return largest, torch.zeros_like(largest, dtype=torch.int64)  # where it was, nobody asks
+    indices = torch.zeros_like(largest, dtype=torch.int64)  # an output of the operator; unused
+    return largest, indices

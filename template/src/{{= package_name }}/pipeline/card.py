@@ -1,17 +1,18 @@
-"""Promise against measured, for people: the table in the README and the model card."""
+"""Write the model card, and the table of limits in the README."""
 
+import json
 import re
 import time
 from pathlib import Path
 
 from ..artifacts import REPORTS, read_report
-from ..gates import Gate, verdicts
+from ..gates import Gate
 from ..scope import load_scope
+from .pages import fill
 
 README = Path("README.md")
 CARD = Path("docs/card.md")
 TABLE = re.compile(r"(?<=<!-- measured -->\n).*?(?=<!-- /measured -->)", re.DOTALL)
-NOT_YET = "Nothing is measured yet: `make model` fills this table.\n"
 
 
 def card() -> None:
@@ -21,48 +22,28 @@ def card() -> None:
 
 
 def table() -> str:
-    """Return the promises as a Markdown table."""
-    if not (REPORTS / "gates.json").exists():
-        return NOT_YET
-    head = "| promise | limit | measured | |\n|---|---|---|---|\n"
-    return head + "".join(map(_row, verdicts()))
+    """Return the recorded gates as a Markdown table."""
+    return fill("limits.md", gates=_recorded_gates())
 
 
-def _row(gate: Gate) -> str:
-    limit, verdict = f"{gate.comparison} {gate.limit:g}", "kept" if gate.passed else "**broken**"
-    return f"| {gate.name} | {limit} | {gate.observed:.4g} | {verdict} |\n"
+def _recorded_gates() -> list[Gate]:
+    path = REPORTS / "gates.json"
+    rows = json.loads(path.read_text()) if path.exists() else []
+    return [Gate.model_validate(row) for row in rows]
 
 
 def model_card() -> str:
-    """Return the card: what it is for, how good it is, and on whom (Mitchell et al. 2019)."""
-    scope, quality, data = load_scope(), read_report("evaluate"), read_report("ingest")
-    training, shipped = read_report("train"), read_report("compress")["shipped"]
-    day = time.strftime("%Y-%m-%d", time.gmtime(training["trained_at"]))
-    slices = "".join(
-        f"| {name} | {score['examples']} | {score['value']:.4g} | {score['lower_bound']:.4g} |\n"
-        for name, score in quality["slices"].items()
+    """Return the card: intended use, quality and data (Mitchell et al. 2019)."""
+    scope, training, data = load_scope(), read_report("train"), read_report("ingest")
+    return fill(
+        "card.md",
+        scope=scope,
+        training=training,
+        data=data,
+        quality=read_report("evaluate"),
+        gates=_recorded_gates(),
+        shipped=read_report("compress")["shipped"],
+        day=time.strftime("%Y-%m-%d", time.gmtime(training["trained_at"])),
+        labels=", ".join(f"{label} ({count})" for label, count in data["labels"].items()),
+        sure=f"{scope.confidence:.0%}",
     )
-    labels = ", ".join(f"{label} ({count})" for label, count in data["labels"].items())
-    return f"""# Model card: {scope.project}
-
-Written by `make card` from `scope.yaml` and `reports/`; do not edit it by hand.
-
-- Answers with one label for one {scope.modality} input; runs on: {scope.target}.
-- Not for {scope.not_for}.
-- Decides whether it succeeds: {scope.decider or "nobody is named"}; answers for the data:
-  {scope.data_owner or "nobody is named"}.
-- Network of {training["parameters"]} parameters, shipped as {shipped} ONNX, trained {day} on
-  {training["examples"]} examples.
-- Data: {data["source"]}, with the labels {labels}.
-
-## Promised and measured
-
-{table()}
-Quality is measured on {quality["score"]["examples"]} held-out examples, with the file that is
-shipped. A bound is what the metric is at least, {scope.confidence:.0%} sure.
-
-## Slices
-
-| slice | held-out examples | {scope.metric} | at least |
-|---|---|---|---|
-{slices}"""

@@ -1,12 +1,17 @@
-"""An ONNX file in, the smallest file that keeps every promise out, or what would have to give."""
+"""Make variants of the ONNX file, smaller or faster, and ship the smallest that meets all limits.
 
+If none does, the nearest one is shipped with the reason in `reports/compress.json`, so that it can
+be evaluated, drawn and judged: `check` refuses it.
+"""
+
+import math
 from collections.abc import Callable
-from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import onnx
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -15,36 +20,57 @@ from rich.progress import track
 from rich.table import Table
 
 from ..artifacts import ONNX, SHIPPED, to_json, write_report, write_whole
-from ..gates import Gate, broken_promises, gate, quality_gates
+from ..bounds import gain_lower_bound, share_lower_bound
+from ..gates import Gate, gate, quality_gates
 from ..predictor import Predictor
+from ..quality import METRICS, measure
 from ..scope import Scope, load_scope
-from .compare import compared
-from .distill import STUDENTS
-from .footprint import footprint
-from .quantize import CANDIDATES
+from . import distill, quantize
+from .featurize import load_split
+from .footprint import Network, footprint
 
-SAME_SIZE = 1.01  # files that differ by less are as small as each other: the better one wins
+# Among files within 1 % of the smallest, the better one is shipped: metadata and the packing of
+# weights change a size by that much, and nobody would trade quality for it.
+SAME_SIZE = 1.01
 UNKNOWN = "0" * 64  # as long as the hash that replaces it: the size that is measured is shipped
-ALL = CANDIDATES | STUDENTS
+BATCH = 32  # examples that are answered one by one and together; larger than any batch in serving
 Row = dict[str, Any]
 
 
-def compress() -> None:
-    """Measure every candidate on the validation split, and ship the smallest that will do.
+def variants() -> dict[str, Callable[[Path], None]]:
+    """Return the functions that write a variant, by its name."""
+    made: dict[str, Callable[[Path], None]] = {
+        "fp32": quantize.fp32,
+        "fp16": quantize.fp16,
+        "int8_dynamic": quantize.int8_dynamic,
+        "int8_minmax": quantize.int8_minmax,
+        "int8_entropy": quantize.int8_entropy,
+        "int8_percentile": quantize.int8_percentile,
+        "int8_float_ends": quantize.int8_float_ends,
+    }
+    if distill.BUILD:
+        made |= {"student": distill.student, "student_int8": distill.student_int8}
+    return made
 
-    The test split is left to `evaluate`: whoever chooses by it cannot judge by it.
+
+def compress() -> None:
+    """Measure every variant on the validation split, and ship the smallest that meets all limits.
+
+    The test split is left to `evaluate`: a split that chooses cannot also judge.
 
     Raises:
-        SystemExit: none keeps every promise; what is broken, and limits that would fit, are named.
+        SystemExit: no variant could be written and run; the reasons are named.
     """
     SHIPPED.unlink(missing_ok=True)
-    exported, scope = Predictor(ONNX), load_scope()
+    exported, scope, makers = Predictor(ONNX), load_scope(), variants()
     with TemporaryDirectory() as folder:
-        files = {name: Path(folder) / f"{name}.onnx" for name in ALL}
-        found = track(ALL.items(), "Measuring candidates", total=len(ALL))
-        rows = {name: _measured(files[name], write, exported, scope) for name, write in found}
-        shipped = _chosen(rows)
-        evidence = {"shipped": shipped, "candidates": rows}
+        files = {name: Path(folder) / f"{name}.onnx" for name in makers}
+        rows = {
+            name: _try_variant(files[name], write, exported, scope)
+            for name, write in track(makers.items(), "Measuring variants", total=len(makers))
+        }
+        shipped, why = _choose(rows)
+        evidence: Row = {"shipped": shipped, "fits": not why, "why": why, "candidates": rows}
         if shipped:
             evidence["size_mb"] = rows[shipped]["size_mb"]
             _stamp(files[shipped], sha256(to_json(rows[shipped])).hexdigest())
@@ -52,69 +78,118 @@ def compress() -> None:
     write_report("compress", evidence)
     Console(width=150).print(table(rows, shipped))
     if not shipped:
-        raise SystemExit(_what_would_fit(rows))
+        raise SystemExit(why)
+    print(f"Shipped: {shipped}. {why or 'It meets all limits.'}")
 
 
-def promises(row: Row) -> list[Gate]:
-    """Hold one candidate against what can be judged of it; the whole prediction is timed later.
+def variant_gates(row: Row) -> list[Gate]:
+    """Judge a variant by what is known of it here; whole predictions are timed later.
 
-    Quality is held as it is found: the validation split is too small for bounds on each slice,
-    which `evaluate` has from the test split.
+    Quality is compared without a bound: the validation split is half as large as the test split,
+    and a bound for each of its slices would refuse good variants.
     """
-    same, drop, p95_ms = row["same_lower_bound"], row["drop_upper_bound"], row["latency_p95_ms"]
+    agreement, drop = row["same_lower_bound"], row["drop_upper_bound"]
     return [
         *quality_gates(row, "value"),
-        gate("int8_parity", "answers like fp32", same, "min_int8_agreement"),
+        gate("int8_parity", "answers like fp32", agreement, "min_int8_agreement"),
         gate("int8_drop", "metric lost to fp32", drop, "max_int8_drop"),
-        gate("latency_p95_network", "latency p95 ms, network", p95_ms, "max_latency_p95_ms"),
+        gate(
+            "latency_p95_network",
+            "latency p95 ms, network",
+            row["latency_p95_ms"],
+            "max_latency_p95_ms",
+        ),
         gate("model_size", "model size MB", row["size_mb"], "max_model_mb"),
         gate("batch_parity", "alone and in a batch", row["batch_gap"], "max_onnx_difference"),
     ]
 
 
-def _measured(path: Path, write: Callable[[Path], None], exported: Predictor, scope: Scope) -> Row:
-    """Write one candidate and measure it; what cannot be made or run is no reason to stop."""
+def measure_quality(variant: Network, exported: Predictor, scope: Scope) -> Row:
+    """Measure on the validation split how good a variant is, and how like the exported model."""
+    x, truth, slices = load_split("validation")
+    probabilities, expected = variant.probabilities(x), exported.probabilities(x)
+    answers, fp32 = probabilities.argmax(1), expected.argmax(1)
+    n, metric = len(exported.labels), METRICS[scope.metric]
+    gain = gain_lower_bound(metric, truth, answers, fp32, n, scope.confidence)
+    return measure(truth, answers, fp32, slices, n) | {
+        # Bounds: a variant that agrees here by luck would fail on the test split.
+        "same_lower_bound": share_lower_bound(answers == fp32, scope.confidence),
+        "drop_upper_bound": 0 - gain,
+        "max_difference": float(abs(probabilities - expected).max()),
+        "batch_gap": _batch_gap(variant, x[:BATCH]),
+    }
+
+
+def _batch_gap(variant: Network, x: np.ndarray) -> float:
+    """Return by how much a probability depends on the other examples in the batch.
+
+    Dynamic quantization takes one range for the whole batch.
+    """
+    alone = np.concatenate([variant.probabilities(row[None]) for row in x])
+    return float(np.abs(variant.probabilities(x) - alone).max())
+
+
+def _try_variant(
+    path: Path, write: Callable[[Path], None], exported: Predictor, scope: Scope
+) -> Row:
+    """Write one variant and measure it; one that cannot be made or run does not stop the others."""
     try:
         write(path)
         _stamp(path, UNKNOWN)
-        row = compared(Predictor(path), exported, scope) | {"size_mb": path.stat().st_size / 1e6}
-        row |= footprint(path)
+        row = measure_quality(Predictor(path), exported, scope)
+        row |= {"size_mb": path.stat().st_size / 1e6} | footprint(path)
     except (Exception, SystemExit) as error:  # converters raise anything
         return {"failed": f"{type(error).__name__}: {error}".splitlines()[0]}
-    return row | {"broken": [g.id for g in promises(row) if not g.passed]}
+    return row | {"broken": [g.id for g in variant_gates(row) if not g.passed]}
 
 
 def _stamp(path: Path, evidence_sha256: str) -> None:
-    """Say in the file what the exported one says, which candidate it is, and by what evidence."""
+    """Write into the file the metadata of the exported one, its variant, and its evidence."""
     model = onnx.load(path)
-    said = {p.key: p.value for p in onnx.load(ONNX, load_external_data=False).metadata_props}
+    known = {p.key: p.value for p in onnx.load(ONNX, load_external_data=False).metadata_props}
     named = {"candidate": path.stem, "evidence_sha256": evidence_sha256}
-    onnx.helper.set_model_props(model, said | named)
+    onnx.helper.set_model_props(model, known | named)
     onnx.save(model, path)
 
 
-def _chosen(rows: dict[str, Row]) -> str | None:
-    fitting = {name: row for name, row in rows.items() if row.get("broken") == []}
-    smallest_mb = min((row["size_mb"] for row in fitting.values()), default=0)
+def _choose(rows: dict[str, Row]) -> tuple[str | None, str]:
+    """Return the variant to ship, None if there is none, and why none meets all limits."""
+    measured = {name: row for name, row in rows.items() if "broken" in row}
+    if not measured:
+        failures = "".join(f"\n  {name}: {row['failed']}" for name, row in rows.items())
+        return None, f"No variant of {ONNX} could be made and run:{failures}"
+    fitting = {name: row for name, row in measured.items() if not row["broken"]}
+    if not fitting:
+        nearest = min(measured, key=lambda name: _distance(variant_gates(measured[name])))
+        missed = ", ".join(measured[nearest]["broken"])
+        return nearest, f"No variant meets all limits; the nearest, {nearest}, misses {missed}."
+    smallest_mb = min(row["size_mb"] for row in fitting.values())
     small = [name for name, row in fitting.items() if row["size_mb"] <= SAME_SIZE * smallest_mb]
     better = {name: (rows[name]["score"]["lower_bound"], rows[name]["agreement"]) for name in small}
-    return max(small, key=lambda name: better[name], default=None)
+    return max(small, key=lambda name: better[name]), ""
+
+
+def _distance(gates: list[Gate]) -> tuple[int, float]:
+    """Return how many limits are not met, then by how much, each relative to its limit."""
+    failed = [gate for gate in gates if not gate.passed]
+    far = sum(abs(gate.observed - gate.limit) / (abs(gate.limit) or 1) for gate in failed)
+    return len(failed), math.inf if math.isnan(far) else far
 
 
 def table(rows: dict[str, Row], shipped: str | None) -> Table:
-    """Show every figure, the bound where a bound is judged, in red where it breaks a promise."""
+    """Show every figure, in red where it misses a limit."""
     drawn = Table(title="On the validation split", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     headings = ("metric", "at least", "worst slice", "agrees", "drop", "differs", "batch")
-    for heading in ("candidate", *headings, "p50 ms", "p95 ms", "MB", "peak MB", "verdict"):
-        drawn.add_column(heading, no_wrap=heading == "candidate")
+    for heading in ("variant", *headings, "p50 ms", "p95 ms", "MB", "peak MB", "verdict"):
+        drawn.add_column(heading, no_wrap=heading == "variant")
     for name, row in rows.items():
         if why := row.get("failed") or row.get("not_run"):
             size = f"{row['size_mb']:.4g}" if "size_mb" in row else ""
             drawn.add_row(name, *[""] * 9, size, "", escape(why if size else f"failed: {why}"))
             continue
-        judged = promises(row)
         quality, worst, agreement, drop, p95, size, gap = (
-            f"{g.observed:.4g}" if g.passed else f"[red]{g.observed:.4g}[/red]" for g in judged
+            f"{g.observed:.4g}" if g.passed else f"[red]{g.observed:.4g}[/red]"
+            for g in variant_gates(row)
         )
         least, differs = f"{row['score']['lower_bound']:.4g}", f"{row['max_difference']:.2g}"
         measured = quality, least, worst, agreement, drop, differs
@@ -127,35 +202,8 @@ def table(rows: dict[str, Row], shipped: str | None) -> Table:
 def _verdict(is_shipped: bool, row: Row, fp32: Row) -> str:
     words = ["shipped"] if is_shipped else []
     if row["broken"]:
-        words.append(f"breaks {', '.join(row['broken'])}")
-    slower = row["latency_p50_ms"] > fp32.get("latency_p50_ms", float("inf"))
+        words.append(f"misses {', '.join(row['broken'])}")
+    slower = row["latency_p50_ms"] > fp32.get("latency_p50_ms", math.inf)
     if slower and row["size_mb"] < fp32["size_mb"]:
         words.append("smaller, not faster")
     return "; ".join(words) or "fits"
-
-
-def _what_would_fit(rows: dict[str, Row]) -> str:
-    """Name what the nearest candidate breaks, as `check` does, and limits that it would keep."""
-    judged = {name: promises(row) for name, row in rows.items() if "broken" in row}
-    if not judged:
-        return "No candidate could be made; reports/compress.json says why."
-    nearest = min(judged, key=lambda name: _distance(judged[name]))
-    floor, limits = load_scope().min_metric, []
-    for g in judged[nearest]:
-        key, value = g.where.split()[-1], g.observed
-        if g.passed:
-            continue
-        if g.id == "worst_slice":
-            value = floor - g.observed
-        rounding = ROUND_FLOOR if key.startswith("min_") else ROUND_CEILING
-        limit = Context(prec=3, rounding=rounding).create_decimal_from_float(value)
-        if key == "min_metric":
-            floor = float(limit)
-        limits.append(f"\n  {key}: {limit:f} would fit {nearest}")
-    return f"{broken_promises(judged[nearest])}{''.join(limits)}"
-
-
-def _distance(gates: list[Gate]) -> tuple[int, float]:
-    """How many promises are broken, then by how much of their limits."""
-    broken = [g for g in gates if not g.passed]
-    return len(broken), sum(abs(g.observed - g.limit) / (abs(g.limit) or 1) for g in broken)

@@ -1,4 +1,4 @@
-"""A trained network in, a smaller one that learned to answer like it out."""
+"""Train a smaller network to answer like the trained one: knowledge distillation."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,45 +8,44 @@ import torch
 from torch import nn
 
 from ..scope import load_params
-from ..task import model as network
+from ..task import model as task_model
 from .export import write_onnx
 from .featurize import load_split
-from .quantize import static
+from .quantize import quantize_calibrated
 from .train import fit, load_checkpoint
 
-BUILD: Callable[..., nn.Module] | None = getattr(network, "build_student", None)
-TEMPERATURE = 4.0  # how much of the teacher's doubt between wrong answers is taught
+# Optional in task/: a smaller network than `build_model` returns.
+BUILD: Callable[..., nn.Module] | None = getattr(task_model, "build_student", None)
+# Divides the logits of both networks, so that the student also learns how the teacher ranks wrong
+# answers. Hinton et al. found 2.5 to 4 best for small students; 1 would teach little but labels.
+TEMPERATURE = 4.0
 
 
-def distill(path: Path) -> None:
+def student(path: Path) -> None:
     """Train the student on the teacher's answers to the training split, and write it as ONNX.
 
     The soft targets of Hinton, Vinyals and Dean 2015, "Distilling the knowledge in a neural
-    network", without the labels: a student is wanted that agrees.
+    network", without the labels: `min_int8_agreement` limits how often the student may disagree.
     """
     params, (teacher, checkpoint) = load_params(), load_checkpoint()
     torch.set_num_threads(params.training_threads)
     torch.manual_seed(params.seed)
     torch.use_deterministic_algorithms(True)
     x, validation_x = (load_split(split)[0] for split in ("train", "validation"))
-    assert BUILD, "else it is no candidate"  # noqa: S101
-    student = BUILD(x.shape[1:], len(checkpoint["labels"]))
+    assert BUILD, "variants() lists students only where task/model.py has one"  # noqa: S101
+    network = BUILD(x.shape[1:], len(checkpoint["labels"]))
     training = x, _logits(teacher, x, params.batch_size)
     validation = validation_x, _logits(teacher, validation_x, params.batch_size)
-    fit(student, training, validation, "Distilling", criterion=_soft_cross_entropy)
-    write_onnx(student, x[:2], checkpoint, path)
+    fit(network, training, validation, "Distilling", criterion=_soft_cross_entropy)
+    write_onnx(network, x[:2], checkpoint, path)
 
 
 def student_int8(path: Path) -> None:
-    """Quantize the student, which was written beside it or is trained now."""
-    large = path.with_name("student.onnx")
-    if not large.exists():
-        distill(large)
-    static(large, path)
-
-
-# Where `task/model.py` says what a smaller network would be.
-STUDENTS = {"student": distill, "student_int8": student_int8} if BUILD else {}
+    """Quantize the student in the same folder, which is trained first if it is not there."""
+    source = path.with_name("student.onnx")
+    if not source.exists():
+        student(source)
+    quantize_calibrated(source, path)
 
 
 @torch.no_grad()

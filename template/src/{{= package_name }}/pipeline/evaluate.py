@@ -1,12 +1,12 @@
-"""Models in, the numbers the gates judge out, on data that no model has seen."""
+"""Measure the exported model, the shipped file and the baseline on the test split."""
 
 import numpy as np
 
 from ..artifacts import BASELINE, ONNX, REFERENCE, write_report
-from ..bounds import METRICS, confusion, gain_lower_bound
-from ..monitoring.drift import fit_reference, fit_sure_from, fit_whitening
+from ..bounds import gain_lower_bound
+from ..monitoring.reference import fit_confidence_threshold, fit_reference, fit_whitening
 from ..predictor import Predictor, entropy
-from ..quality import judge, score
+from ..quality import METRICS, confusion, count_nonfinite, measure, score
 from ..scope import load_params, load_scope
 from .featurize import load_facts, load_split
 
@@ -17,15 +17,20 @@ def evaluate() -> None:
     metric, n = METRICS[scope.metric], len(shipped.labels)
     x, truth, slices = load_split("test")
     fp32 = Predictor(ONNX).probabilities(x).argmax(1)
-    answers = shipped.probabilities(x).argmax(1)
+    probabilities = shipped.probabilities(x)
+    answers = probabilities.argmax(1)
     simple = _baseline(x)
-    gain = gain_lower_bound(metric, truth, answers, simple, n, scope.confidence)
-    report = judge(truth, answers, fp32, slices, n) | {
+    gains = {
+        name: gain_lower_bound(metric, truth, best, simple, n, scope.confidence)
+        for name, best in {"gain_lower_bound": answers, "gain_ceiling": truth}.items()
+    }
+    report = measure(truth, answers, fp32, slices, n) | {
         "model_sha256": shipped.sha256,
         "metric": scope.metric,
         "labels": shipped.labels,
         "confusion": confusion(truth, answers, n).tolist(),
-        "baseline": score(metric, truth, simple, n) | {"gain_lower_bound": gain},
+        "baseline": score(metric, truth, simple, n) | gains,
+        "nonfinite_answers": count_nonfinite(probabilities),
     }
     write_report("evaluate", report)
     _save_reference(shipped)
@@ -39,21 +44,22 @@ def _baseline(x: np.ndarray) -> np.ndarray:
 
 
 def _save_reference(shipped: Predictor) -> None:
-    """Save what inputs and predictions usually look like, for the drift monitor.
+    """Save the usual distribution of inputs and predictions, for the drift monitor.
 
-    Facts come from the training split; predictions from the other two, because a model is
-    surer of what it has learned by heart.
+    Facts come from the training split; predictions from the other two, because a model is more
+    confident on examples that it was trained on.
     """
     params, held_out = load_params(), [load_split(split)[:2] for split in ("validation", "test")]
     x, truth = (np.concatenate(arrays) for arrays in zip(*held_out, strict=True))
-    chances, seen = shipped.run(x)
-    confidence, answers = chances.max(1), chances.argmax(1)
-    signals = load_facts("train") | {"confidence": confidence, "entropy": entropy(chances)}
+    probabilities, embedding = shipped.run(x)
+    confidence, answers = probabilities.max(1), probabilities.argmax(1)
+    signals = load_facts("train") | {"confidence": confidence, "entropy": entropy(probabilities)}
     signals["label"] = answers.astype(np.float64)
-    _, learned = shipped.run(load_split("train")[0])
-    whitening = None if learned is None else fit_whitening(learned)
-    if whitening and seen is not None:
-        signals |= whitening.apply(seen)
+    _, trained_on = shipped.run(load_split("train")[0])
+    whitening = None if trained_on is None else fit_whitening(trained_on)
+    if whitening and embedding is not None:
+        signals |= whitening.apply(embedding)
     reference = fit_reference(signals, params.drift_window, params.drift_false_alarm_rate)
-    more = {"whitening": whitening, "sure_from": fit_sure_from(confidence, answers == truth)}
+    threshold = fit_confidence_threshold(confidence, answers == truth)
+    more = {"whitening": whitening, "sure_from": threshold}
     REFERENCE.write_text(reference.model_copy(update=more).model_dump_json() + "\n")

@@ -1,4 +1,4 @@
-"""A checkpoint in, an ONNX file that gives the same answers out."""
+"""Write the trained model as ONNX, and measure how far its answers are from PyTorch's."""
 
 import json
 import logging
@@ -7,30 +7,40 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from onnxscript import ir
 from torch import nn
 
 from ..artifacts import ONNX, write_report
 from ..predictor import Predictor, softmax
+from ..quality import count_nonfinite
 from .featurize import load_split
 from .train import load_checkpoint
 
 
 def export() -> None:
-    """Write the ONNX file, and measure on held-out examples how far it is from PyTorch."""
+    """Write the ONNX file; compare its answers with PyTorch's on held-out examples."""
     model, checkpoint = load_checkpoint()
     x, _, _ = load_split("test")
     write_onnx(model, x[:2], checkpoint, ONNX)
     with torch.no_grad():
         expected = softmax(model(torch.from_numpy(x)).numpy())
-    found = Predictor(ONNX).probabilities(x)
-    difference = float(abs(found - expected).max())
-    write_report("export", {"examples": len(x), "max_difference": difference})
+    probabilities = Predictor(ONNX).probabilities(x)
+    arrays = [onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(ONNX).graph.initializer]
+    weights = [array for array in arrays if array.dtype.kind == "f"]
+    evidence = {
+        "examples": len(x),
+        "max_difference": float(abs(probabilities - expected).max()),
+        "weights": sum(array.size for array in weights),
+        "nonfinite_weights": sum(int((~np.isfinite(array)).sum()) for array in weights),
+        "nonfinite_answers": count_nonfinite(probabilities),
+    }
+    write_report("export", evidence)
 
 
 def write_onnx(model: nn.Module, x: np.ndarray, checkpoint: dict[str, Any], path: Path) -> None:
-    """Write a network that takes a batch of any size, and the facts of its checkpoint."""
+    """Write a network that takes a batch of any size, with the metadata of its checkpoint."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports that torchvision is absent
     warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
     program = torch.onnx.export(
@@ -52,18 +62,18 @@ def write_onnx(model: nn.Module, x: np.ndarray, checkpoint: dict[str, Any], path
 
 
 def _show_embedding(graph: ir.Graph) -> None:
-    """Make what the last linear layer takes, (n, width), an output `embedding` of the file.
+    """Make the input of the last linear layer, (n, width), an output `embedding` of the file.
 
-    It is computed anyway. A network that ends otherwise stays as it is.
+    A network that does not end in a linear layer stays as it is.
     """
     node = graph.outputs[0].producer()
     while node and node.op_type not in ("Gemm", "MatMul"):
         node = node.inputs[0].producer() if node.inputs and node.inputs[0] else None
-    seen = node.inputs[0] if node else None
-    if seen is None or seen.producer() is None or len(seen.shape or ()) != 2:
+    embedding = node.inputs[0] if node else None
+    if embedding is None or embedding.producer() is None or len(embedding.shape or ()) != 2:
         return
     for value in (value for node in graph for value in node.outputs):
-        if value.name == "embedding":  # so the exporter calls what `nn.Embedding` returns
+        if value.name == "embedding":  # the exporter's name for the output of `nn.Embedding`
             value.name = "embedding_"
-    seen.name = "embedding"
-    graph.outputs.append(seen)
+    embedding.name = "embedding"
+    graph.outputs.append(embedding)

@@ -1,43 +1,36 @@
-"""The evidence as one self-contained page for people: gates, and what they judged in pictures."""
+"""Draw the evidence as one self-contained page: gates, and what they judge in pictures."""
 
 import io
-from html import escape
+from itertools import cycle
+from typing import Any
 
 import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from ..artifacts import REPORTS, read_report
-from ..gates import Gate, verdicts
+from ..gates import verdicts
 from ..scope import load_scope
-from .pareto import pareto
-
-PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
-<meta name="viewport" content="width=device-width"><title>{title}</title><style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto }}
-td, th {{ padding: 0.2rem 0.8rem; text-align: left }} .broken {{ color: #b3261e; font-weight: 700 }}
-svg {{ width: 48%; min-width: 20rem; height: auto }}
-</style><h1>{title}</h1>
-<table><tr><th>Promise<th>Measured<th>Limit<th>Verdict<th>Where</tr>{rows}</table>{figures}</html>
-"""
+from .pages import fill
 
 
 def report() -> None:
     """Write `reports/report.html`."""
-    title = escape(f"{load_scope().project}: promised and measured")
-    rows = "".join(map(_row, verdicts()))
-    figures = "".join(map(_svg, (_confusion(), _curve(), pareto())))
-    (REPORTS / "report.html").write_text(PAGE.format(title=title, rows=rows, figures=figures))
+    title = f"{load_scope().project}: promised and measured"
+    figures = [_svg(figure) for figure in (_draw_confusion(), _draw_losses(), _draw_variants())]
+    page = fill("report.html", title=title, gates=verdicts(), figures=figures)
+    (REPORTS / "report.html").write_text(page)
 
 
-def _row(gate: Gate) -> str:
-    kind, word = ("kept", "pass") if gate.passed else ("broken", "FAIL")
-    limit = f"{gate.comparison} {gate.limit:g}"
-    cells = map(escape, (gate.name, f"{gate.observed:.4g}", limit, word, gate.where))
-    return f'<tr class="{kind}"><td>' + "<td>".join(cells) + "</tr>"
+def read_variants() -> dict[str, Any]:
+    """Return the evidence on every variant of `compress`, and on what `make formats` wrote."""
+    formats = {path.stem: read_report(path.stem) for path in sorted(REPORTS.glob("format_*"))}
+    by_name = {name.removeprefix("format_"): row for name, row in formats.items()}
+    return dict(read_report("compress")["candidates"]) | by_name
 
 
-def _confusion() -> Figure:
-    """How often each label got each answer."""
+def _draw_confusion() -> Figure:
     quality = read_report("evaluate")
     labels, counts = quality["labels"], np.array(quality["confusion"])
     figure = Figure(figsize=(6, 5), layout="constrained")
@@ -51,8 +44,7 @@ def _confusion() -> Figure:
     return figure
 
 
-def _curve() -> Figure:
-    """How training went."""
+def _draw_losses() -> Figure:
     curve = read_report("train")["curve"]
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
@@ -63,7 +55,30 @@ def _curve() -> Figure:
     return figure
 
 
+def _draw_variants() -> Figure:
+    """Draw size, metric and their limits: small is left, good is up, slow is bright."""
+    scope, evidence = load_scope(), read_report("compress")
+    rows = {name: row for name, row in read_variants().items() if "latency_p95_ms" in row}
+    p95_ms = [row["latency_p95_ms"] for row in rows.values()]
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    axes, speed = figure.subplots(), LogNorm(min(p95_ms), max(p95_ms))
+    for (name, row), marker in zip(rows.items(), cycle("os^v<>DPXhd"), strict=False):
+        words = " (shipped)" if name == evidence["shipped"] else " (refused)" * bool(row["broken"])
+        x, y, ms = row["size_mb"], row["score"]["value"], row["latency_p95_ms"]
+        axes.scatter(x, y, c=ms, norm=speed, marker=marker, alpha=0.7, label=name + words)
+    label = f"p95 ms of the network (promised: {scope.max_latency_p95_ms:g})"
+    figure.colorbar(ScalarMappable(speed), ax=axes, label=label)
+    axes.axvline(scope.max_model_mb, color="#b3261e", linestyle="--", label="max_model_mb")
+    axes.axhline(scope.min_metric, color="#b3261e", linestyle=":", label="min_metric")
+    axes.set(
+        xlabel="MB", ylabel=f"{scope.metric}, validation split", title="Variants", xscale="log"
+    )
+    figure.legend(loc="outside left upper")
+    return figure
+
+
 def _svg(figure: Figure) -> str:
+    """Return the figure as an element of a page; matplotlib escapes the text in it."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue().partition("<!DOCTYPE")[2].partition(">")[2]

@@ -1,6 +1,7 @@
-"""Arrays in, a checkpoint out, and the simple model it will have to beat."""
+"""Train the network, and the baseline that it has to beat."""
 
 import copy
+import math
 import pickle
 import time
 from collections.abc import Callable
@@ -18,7 +19,12 @@ from ..task.features import FEATURES_VERSION
 from ..task.model import build_model
 from .featurize import load_split
 
-BASELINE_STEPS = 2000  # on little data a few epochs would leave it untrained, and easy to beat
+# On little data the epochs of `params.yaml` are few steps: the baseline would stay untrained, and
+# a network that beats it would prove nothing.
+BASELINE_STEPS = 2000
+# The default of PyTorch's AdamW, which decays the weights and not the gradient (Loshchilov and
+# Hutter 2019, "Decoupled weight decay regularization").
+WEIGHT_DECAY = 1e-2
 Criterion = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -35,8 +41,13 @@ def train() -> None:
     CHECKPOINT.parent.mkdir(parents=True, exist_ok=True)
     torch.save(facts | weights, CHECKPOINT)
     _train_baseline(x, y, len(labels))
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    write_report("train", facts | {"examples": len(x), "parameters": parameters, "curve": curve})
+    evidence = {
+        "examples": len(x),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "best_epoch": 1 + int(np.nanargmin(curve["validation_loss"])),  # whose weights are kept
+        "curve": curve,
+    }
+    write_report("train", facts | evidence)
 
 
 def fit(
@@ -44,23 +55,27 @@ def fit(
     training: tuple[np.ndarray, np.ndarray],
     validation: tuple[np.ndarray, np.ndarray],
     title: str,
-    least_steps: int = 0,
+    min_steps: int = 0,
     criterion: Criterion = nn.functional.cross_entropy,
 ) -> dict[str, list[float]]:
-    """Minimise a loss, keep the best epoch, return the losses of every epoch.
+    """Minimise a loss, keep the weights of the best epoch, return the losses of every epoch.
 
-    One-cycle learning rate (Smith and Topin 2018, "Super-convergence") with decoupled decay.
+    One-cycle learning rate (Smith and Topin 2018, "Super-convergence").
+
+    Raises:
+        SystemExit: the validation loss was NaN after every epoch.
     """
     params = load_params()
     torch.set_num_threads(params.training_threads)
     x, y = map(torch.from_numpy, training)
     batches = -(-len(x) // params.batch_size)
-    epochs = max(params.epochs, -(-least_steps // batches))
-    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=1e-2, fused=True)
+    epochs = max(params.epochs, -(-min_steps // batches))
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=WEIGHT_DECAY, fused=True)
     steps, top = epochs * batches, params.learning_rate
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, top, total_steps=steps)
     curve: dict[str, list[float]] = {"training_loss": [], "validation_loss": []}
     best: dict[str, Any] = {}
+    lowest = math.inf
     for _ in track(range(epochs), title):
         model.train()
         losses = []
@@ -73,10 +88,11 @@ def fit(
             losses.append(loss.item())
         curve["training_loss"].append(float(np.mean(losses)))
         curve["validation_loss"].append(_loss(model, *validation, criterion))
-        if curve["validation_loss"][-1] <= min(curve["validation_loss"]):  # never so for NaN
+        if curve["validation_loss"][-1] < lowest:  # false for NaN
+            lowest = curve["validation_loss"][-1]
             best = copy.deepcopy(model.state_dict())
     if not best:
-        raise SystemExit("Training diverged: lower learning_rate in params.yaml, like 0.001.")
+        raise SystemExit("Training diverged: lower learning_rate in params.yaml, say to 0.001.")
     model.load_state_dict(best)
     return curve
 
@@ -88,7 +104,7 @@ def _loss(model: nn.Module, x: np.ndarray, y: np.ndarray, criterion: Criterion) 
 
 
 def _train_baseline(x: np.ndarray, y: np.ndarray, classes: int) -> None:
-    """Fit what the scope calls simple: always the commonest label, or one linear layer."""
+    """Fit the baseline of `scope.yaml`: always the most frequent label, or one linear layer."""
     linear = nn.Linear(int(np.prod(x.shape[1:])), classes)
     if load_scope().baseline == "linear":
         validation_x, validation_y, _ = load_split("validation")
@@ -102,10 +118,10 @@ def _train_baseline(x: np.ndarray, y: np.ndarray, classes: int) -> None:
 
 
 def load_checkpoint() -> tuple[nn.Module, dict[str, Any]]:
-    """Rebuild the trained model, ready to predict, and what was saved beside its weights.
+    """Rebuild the trained model, in evaluation mode, and its metadata.
 
     Raises:
-        SystemExit: there is no checkpoint, or the file is not one of ours.
+        SystemExit: there is no checkpoint, or it is not one of this network.
     """
     try:
         content = torch.load(CHECKPOINT, weights_only=True)

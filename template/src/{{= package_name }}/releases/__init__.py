@@ -1,1 +1,1 @@
-"""Models that were judged and signed, and which of them answers."""
+"""Signed releases of the model, and which of them is in use."""

@@ -1,4 +1,8 @@
-"""Releases of the model, read by whatever serves them, on trust in one public key."""
+"""Read and verify releases: used by all that serve them. The only thing trusted is a public key.
+
+A release is a folder below `releases/`, named by its id. `rollout.json` beside it says which
+releases are in use.
+"""
 
 import re
 from hashlib import sha256
@@ -8,17 +12,21 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from ..artifacts import to_json, write_whole
-from ..gates import Verdict
-from .signing import opened
+from ..gates import Gate
+from .signing import verify_envelope
 
 RELEASES = Path("releases")
-KEY = Path("keys/release.pub")  # committed; a release signed with another key is refused
+ROLLOUT = RELEASES / "rollout.json"
+KEY = Path("keys/release.pub")  # committed: replacing it is a reviewed change
 FILES = ("model.onnx", "reference.json", "scope.yaml", "gates.json", "evaluate.json", "card.md")
-ID = "^[0-9a-f]{12}$"  # the first digits of the SHA-256 of manifest.json
+SIGNED_FILES = (*FILES, "manifest.json", "manifest.dsse")
+# The first 12 digits of the SHA-256 of manifest.json: short enough to type, and with 48 bits two
+# of a million releases share one with a probability of 0.2 %. The signature covers the whole hash.
+ID = "^[0-9a-f]{12}$"
 T = TypeVar("T")
 
 
-class Unfit(Exception):
+class UnfitRelease(Exception):
     """A file that keeps a release from being used, what is wrong with it, and what to do."""
 
     def __init__(self, file: Path | str, wrong: str) -> None:
@@ -26,7 +34,7 @@ class Unfit(Exception):
 
 
 class Release(NamedTuple):
-    """A release about which everything holds."""
+    """A release that passed `verify_folder`."""
 
     id: str
     folder: Path
@@ -34,7 +42,7 @@ class Release(NamedTuple):
 
 
 class Rollout(BaseModel, frozen=True):
-    """Which releases are in use, and which one the last rollback withdrew."""
+    """The ids of the releases in use, and of the one that the last rollback withdrew."""
 
     champion: str = Field(pattern=ID)
     previous: str | None = Field(default=None, pattern=ID)
@@ -47,73 +55,93 @@ class _Manifest(BaseModel):
     files: dict[str, str]
 
 
-def verified(id: str) -> Release:
-    """Return the release with this id, once everything about it holds.
+def verify_release(id: str) -> Release:
+    """Return the release with this id, if everything about it is right.
 
     Raises:
-        Unfit: it is missing, incomplete, altered, signed with another key, or not good enough.
+        UnfitRelease: it is missing, incomplete, altered, signed with another key, or its model
+            does not meet its limits.
     """
+    # An id may come from a command line or a file. Nothing but an id may become a path.
     if not re.fullmatch(ID, id):
-        raise Unfit(RELEASES, f"has no {id!r}: an id is 12 of 0-9a-f, for example 3f9c0b7a12de")
-    return examined(RELEASES / id)
+        hint = "an id is 12 of 0-9a-f, for example 3f9c0b7a12de"
+        raise UnfitRelease(RELEASES, f"has no {id!r}: {hint}")
+    return verify_folder(RELEASES / id)
 
 
-def examined(folder: Path) -> Release:
-    """Hold a folder against its signature, its hashes, its gates, and the id that is its name."""
-    content = _plain_files(folder)
+def verify_folder(folder: Path) -> Release:
+    """Check the signature, id, hashes, evidence and gates of a release, in this order.
+
+    Raises:
+        UnfitRelease: see `verify_release`.
+    """
+    content = _read_files(folder)
     try:
-        signed = opened(content["manifest.dsse"], KEY)
+        signed = verify_envelope(content["manifest.dsse"], KEY)
     except ValueError as error:
-        raise Unfit(folder / "manifest.dsse", str(error)) from None
-    if (id := sha256(signed).hexdigest()[:12]) != folder.name or content["manifest.json"] != signed:
-        raise Unfit(folder / "manifest.json", f"is not what was signed, which is {id}")
-    manifest = _parsed(_Manifest, folder / "manifest.json", signed)
-    found = {name: sha256(content[name]).hexdigest() for name in FILES}
-    for name in sorted(found.keys() | manifest.files.keys()):
-        if (hash := found.get(name)) != manifest.files.get(name):
-            raise Unfit(folder / name, f"has SHA-256 {hash}, not {manifest.files.get(name)}")
-    evaluated = _parsed(dict[str, Any], folder / "evaluate.json", content["evaluate.json"])
-    if (judged := evaluated.get("model_sha256")) != found["model.onnx"]:
-        raise Unfit(folder / "evaluate.json", f"is about the model {judged}, not model.onnx")
-    gates = _parsed(list[Verdict], folder / "gates.json", content["gates.json"])
-    if broken := [gate for gate in gates if not gate.is_kept()] or not gates:
-        raise Unfit(folder / "gates.json", f"must hold kept promises only; broken: {broken}")
+        raise UnfitRelease(folder / "manifest.dsse", str(error)) from None
+    id = sha256(signed).hexdigest()[:12]
+    if id != folder.name or content["manifest.json"] != signed:
+        raise UnfitRelease(folder / "manifest.json", f"is not what was signed, which is {id}")
+    manifest = _parse(_Manifest, folder / "manifest.json", signed)
+    hashes = {name: sha256(content[name]).hexdigest() for name in FILES}
+    for name in sorted(hashes.keys() | manifest.files.keys()):
+        hash, signed_hash = hashes.get(name), manifest.files.get(name)
+        if hash != signed_hash:
+            raise UnfitRelease(folder / name, f"has SHA-256 {hash}, not {signed_hash}")
+    # A signature says who made a release, not that its model is good: read the evidence again.
+    evaluated = _parse(dict[str, Any], folder / "evaluate.json", content["evaluate.json"])
+    judged_hash = evaluated.get("model_sha256")
+    if judged_hash != hashes["model.onnx"]:
+        wrong = f"is about the model {judged_hash}, not model.onnx"
+        raise UnfitRelease(folder / "evaluate.json", wrong)
+    gates = _parse(list[Gate], folder / "gates.json", content["gates.json"])
+    broken = [gate for gate in gates if not gate.passed]
+    if broken or not gates:
+        wrong = f"must hold kept promises only; broken: {broken}"
+        raise UnfitRelease(folder / "gates.json", wrong)
     return Release(folder.name, folder, manifest.name)
 
 
-def _plain_files(folder: Path) -> dict[str, bytes]:
+def _read_files(folder: Path) -> dict[str, bytes]:
+    """Read the files of a release by name; there may be no other file and no link."""
     try:
         paths = {path.name: path for path in folder.iterdir()}
-        for name in sorted(paths.keys() ^ {*FILES, "manifest.json", "manifest.dsse"}):
-            raise Unfit(folder / name, "belongs to no release" if name in paths else "is missing")
+        for name in sorted(paths.keys() ^ set(SIGNED_FILES)):
+            wrong = "belongs to no release" if name in paths else "is missing"
+            raise UnfitRelease(folder / name, wrong)
+        # The file behind a link may be replaced without a trace in the folder.
         for path in paths.values():
             if folder.is_symlink() or path.is_symlink() or not path.is_file():
-                raise Unfit(path, "is reached by a link, or is no file")
+                raise UnfitRelease(path, "is reached by a link, or is no file")
         return {name: path.read_bytes() for name, path in paths.items()}
     except OSError as error:
-        raise Unfit(folder, f"cannot be read ({error.strerror})") from None
+        raise UnfitRelease(folder, f"cannot be read ({error.strerror})") from None
 
 
-def _parsed(kind: type[T], path: Path, content: bytes | None = None) -> T:
+def _parse(kind: type[T], path: Path, content: bytes) -> T:
     try:
-        return TypeAdapter(kind).validate_json(path.read_bytes() if content is None else content)
-    except OSError as error:
-        raise Unfit(path, f"cannot be read ({error.strerror})") from None
+        return TypeAdapter(kind).validate_json(content)
     except ValidationError as error:
         wrong = error.errors()[0]
-        rule = f"{'.'.join(map(str, wrong['loc']))}: got {wrong['input']!r:.60}; {wrong['msg']}"
-        raise Unfit(path, f"is not valid: {rule}") from None
+        field = ".".join(map(str, wrong["loc"]))
+        rule = f"{field}: got {wrong['input']!r:.60}; {wrong['msg']}"
+        raise UnfitRelease(path, f"is not valid: {rule}") from None
 
 
 def read_rollout() -> Rollout:
     """Return what is in use.
 
     Raises:
-        Unfit: nobody has said so yet, or the file is damaged.
+        UnfitRelease: nothing was released yet, or the file is damaged.
     """
-    return _parsed(Rollout, RELEASES / "rollout.json")
+    try:
+        content = ROLLOUT.read_bytes()
+    except OSError as error:
+        raise UnfitRelease(ROLLOUT, f"cannot be read ({error.strerror})") from None
+    return _parse(Rollout, ROLLOUT, content)
 
 
 def write_rollout(rollout: Rollout) -> None:
-    """Replace what is in use at once; only inside of `rollout.sole_writer`, to lose no update."""
-    write_whole(RELEASES / "rollout.json", to_json(rollout.model_dump()))
+    """Replace what is in use. Call it inside `rollout.sole_writer`, so that no change gets lost."""
+    write_whole(ROLLOUT, to_json(rollout.model_dump()))

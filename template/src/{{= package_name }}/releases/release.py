@@ -1,4 +1,4 @@
-"""A model that keeps its promises, put together, signed, and never changed again."""
+"""The command `release`: put together, sign and store a model that meets its limits."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from ..artifacts import RAW, REFERENCE, REPORTS, SHIPPED, move_whole, to_json, write_whole
-from ..gates import as_rows, refuse_broken, refuse_other_models, verdicts
+from ..gates import refuse_broken, refuse_other_models, verdicts
 from ..pipeline.card import CARD, model_card
 from ..pipeline.verify import recorded_md5s
 from ..predictor import Predictor
@@ -19,30 +19,31 @@ from .registry import (
     FILES,
     KEY,
     RELEASES,
+    ROLLOUT,
     Rollout,
-    examined,
     read_rollout,
-    verified,
+    verify_folder,
+    verify_release,
     write_rollout,
 )
 from .rollout import sole_writer
-from .signing import load_signer, sealed
+from .signing import load_signer, sign
 
 GATES = REPORTS / "gates.json"
-SOURCES = (SHIPPED, REFERENCE, SCOPE, GATES, REPORTS / "evaluate.json", CARD)
-PACKAGES = ("numpy", "onnxruntime")  # with which it was judged
+SOURCES = (SHIPPED, REFERENCE, SCOPE, GATES, REPORTS / "evaluate.json", CARD)  # of registry.FILES
+PACKAGES = ("numpy", "onnxruntime")  # other versions of these may answer differently
 
 
 def release() -> None:
-    """Make a candidate of the model that was judged last; the first one ever is the champion.
+    """Make a candidate of the latest model; the first release becomes the champion.
 
     Raises:
-        SystemExit: a promise is broken, or evidence is missing or about something else.
+        SystemExit: a limit is not met, or evidence is missing or about another model.
     """
     with sole_writer():
-        rollout = read_rollout() if (RELEASES / "rollout.json").exists() else None
-        content = _judged_files()
-        made = verified(_put(content))
+        rollout = read_rollout() if ROLLOUT.exists() else None
+        content = _collect_files()
+        made = verify_release(_store(content))
         if rollout is None:
             write_rollout(Rollout(champion=made.id))
             print(f"Champion: {made.id} ({made.name}), the first there is.")
@@ -52,8 +53,12 @@ def release() -> None:
             print(f"Candidate: {made.id} ({made.name}). Next: `make challenge RELEASE={made.id}`")
 
 
-def _judged_files() -> dict[str, bytes]:
-    """Return what goes into a release, once the gates say the same of it as they said before."""
+def _collect_files() -> dict[str, bytes]:
+    """Read the files of a release, and judge the evidence again: `gates.json` may be stale.
+
+    Raises:
+        SystemExit: see `release`.
+    """
     try:
         content = {name: path.read_bytes() for name, path in zip(FILES, SOURCES, strict=True)}
         recorded = {row["id"]: row for row in json.loads(content["gates.json"])}
@@ -64,56 +69,65 @@ def _judged_files() -> dict[str, bytes]:
     refuse_other_models()
     judged = verdicts()
     refuse_broken(judged)
-    expected = {row["id"]: row for row in as_rows(judged)}
+    # Compare each number, not only `passed`: where one differs, evidence changed after `check`.
+    expected = {gate.id: gate.model_dump() for gate in judged}
     for id in sorted(recorded.keys() | expected.keys()):
-        if (found := recorded.get(id)) != expected.get(id):
-            raise SystemExit(f"{GATES} says {found}, not {expected.get(id)}. Run `make model`.")
+        if recorded.get(id) != expected.get(id):
+            wrong = f"{GATES} says {recorded.get(id)}, not {expected.get(id)}"
+            raise SystemExit(f"{wrong}. Run `make model`.")
     if content["card.md"] != model_card().encode():
         raise SystemExit(f"{CARD} does not tell of the evidence in {REPORTS}. Run `make card`.")
     return content
 
 
-def _put(content: dict[str, bytes]) -> str:
-    """Put the files in a folder named by their manifest; return its name, the id."""
-    files, known = {name: sha256(file).hexdigest() for name, file in content.items()}, _manifests()
-    for id, other in known.items():
-        if other.get("files") == files:
-            return id
-    numbers = [str(other.get("name")).rpartition("@v")[2] for other in known.values()]
-    number = 1 + max((int(text) for text in numbers if text.isdecimal()), default=0)
-    manifest = to_json(
+def _store(content: dict[str, bytes]) -> str:
+    """Write and sign a release folder, unless one has the same files; return its id."""
+    hashes = {name: sha256(file).hexdigest() for name, file in content.items()}
+    earlier = _read_manifests()
+    for id, manifest in earlier.items():
+        if manifest.get("files") == hashes:
+            return id  # the same model, evidence and card: `release` again changes nothing
+    manifest_bytes = to_json(
         {
-            "name": f"{load_scope().project}@v{number}",
-            "files": files,
+            "name": f"{load_scope().project}@v{_next_number(earlier)}",
+            "files": hashes,
             "data": {str(RAW): recorded_md5s().get(str(RAW), "unknown")},
-            "code": _revision(),
+            "code": _describe_commit(),
             "packages": {name: version(name) for name in PACKAGES},
             "created_at": datetime.fromtimestamp(Predictor().trained_at, UTC).isoformat(),
         }
     )
-    id = sha256(manifest).hexdigest()[:12]
-    if not (RELEASES / id).exists():
-        draft = RELEASES / f".part-{uuid4().hex}" / id
-        draft.mkdir(parents=True)
-        signed = {"manifest.json": manifest, "manifest.dsse": sealed(manifest, load_signer(KEY))}
-        for name, file in (content | signed).items():
-            write_whole(draft / name, file)
-        examined(draft)  # what a server would refuse is never put in place
-        move_whole(draft, RELEASES / id)
+    id = sha256(manifest_bytes).hexdigest()[:12]
+    if (RELEASES / id).exists():
+        return id
+    envelope = sign(manifest_bytes, load_signer(KEY))
+    files = content | {"manifest.json": manifest_bytes, "manifest.dsse": envelope}
+    # The folder that is checked is named by its id, inside a draft that `sole_writer` deletes.
+    draft = RELEASES / f".part-{uuid4().hex}" / id
+    draft.mkdir(parents=True)
+    for name, file in files.items():
+        write_whole(draft / name, file)
+    verify_folder(draft)  # a release that a server would refuse is never put in place
+    move_whole(draft, RELEASES / id)
     return id
 
 
-def _manifests() -> dict[str, dict[str, Any]]:
-    """Return what earlier releases say about themselves, unverified."""
-    known = {}
+def _read_manifests() -> dict[str, dict[str, Any]]:
+    """Return the manifests of earlier releases by id. They are not verified."""
+    manifests = {}
     for path in sorted(RELEASES.glob("*/manifest.json")):
         with suppress(OSError, ValueError, TypeError):
-            known[path.parent.name] = dict(json.loads(path.read_bytes()))
-    return known
+            manifests[path.parent.name] = dict(json.loads(path.read_bytes()))
+    return manifests
 
 
-def _revision() -> str:
-    """Return the commit of the code, with `-dirty` when files were changed since."""
+def _next_number(manifests: dict[str, dict[str, Any]]) -> int:
+    suffixes = [str(manifest.get("name")).rpartition("@v")[2] for manifest in manifests.values()]
+    return 1 + max((int(suffix) for suffix in suffixes if suffix.isdecimal()), default=0)
+
+
+def _describe_commit() -> str:
+    """Return the commit of the code, with `-dirty` if files differ from it, or `unknown`."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     with suppress(OSError, subprocess.CalledProcessError):
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603

@@ -1,31 +1,48 @@
-"""Which release is in use: one small file, replaced at once; a rollback changes nothing else."""
+"""The commands that change which release is in use: `challenge`, `promote`, `rollback`.
+
+Each replaces one small file, `releases/rollout.json`. Releases themselves never change.
+"""
 
 import fcntl
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..monitoring.scrape import scraped
+from ..monitoring.scrape import read_metric
 from ..scope import load_scope
-from .registry import RELEASES, Rollout, Unfit, read_rollout, verified, write_rollout
+from .registry import (
+    RELEASES,
+    Rollout,
+    UnfitRelease,
+    read_rollout,
+    verify_release,
+    write_rollout,
+)
 
 
 @contextmanager
 def sole_writer() -> Iterator[None]:
-    """Let one process at a time change what is released, and refuse what is unfit.
+    """Let one process at a time change `releases/`.
 
-    The lock ends with its process, however that ends; what such a process left half done goes.
+    The kernel drops the lock when its process ends, killed or not. Files that a killed process left
+    half-written are deleted by the next one.
+
+    Raises:
+        SystemExit: the block met a release that is unfit.
     """
     RELEASES.mkdir(exist_ok=True)
     with (RELEASES / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
             yield
-        except Unfit as unfit:
+        except UnfitRelease as unfit:
             raise SystemExit(str(unfit)) from None
         finally:
             for draft in RELEASES.glob(".part-*"):
-                shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
+                if draft.is_dir():
+                    shutil.rmtree(draft)
+                else:
+                    draft.unlink()
 
 
 def challenge(id: str) -> None:
@@ -35,48 +52,54 @@ def challenge(id: str) -> None:
         SystemExit: there is no such release, it is unfit, or it is the champion.
     """
     with sole_writer():
-        now, challenger = read_rollout(), verified(id)
-        if id == now.champion:
+        rollout = read_rollout()
+        challenger = verify_release(id)
+        if id == rollout.champion:
             raise SystemExit(f"{id} ({challenger.name}) is the champion already.")
-        write_rollout(now.model_copy(update={"challenger": id}))
+        write_rollout(rollout.model_copy(update={"challenger": id}))
         print(f"Challenger: {id} ({challenger.name}). Next: `make promote`, once it is trusted")
 
 
 def promote() -> None:
-    """Make the challenger the champion; the champion so far is where a rollback leads.
+    """Make the challenger the champion; `rollback` goes back to the present champion.
 
     Raises:
-        SystemExit: there is no challenger, it is unfit, or no server trusts it with all requests.
+        SystemExit: there is no challenger, it is unfit, or no server gives it all requests yet.
     """
     with sole_writer():
-        now = read_rollout()
-        if now.challenger is None:
+        rollout = read_rollout()
+        if rollout.challenger is None:
             raise SystemExit("There is no challenger. Run `make challenge RELEASE=id` first.")
+        # A server raises the share of the challenger step by step; 1 means that it passed them all.
         if load_scope().challenger:
-            share = scraped("challenger_share_ratio", "release").get(now.challenger, 0)
+            share = read_metric("challenger_share_ratio", "release").get(rollout.challenger, 0)
             if share < 1:
-                found = f"{now.challenger} answers {share:.0%} of the requests, not all of them"
-                raise SystemExit(f"{found}. What to do: docs/runbook.md#challenger")
-        champion = verified(now.challenger)
-        write_rollout(Rollout(champion=champion.id, previous=now.champion))
+                wrong = f"{rollout.challenger} answers {share:.0%} of the requests, not all of them"
+                raise SystemExit(f"{wrong}. What to do: docs/runbook.md#challenger")
+        champion = verify_release(rollout.challenger)
+        write_rollout(Rollout(champion=champion.id, previous=rollout.champion))
         print(f"Champion: {champion.id} ({champion.name}). Back: `make rollback`")
 
 
 def rollback() -> None:
-    """Make the champion before this one the champion again; a second time, change nothing.
+    """Make the previous champion the champion again. A second call changes nothing.
+
+    A rollback keeps no `previous`: called twice by two people on call, it must not go back to the
+    release that both wanted to leave.
 
     Raises:
-        SystemExit: there was none before, or it is unfit and this one stays.
+        SystemExit: there is no previous champion, or it is unfit.
     """
     with sole_writer():
-        now = read_rollout()
-        if now.previous:
-            champion = verified(now.previous)
-            challenger = now.challenger if now.challenger != champion.id else None
-            withdrawn = now.champion
+        rollout = read_rollout()
+        if rollout.previous:
+            champion = verify_release(rollout.previous)
+            withdrawn = rollout.champion
+            challenger = None if rollout.challenger == champion.id else rollout.challenger
             write_rollout(Rollout(champion=champion.id, challenger=challenger, withdrawn=withdrawn))
             print(f"Champion: {champion.id} ({champion.name}), instead of {withdrawn}.")
-        elif now.withdrawn:
-            print(f"Champion: {now.champion}, done already: {now.withdrawn} was withdrawn before.")
+        elif rollout.withdrawn:
+            done = f"done already: {rollout.withdrawn} was withdrawn before"
+            print(f"Champion: {rollout.champion}, {done}.")
         else:
-            raise SystemExit(f"{now.champion} is the first champion: nothing to go back to.")
+            raise SystemExit(f"{rollout.champion} is the first champion: nothing to go back to.")

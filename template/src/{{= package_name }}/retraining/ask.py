@@ -9,7 +9,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
-from ..settings import setting, variable
+from ..settings import ProjectSettings, variable
 
 TIMEOUT_S = 30
 FIRING = 'ALERTS{alertstate="firing"}'
@@ -23,7 +23,7 @@ def firing() -> Counter[str]:
     Raises:
         SystemExit: there is no Prometheus at `<PACKAGE>_PROMETHEUS_URL`.
     """
-    url, name = setting("PROMETHEUS_URL"), variable("PROMETHEUS_URL")
+    url, name = ProjectSettings.read().prometheus_url, variable("PROMETHEUS_URL")
     try:
         found = _asked(f"{url.rstrip('/')}/api/v1/query?{urlencode({'query': FIRING})}")
         return Counter(series["metric"]["alertname"] for series in found["data"]["result"])

@@ -8,12 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ..artifacts import SHIPPED
-from ..bounds import METRICS, confusion, gain_lower_bound
+from ..bounds import gain_lower_bound
 from ..pipeline.featurize import load_split
 from ..pipeline.ingest import FEEDBACK
 from ..pipeline.verify import recorded_md5s
 from ..predictor import Predictor
-from ..releases.registry import RELEASES, Unfit, read_rollout, verified
+from ..quality import METRICS, confusion
+from ..releases.registry import RELEASES, UnfitRelease, read_rollout, verify_release
 from ..scope import load_scope
 
 ALL, RECENT = "all held-out examples", "recent labelled traffic"
@@ -47,8 +48,8 @@ def champion(folder: Path) -> tuple[str, Path] | None:
     """
     if (RELEASES / "rollout.json").exists():
         try:
-            release = verified(read_rollout().champion)
-        except Unfit as unfit:
+            release = verify_release(read_rollout().champion)
+        except UnfitRelease as unfit:
             raise SystemExit(str(unfit)) from None
         return f"release {release.id} ({release.name})", release.folder / "model.onnx"
     content = SHIPPED.read_bytes() if SHIPPED.exists() else b""
