@@ -94,9 +94,7 @@ def evidence(scope: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "compress": {
             "shipped": "int8_minmax",
             "size_mb": scope["max_model_mb"],
-            "candidates": {
-                "int8_minmax": {"latency_p95_ms": p95_ms, "batch_gap": 0.0}
-            },
+            "candidates": {"int8_minmax": {"latency_p95_ms": p95_ms, "batch_gap": 0.0}},
         },
         "evaluate": {
             "model_sha256": hashlib.sha256(MODEL).hexdigest(),
