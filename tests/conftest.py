@@ -31,10 +31,22 @@ OPTIONS: dict[str, list[Any]] = {  # every choice of the interview, and text tha
     "export_formats": ["", "executorch, litert, coreml, openvino"],
 }
 PAIRWISE = [dict(zip(OPTIONS, row, strict=True)) for row in AllPairs(OPTIONS.values())]
+LONGEST = (  # a minute or more each: begun first, so that no process ends alone with one of them
+    "test_untouched_it_is_green",
+    "test_an_upgrade_is_green",
+    "test_each_thing_that_breaks_is_delivered_and_resolved",
+    "test_drift_is_delivered_and_asks_for_a_training",
+    "test_setup_makes_everything_and_makes_it_once",
+)
 Render = Callable[..., Path]
 Shared = Callable[[str, Path, Callable[[Path], None]], Path]
 # A suite that a script runs in the background ignores Ctrl-C, and so would all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.name.partition("[")[0] not in LONGEST)
 
 
 @pytest.fixture(scope="session", autouse=True)
