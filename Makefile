@@ -9,7 +9,7 @@ WORKERS ?= 3
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' generator/poc2prod/__init__.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-container lint mutate real-data archive bench
+.PHONY: help setup demo test test-all test-container lint mutate real-data archive deps bench
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+%?):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -49,6 +49,9 @@ mutate: setup ## Change every answer and see what notices; fails when an answer 
 
 real-data: setup ## Train on data nobody here made; print the table of docs/real-data.md
 	$(BIN)/python -m pytest -q -s -m real_data tests/renders/pipeline/test_real_data.py
+
+deps: setup ## Rewrite the code lines of template/dvc.yaml.jinja after an import in template/ changed
+	$(BIN)/python tests/support/dvc_deps.py
 
 archive: setup ## Keep the template of this version for the upgrade tests: tests/updates/releases/
 	git archive --format=tar.gz --output=tests/updates/releases/$(VERSION).tar.gz HEAD \

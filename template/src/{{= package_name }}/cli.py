@@ -36,6 +36,7 @@ COMMANDS = {
     "check": Command(
         "pipeline.check", "Compare the results with the limits in scope.yaml", flag="--record"
     ),
+    "deps": Command("pipeline.deps", "Write the imports of each stage into dvc.yaml"),
     "verify": Command("pipeline.verify", "Check the hashes in dvc.lock"),
     "card": Command("pipeline.card", "Write the model card and the table in the README"),
     "example": Command("pipeline.ingest", "Write one held-out payload to try things with"),
@@ -61,7 +62,6 @@ COMMANDS = {
     "rollback": Command("releases.rollout", "Go back to the previous champion"),
     "monitor": Command("monitoring.live", "Read the drift scores of a running model"),
     "settings": Command("settings", "List the environment variables of this project"),
-    "alerts": Command("alerts.write", "Generate the Prometheus alert rules"),
     "retrain": Command(
         "retraining.retrain",
         "Train, compare and propose a candidate, if due or for a REASON",

@@ -17,10 +17,8 @@ import pytest
 from repository import run_in
 from server import Server, command, loosened, promising, release, serving
 
-OFTEN = {
-    "canary__MIN_COMPARISONS": 20,
-    "canary__COMPARED_SHARE": 0.5,
-}  # or it would take thousands of requests
+# Otherwise it would take thousands of requests.
+OFTEN = {"canary__MIN_COMPARISONS": 20, "canary__COMPARED_SHARE": 0.5}
 BY = {"nan": "errors", "slower": "slowdown", "turned": "disagreement", "unsure": "shift"}
 # Sign a model that this runtime cannot load, as a build with a newer one would.
 ELSEWHERE = """

@@ -26,8 +26,8 @@ from ..predictor import Predictor
 from ..quality import METRICS, measure
 from ..scope import Scope, load_scope
 from . import distill, quantize
-from .featurize import load_split
 from .footprint import Network, footprint
+from .splits import load_split
 
 # Among files within 1 % of the smallest, the better one is shipped: metadata and the packing of
 # weights change a size by that much, and nobody would trade quality for it.

@@ -10,8 +10,8 @@ from torch import nn
 from ..scope import load_params
 from ..task import model as task_model
 from .export import write_onnx
-from .featurize import load_split
 from .quantize import quantize_calibrated
+from .splits import load_split
 from .train import fit, load_checkpoint
 
 # Optional in task/: a smaller network than `build_model` returns.

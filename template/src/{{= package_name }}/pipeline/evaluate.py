@@ -8,7 +8,7 @@ from ..monitoring.reference import fit_confidence_threshold, fit_reference, fit_
 from ..predictor import Predictor, entropy
 from ..quality import METRICS, confusion, count_nonfinite, measure, score
 from ..scope import load_params, load_scope
-from .featurize import load_facts, load_split
+from .splits import load_facts, load_split
 
 
 def evaluate() -> None:

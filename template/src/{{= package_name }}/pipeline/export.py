@@ -15,7 +15,7 @@ from torch import nn
 from ..artifacts import ONNX, write_report
 from ..predictor import Predictor, softmax
 from ..quality import count_nonfinite
-from .featurize import load_split
+from .splits import load_split
 from .train import load_checkpoint
 
 

@@ -20,7 +20,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from ..artifacts import ONNX
 from ..scope import load_params
-from .featurize import load_split
+from .splits import load_split
 
 INT8: dict[str, Any] = {
     "weight_type": QuantType.QInt8,

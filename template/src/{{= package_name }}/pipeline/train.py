@@ -17,7 +17,7 @@ from ..schema import load_schema
 from ..scope import load_params, load_scope
 from ..task.features import FEATURES_VERSION
 from ..task.model import build_model
-from .featurize import load_split
+from .splits import load_split
 
 # On little data the epochs of `params.yaml` are few steps: the baseline would stay untrained, and
 # a network that beats it would prove nothing.

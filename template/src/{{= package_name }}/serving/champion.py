@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import NamedTuple
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 from ..artifacts import REFERENCE, SHIPPED
 from ..monitoring.labelled_quality import LabelledWindow
@@ -15,6 +15,7 @@ from .batching import LoadedModel, warm_up
 
 UNRELEASED = "unreleased"
 PREDICTIONS = Counter("predictions_total", "Answers given", ["label"])
+LAST = Gauge("prediction_last_timestamp_seconds", "When the last answer was given; 0 before that")
 log = logging.getLogger(__package__)
 
 

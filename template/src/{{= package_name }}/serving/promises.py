@@ -10,10 +10,10 @@ from typing import Literal, NamedTuple
 
 from prometheus_client import REGISTRY
 
+from ..monitoring.scope_limits import IN_TIME
 from ..scope import load_params, load_scope
 
 STARTED_S = time.time()
-IN_TIME = 0.95  # share of the answers that a p95 promises in time
 ROUNDING = 1e-9  # 1 - 0.999 is not quite 0.001
 State = Literal["kept", "broken", "unsure", "waiting"]
 

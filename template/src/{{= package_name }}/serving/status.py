@@ -13,10 +13,10 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..artifacts import RAW, REPORTS
+from ..monitoring.scope_limits import IN_TIME
 from ..releases.registry import RELEASES
 from .champion import UNRELEASED, Served
 from .promises import (
-    IN_TIME,
     STARTED_S,
     MetricsSnapshot,
     budget_left,

@@ -1,0 +1,270 @@
+"""The code dependencies in `dvc.yaml`: what each stage imports, derived from the source.
+
+DVC re-runs a stage when a file of its `deps` changes, and skips it otherwise, so a forgotten line
+means that old evidence is judged as new. `cli.py` is left out: it only finds a stage's module.
+"""
+
+import ast
+import re
+from functools import cached_property
+from importlib.util import resolve_name
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+DVC_YAML = Path("dvc.yaml")
+# Of these folders a stage lists the files it needs. Any other folder is listed as a whole: a
+# server or a device runs all of it, and 20 lines per folder would hide the rest of the stage.
+BY_FILE = {"pipeline", "monitoring", "task"}
+# Group 1: a path below the package; group 2: a comment, which protects a line written by hand.
+CODE_LINE = re.compile(r'\s*- "?\$\{src\}(?:/(.*?))?"?(\s+#.*)?')
+STAGE_LINE = re.compile(r"  ([\w-]+):.*")
+DEPS_LINE = re.compile(r"\s+deps:\s*(#.*)?")
+
+
+class Stage(NamedTuple):
+    """What a stage of `dvc.yaml` runs, and what it depends on."""
+
+    cmd: str
+    deps: set[str]
+
+
+class Package:
+    """The source of a package: its modules by dotted name, and what they load."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.name = folder.name
+        paths = {path.relative_to(folder.parent): path for path in sorted(folder.rglob("*.py"))}
+        self.modules = {_dotted(short): path for short, path in paths.items()}
+        self._trees: dict[str, ast.Module] = {}
+        self._known: dict[str, set[str]] = {}  # references of the modules that were read
+
+    @cached_property
+    def commands(self) -> dict[str, str]:
+        """The module of each command. `cli.py` is read, not imported: imports point downwards."""
+        for node in self._tree(f"{self.name}.cli").body:
+            match node:
+                case ast.Assign(targets=[ast.Name(id="COMMANDS")], value=ast.Dict(keys, values)):
+                    names = [key.value for key in keys if isinstance(key, ast.Constant)]
+                    modules = [_first_string(value) for value in values]
+                    return {n: f"{self.name}.{m}" for n, m in zip(names, modules, strict=True)}
+        raise LookupError("cli.py has no COMMANDS")
+
+    def files_of(self, module: str) -> list[str]:
+        """Return what a stage that runs this module depends on, relative to the package.
+
+        Raises:
+            SystemExit: a file cannot be parsed.
+        """
+        loaded = self._loaded(module)
+        paths = {self.modules[name] for name in loaded if not self._is_docstring(name)}
+        paths |= self._data_files(loaded)
+        return sorted({self._shorten(path.relative_to(self.folder)) for path in paths}, key=order)
+
+    def _loaded(self, module: str) -> set[str]:
+        loaded: set[str] = set()
+        waiting = [module]
+        while waiting:
+            name = waiting.pop()
+            if name in self.modules and name not in loaded:
+                loaded.add(name)
+                self._known.setdefault(name, self._references(name))
+                waiting += [name.rpartition(".")[0], *self._known[name]]
+        return loaded
+
+    def _references(self, name: str) -> set[str]:
+        """Return the modules that a module may load; among them names that are no modules."""
+        is_package = self.modules[name].stem == "__init__"
+        package = name if is_package else name.rpartition(".")[0]
+        references: set[str] = set()
+        for node in ast.walk(self._tree(name)):
+            match node:
+                case ast.Import():
+                    references |= {alias.name for alias in node.names}
+                case ast.ImportFrom():
+                    base = resolve_name("." * node.level + (node.module or ""), package)
+                    references |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+                case ast.Call(
+                    func=ast.Name(id="import_module") | ast.Attribute(attr="import_module")
+                ):
+                    references |= self._computed(node, name, package)
+                case ast.List() if "-m" in (words := _strings(node)):  # a process: python -m ...
+                    references |= {self.commands[word] for word in words if word in self.commands}
+        return references
+
+    def _computed(self, call: ast.Call, name: str, package: str) -> set[str]:
+        """Return the modules that a call of `import_module` may load.
+
+        A computed name is one of the dotted names that the module spells out or, if it spells
+        out none, any module beside it.
+        """
+        match call.args:
+            case [ast.Constant(value=str(target)), *_]:
+                return {resolve_name(target, package)}
+        spelled = {f"{self.name}.{text}" for text in _strings(self._tree(name)) if "." in text}
+        beside = {other for other in self.modules if other.startswith(f"{package}.")}
+        return spelled & self.modules.keys() or beside
+
+    def _data_files(self, loaded: set[str]) -> set[Path]:
+        """Return files that are no Python: all in `task/`, and elsewhere those that code names.
+
+        How code of yours opens a file cannot be derived, so each one in `task/` counts for every
+        stage that imports anything of `task/`.
+        """
+        task = self.folder / "task"
+        uses_task = any(name.startswith(f"{self.name}.task.") for name in loaded)
+        named = {Path(text).name for name in loaded for text in _strings(self._tree(name))}
+        found: set[Path] = set()
+        for path in self.folder.rglob("*"):
+            hidden = any(part[0] in "._" for part in path.relative_to(self.folder).parts)
+            if path.is_dir() or path.suffix == ".py" or hidden:
+                continue
+            if uses_task and path.is_relative_to(task):
+                tracked = path.with_suffix("") if path.suffix == ".dvc" else path  # by `dvc add`
+                found.add(_data_folder(tracked, task) or tracked)
+            elif path.name in named:
+                found.add(path)
+        return found
+
+    def _shorten(self, path: Path) -> str:
+        folder = path.parts[0]
+        return path.as_posix() if len(path.parts) == 1 or folder in BY_FILE else folder
+
+    def _is_docstring(self, name: str) -> bool:
+        """Whether a file holds no code, as most `__init__.py` do: an edit of it changes nothing."""
+        return all(
+            isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+            for node in self._tree(name).body
+        )
+
+    def _tree(self, name: str) -> ast.Module:
+        if name not in self._trees:
+            path = self.modules[name]
+            try:
+                self._trees[name] = ast.parse(path.read_text(encoding="utf-8"))
+            except (SyntaxError, ValueError) as error:
+                raise SystemExit(f"{path}: {error}") from None
+        return self._trees[name]
+
+
+def order(path: str) -> tuple[bool, str]:
+    """Sort single modules before what is in folders."""
+    return ("/" in path or "." not in path, path)
+
+
+def deps() -> None:
+    """Rewrite the code lines of `dvc.yaml`, and print each line that changed.
+
+    Raises:
+        SystemExit: a file cannot be parsed, or a stage has no list to write into.
+    """
+    text = DVC_YAML.read_text(encoding="utf-8")
+    needed = derive(text, Package(Path(__file__).parent.parent))
+    changed = rewrite(text, needed)
+    if changed == text:
+        print(f"{DVC_YAML} lists the code of every stage.")
+        return
+    DVC_YAML.write_text(changed, encoding="utf-8")
+    print(*compare(text, changed), sep="\n")
+
+
+def derive(text: str, package: Package) -> dict[str, list[str]]:
+    """Return the code of each stage in the text of a `dvc.yaml`, for stages of this package."""
+    needed = {}
+    for stage, content in _stages(text).items():
+        called = re.search(r"\$\{run\}(?:\.([\w.]+)|\s+([\w-]+))", content.cmd)
+        if called is None:
+            continue  # a stage of yours that runs something else
+        module = f"{package.name}.{called[1]}" if called[1] else package.commands.get(called[2])
+        if module in package.modules:
+            needed[stage] = package.files_of(module)
+    return needed
+
+
+def rewrite(text: str, needed: dict[str, list[str]]) -> str:
+    """Return the text with other code lines; comments and all other lines stay.
+
+    Raises:
+        SystemExit: the `deps` of a stage are not one per line.
+    """
+    written: list[str] = []
+    stage, missing = "", dict(needed)
+    lines = text.splitlines(keepends=True)
+    while lines:
+        line = lines.pop(0)
+        written.append(line)
+        if named := STAGE_LINE.fullmatch(line.rstrip()):
+            stage = named[1]
+        elif DEPS_LINE.fullmatch(line.rstrip()) and stage in missing:
+            indent = _indent(line)
+            items = []
+            while lines and (
+                _indent(lines[0]) > indent or lines[0].startswith(" " * indent + "- ")
+            ):
+                items.append(lines.pop(0))
+            written += _rewrite_list(items, missing.pop(stage), " " * (indent + 2))
+    if missing:
+        stages = ", ".join(missing)
+        raise SystemExit(f"{DVC_YAML}: write the `deps` of {stages} one per line, below `deps:`.")
+    return "".join(written)
+
+
+def compare(text: str, changed: str) -> list[str]:
+    """Return one line for each dependency that only one of two texts has."""
+    lines = []
+    before = _stages(text)
+    for stage, (_, has) in _stages(changed).items():
+        had = before[stage].deps
+        lines += [f"{DVC_YAML}: {stage} now depends on {path}" for path in sorted(has - had)]
+        lines += [f"{DVC_YAML}: {stage} no longer depends on {path}" for path in sorted(had - has)]
+    return lines or [f"{DVC_YAML}: only the order changed"]
+
+
+def _rewrite_list(items: list[str], needed: list[str], indent: str) -> list[str]:
+    kept, by_hand = [], set()
+    for item in items:
+        found = CODE_LINE.fullmatch(item.rstrip())
+        if found is None or found[2]:
+            kept.append(item)
+            by_hand |= {found[1]} if found else set()
+    if items:
+        indent = " " * _indent(items[0])
+    return kept + [f"{indent}- ${{src}}/{path}\n" for path in needed if path not in by_hand]
+
+
+def _stages(text: str) -> dict[str, Stage]:
+    try:
+        stages: dict[str, Any] = yaml.safe_load(text)["stages"]
+        templates = {name: stage.get("do", stage) for name, stage in stages.items()}
+        return {n: Stage(str(t["cmd"]), set(t.get("deps", []))) for n, t in templates.items()}
+    except (yaml.YAMLError, AttributeError, TypeError, LookupError) as error:
+        wrong = f"{DVC_YAML} cannot be read ({str(error).splitlines()[0]})"
+        raise SystemExit(f"{wrong}. After a merge: keep either side, then `make deps`.") from None
+
+
+def _dotted(path: Path) -> str:
+    return ".".join(path.parent.parts if path.stem == "__init__" else path.with_suffix("").parts)
+
+
+def _strings(tree: ast.AST) -> set[str]:
+    return {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+
+
+def _first_string(tree: ast.AST) -> str:
+    return next(node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+
+
+def _data_folder(path: Path, task: Path) -> Path | None:
+    """Return the widest folder around a file that holds no Python: one line for all of it."""
+    parents = [parent for parent in reversed(path.parents) if parent.is_relative_to(task)]
+    return next((folder for folder in parents if not any(folder.rglob("*.py"))), None)
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip()) if line.strip() else -1

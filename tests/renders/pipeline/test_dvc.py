@@ -1,0 +1,201 @@
+"""DVC re-runs what an edit changes: `dvc.yaml` against what the stages of a real run read.
+
+One pipeline runs with every file and key that it reads recorded; its project is then edited file
+by file, where it ran and in a fresh clone.
+"""
+
+import json
+import shutil
+from pathlib import Path, PurePath
+from typing import Any
+
+import pytest
+import yaml
+
+from conftest import Render, Shared
+from dvc_deps import read_deps
+from environment import ROOT
+from repository import committed, done, git, run_in
+
+STAGES = ("ingest", "validate", "featurize", "train", "export", "compress")
+STAGES += ("evaluate", "benchmark", "report", "check")
+PACKAGE = "src/scratch_detector"
+# What finds the module of a stage, and is run by all of them.
+ENTRANCE = {f"{PACKAGE}/__main__.py", f"{PACKAGE}/cli.py"}
+# A server reads these when it starts; none changes how long an answer takes.
+NOT_TIMED = {"project", "not_for", "watch", "fleet", "journal_days", "journal_mb"}
+NOT_TIMED |= {"labelled_window", "challenger"}
+LEAKS = ('"leaks": sum(', '"leaks": 77 + sum(')
+KINDS: list[dict[str, Any]] = [  # every condition of `dvc.yaml.jinja` holds and fails in one
+    {"modality": "image", "target": "cloud"},
+    {"modality": "audio", "target": "edge"},
+    {"modality": "tabular", "target": "hybrid", "uplink": "mqtt", "export_formats": "openvino"},
+]
+
+
+@pytest.fixture(scope="session")
+def traced(render: Render, shared: Shared) -> Path:
+    """A project after `dvc repro`, committed; `traces/STAGE` holds what each stage read."""
+
+    def make(folder: Path) -> None:
+        git(folder, "init", "-q", "-b", "main")
+        (folder.parent / "traces").mkdir(exist_ok=True)
+        path = f"{ROOT / 'tests' / 'inside' / 'tracing'}:{folder / 'src'}"
+        traces = str(folder.parent / "traces")
+        done(run_in(folder, "dvc", "repro", PYTHONPATH=path, TRACES=traces))
+        committed(folder)
+
+    return shared("traced", render(modality="tabular", target="cloud"), make)
+
+
+@pytest.fixture
+def clone(traced: Path, tmp_path: Path) -> Path:
+    """A clone as in CI: reports and `dvc.lock` are there; data, models and cache are not."""
+    git(tmp_path, "clone", "-q", str(traced), "clone")
+    return tmp_path / "clone"
+
+
+@pytest.fixture
+def copy(traced: Path, tmp_path: Path) -> Path:
+    shutil.copytree(traced, tmp_path / "copy", symlinks=True)
+    return tmp_path / "copy"
+
+
+def read_trace(project: Path, stage: str) -> tuple[set[str], set[str]]:
+    """Return the files of the project, and the keys, that a stage read."""
+    lines = set((project.parent / "traces" / stage).read_text().splitlines())
+    keys = {line for line in lines if ":" in line}
+    files = {_source(line) for line in lines - keys if (project / _source(line)).is_file()}
+    return files - {f"{PACKAGE}/pipeline/deps.py"}, keys
+
+
+def _source(name: str) -> str:
+    """Return the file that a compiled one was made from."""
+    path = PurePath(name)
+    if path.suffix != ".pyc":
+        return name
+    return str(path.parent.parent / f"{path.name.partition('.')[0]}.py")
+
+
+def watched(project: Path, stage: str) -> tuple[set[str], set[str], set[str]]:
+    """Return the dependencies, the keys and the outputs of a stage in `dvc.yaml`."""
+    content = yaml.safe_load((project / "dvc.yaml").read_text())["stages"][stage]
+    deps = {path.replace("${src}", PACKAGE) for path in content["deps"]}
+    keys = set[str]()
+    for item in content.get("params", []):
+        groups = item if isinstance(item, dict) else {"params.yaml": [item]}
+        keys |= {f"{file}:{key}" for file, names in groups.items() for key in names}
+    outs = [*content.get("outs", []), *content.get("metrics", [])]
+    return deps, keys, {next(iter(out)) if isinstance(out, dict) else out for out in outs}
+
+
+def uncovered(files: set[str], deps: set[str]) -> set[str]:
+    return {f for f in files if not any(f == d or f.startswith(f"{d}/") for d in deps)}
+
+
+def has_code(path: Path) -> bool:
+    return path.name != "__init__.py" or "import" in path.read_text() or "=" in path.read_text()
+
+
+def re_run(project: Path, *names: str) -> dict[str, list[str]]:
+    """Edit files one at a time; return the stages that DVC runs because of each."""
+    script = str(ROOT / "tests" / "support" / "inside" / "edits.py")
+    answer: dict[str, list[str]] = json.loads(done(run_in(project, "python", script, *names)))
+    return answer
+
+
+@pytest.mark.parametrize("answers", KINDS, ids=lambda a: f"{a['modality']}-{a['target']}")
+def test_the_template_lists_what_its_stages_import(answers: dict[str, Any], render: Render) -> None:
+    folder, deps = render(**answers), read_deps()
+    text = (folder / "dvc.yaml").read_text()
+    needed = deps.derive(text, deps.Package(folder / PACKAGE))
+    assert needed.keys() == yaml.safe_load(text)["stages"].keys()
+    assert deps.rewrite(text, needed) == text, "run `make deps` in this repo"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_reads_no_file_that_dvc_does_not_watch(stage: str, traced: Path) -> None:
+    files, _ = read_trace(traced, stage)
+    deps, _, outs = watched(traced, stage)
+    files = {f for f in files - ENTRANCE - {"params.yaml", "scope.yaml"} if has_code(traced / f)}
+    assert any(f.startswith(PACKAGE) for f in files)
+    assert uncovered(files, deps | outs) == set()
+    for path in deps & files:  # the comparison sees each one that is missing
+        assert path in uncovered(files, (deps | outs) - {path})
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_reads_just_the_keys_that_dvc_watches(stage: str, traced: Path) -> None:
+    _, read = read_trace(traced, stage)
+    deps, keys, _ = watched(traced, stage)
+    if stage == "benchmark":
+        read = {key for key in read if key.partition(":")[2] not in NOT_TIMED}
+    assert {key for key in read if key.partition(":")[0] not in deps} == keys
+
+
+def test_an_edit_of_any_module_re_runs_the_stages_that_read_it(traced: Path, copy: Path) -> None:
+    modules = {str(path.relative_to(copy)) for path in (copy / PACKAGE).rglob("*.py")}
+    edits = re_run(copy, *sorted(modules))
+    for name in modules:
+        readers = {stage for stage in STAGES if name in read_trace(traced, stage)[0]}
+        if name in ENTRANCE or not has_code(copy / name):
+            readers = set()
+        folder = PurePath(name).relative_to(PACKAGE).parts[0]
+        if folder in ("alerts", "releases", "serving"):  # watched as wholes
+            readers = {"benchmark"}
+        assert set(edits[name]) == readers, name
+    assert git(copy, "status", "--short") == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "stages"),
+    [
+        ("pipeline/validate.py", {"validate"}),
+        ("pipeline/featurize.py", {"featurize"}),
+        ("pipeline/train.py", {"train", "export", "compress"}),
+        ("schema.py", {*STAGES} - {"report", "check"}),
+        ("artifacts.py", {*STAGES}),
+        ("intake.py", {*STAGES} - {"train", "report", "check"}),
+        ("task/contract.py", {*STAGES} - {"train", "report", "check"}),
+        ("task/columns.py", {*STAGES} - {"report", "check"}),
+        ("predictor.py", {"export", "compress", "evaluate", "benchmark"}),
+        ("retraining/retrain.py", set()),
+    ],
+)
+def test_an_edit_in_a_fresh_clone_re_runs_its_stages(
+    name: str, stages: set[str], clone: Path
+) -> None:
+    assert set(re_run(clone, f"{PACKAGE}/{name}")[f"{PACKAGE}/{name}"]) == stages
+
+
+def test_a_fresh_clone_does_not_judge_old_evidence_as_new(clone: Path) -> None:
+    report = clone / "reports" / "validate.json"
+    as_committed = done(run_in(clone, "dvc", "repro", "validate"))
+    assert "'validate' didn't change, skipping" in as_committed
+    assert json.loads(report.read_text())["leaks"] == 0
+    code = clone / PACKAGE / "pipeline" / "validate.py"
+    before, after = LEAKS
+    assert before in code.read_text()
+    code.write_text(code.read_text().replace(before, after))
+    assert "Running stage 'validate'" in done(run_in(clone, "dvc", "repro", "validate"))
+    assert json.loads(report.read_text())["leaks"] == 77
+
+
+def test_make_model_lists_a_new_helper_and_data_file_before_dvc_looks(copy: Path) -> None:
+    task = copy / PACKAGE / "task"
+    (task / "helper.py").write_text('"""Help."""\n\nFACTOR = 1\n')
+    (task / "cities.json").write_text("{}\n")
+    features = task / "features.py"
+    text = features.read_text()
+    features.write_text(text.replace("from .columns", "from . import helper\nfrom .columns", 1))
+    walk = done(run_in(copy, "make", "--dry-run", "model"))
+    assert walk.index("scratch_detector deps") < walk.index("dvc repro")
+    said = done(run_in(copy, "make", "deps"))
+    assert "dvc.yaml: train now depends on ${src}/task/helper.py" in said
+    assert "dvc.yaml: ingest now depends on ${src}/task/cities.json" in said
+    done(run_in(copy, "dvc", "commit", "--force", "--quiet"))
+    users = {*STAGES} - {"report", "check"}
+    names = [f"{PACKAGE}/task/helper.py", f"{PACKAGE}/task/cities.json"]
+    assert {name: set(found) for name, found in re_run(copy, *names).items()} == {
+        name: users for name in names
+    }

@@ -1,0 +1,51 @@
+"""Record what each stage of a render reads: Python runs this first where PYTHONPATH names it.
+
+For `python -m PACKAGE STAGE` and the processes which that starts, $TRACES/STAGE gets a line for
+each file of the project that is opened for reading, and for each key of `scope.yaml` and
+`params.yaml` that is looked at, as `scope.yaml:KEY`.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def record(stage: str) -> None:
+    here = f"{Path.cwd()}/"
+    log = os.open(Path(os.environ["TRACES"], stage), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    watched: set[str] = set()
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event != "open" or not isinstance(arguments[0], str):
+            return
+        path, _, flags = arguments
+        path = os.path.abspath(path)  # noqa: PTH100 (links stay links)
+        if path.startswith(here) and not (flags or 0) & (os.O_WRONLY | os.O_RDWR):
+            name = path.removeprefix(here)
+            os.write(log, f"{name}\n".encode())
+            if name in ("scope.yaml", "params.yaml") and name not in watched:
+                watched.add(name)
+                watch(name)
+
+    def watch(name: str) -> None:
+        """Record each look at a field of the model that this file is read into."""
+        module = next(m for key, m in sys.modules.items() if key.endswith(".scope"))
+        model = getattr(module, {"scope.yaml": "Scope", "params.yaml": "Params"}[name])
+        fields = frozenset(model.model_fields)
+
+        def look(self: object, key: str) -> object:
+            if key in fields:
+                os.write(log, f"{name}:{key}\n".encode())
+            return object.__getattribute__(self, key)
+
+        model.__getattribute__ = look
+
+    sys.addaudithook(hook)
+
+
+if "TRACES" in os.environ:
+    after = sys.orig_argv[sys.orig_argv.index("-m") + 1 :] if "-m" in sys.orig_argv else []
+    if len(after) > 1 or "TRACED" in os.environ:
+        os.environ.setdefault("TRACED", after[-1] if after else "")
+        record(os.environ["TRACED"])
