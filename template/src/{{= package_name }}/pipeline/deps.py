@@ -47,7 +47,7 @@ class Package:
         for node in self._tree(f"{self.name}.cli").body:
             match node:
                 case ast.Assign(targets=[ast.Name(id="COMMANDS")], value=ast.Dict(keys, values)):
-                    names = [key.value for key in keys if isinstance(key, ast.Constant)]
+                    names = [_first_string(key) for key in keys if key]
                     modules = [_first_string(value) for value in values]
                     return {n: f"{self.name}.{m}" for n, m in zip(names, modules, strict=True)}
         raise LookupError("cli.py has no COMMANDS")
@@ -257,7 +257,8 @@ def _strings(tree: ast.AST) -> set[str]:
 
 
 def _first_string(tree: ast.AST) -> str:
-    return next(node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    constants = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    return next(value for value in constants if isinstance(value, str))
 
 
 def _data_folder(path: Path, task: Path) -> Path | None:
