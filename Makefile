@@ -7,7 +7,7 @@ DEMO ?= ../poc2prod-demo
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' generator/poc2prod/__init__.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-container lint mutate real-data deps archive bench
+.PHONY: help setup demo test test-all test-container lint mutate real-data archive deps bench
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+%?):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14

@@ -1,4 +1,4 @@
-"""Put a repository that is already there under the template: one new branch, nothing else."""
+"""Adopts an existing repository: what a render has and it lacks becomes one new branch."""
 
 import os
 import shlex
@@ -13,17 +13,19 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from . import project
 from .answers import ANSWERS, read_answers
-from .git import Repository, unpointed
+from .git import Repository, without_pointers
+from .output import plain, say
+from .project import answers_from, create
+from .questions import Questions
 from .refusal import Refusal
-from .terminal import plain, say
+from .template import default_source, open_template
 
 BRANCH = "poc2prod/adopt"
 NEW, SAME = "new", "the same"
 
 
-def adopt(folder: Path, ask: project.Ask, source: str | None, console: Console) -> int:
+def adopt(folder: Path, answers: Path | None, source: str | None, console: Console) -> int:
     """Commit what a render has and the repository lacks to a new branch; list what collides.
 
     Raises Refusal before anything is done. The branch appears last and at once; the files, the
@@ -32,16 +34,19 @@ def adopt(folder: Path, ask: project.Ask, source: str | None, console: Console) 
     if not shutil.which("git"):
         raise Refusal("git is needed to adopt a repository: apt install git")
     folder = Path(os.path.realpath(folder))
-    with unpointed(), TemporaryDirectory(prefix="poc2prod-") as temporary:
+    with without_pointers(), TemporaryDirectory(prefix="poc2prod-") as temporary:
         git = Repository(folder)
         _check(git)
-        created = project.create(Path(temporary) / "render", ask, source)
+        with open_template(source or default_source()) as template:
+            questions = Questions.read(template.root)
+            given = answers_from(answers, questions)
+            created = create(template, questions, given, Path(temporary) / "render")
         render, record = created.folder, created.folder / ANSWERS
         recorded = read_answers(record)[0] if record.is_file() else {}
         at, address = (str(recorded.get(key, "")) for key in ("_commit", "_src_path"))
         if not (at and address):
             raise Refusal("this template records no version to update from; name its git address")
-        _check(git)  # again, because a meeting takes its time
+        _check(git)  # again: reading and rendering the template takes a while
         head = git.line("rev-parse", "--verify", "--quiet", "HEAD", ok=(0, 1))
         paths = sorted(path for path in render.rglob("*") if path.is_file())
         files = {path.relative_to(render).as_posix(): path for path in paths}
@@ -82,7 +87,7 @@ def _check(git: Repository) -> None:
 
 
 def _compare(git: Repository, files: Mapping[str, Path], head: str) -> dict[str, str]:
-    """Say of each rendered file that it is new, that it is the same, or why it collides."""
+    """Return for each rendered file whether it is new, the same, or why it collides."""
     folder, tracked = git.folder, git.files(head) if head else {}
     blobs = dict(zip(files, _blobs(git, files), strict=True))
     # What is in the folders of the render, tracked or not, in the spelling that it has there.
@@ -110,7 +115,9 @@ def _compare(git: Repository, files: Mapping[str, Path], head: str) -> dict[str,
 
     verdicts = {name: verdict(name) for name in files}
     new = "".join(f"{name}\0" for name in verdicts if verdicts[name] == NEW)
-    paths = git.using(GIT_LITERAL_PATHSPECS="0")  # the one command that refuses to be literal
+    paths = git.with_variables(
+        GIT_LITERAL_PATHSPECS="0"
+    )  # the one command that refuses to be literal
     ignored = paths("check-ignore", "-z", "--stdin", given=new, ok=(0, 1)).split("\0")
     return verdicts | dict.fromkeys(filter(None, ignored), "ignored by git here")
 
@@ -124,15 +131,15 @@ def _prefixes(name: str) -> list[str]:
 
 
 def _blobs(git: Repository, files: Mapping[str, Path], *options: str) -> list[str]:
-    """Return the name git has for the bytes of each file; no filter of the user changes them."""
+    """Return git's id of the bytes of each file, without the user's filters."""
     listing = "".join(f"{path}\n" for path in files.values())
     command = ["hash-object", "--no-filters", "--stdin-paths", *options]
     return git(*command, given=listing).split()
 
 
 def _commit(git: Repository, files: Mapping[str, Path], head: str, index: str, words: str) -> None:
-    """Add files to what HEAD has, beside the user's index, and let the branch point there."""
-    aside = git.using(GIT_INDEX_FILE=index)
+    """Commit files on top of HEAD to the new branch, with an index beside the user's."""
+    aside = git.with_variables(GIT_INDEX_FILE=index)
     if head:
         aside("read-tree", head)
     rows = [

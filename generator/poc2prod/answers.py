@@ -1,4 +1,4 @@
-"""Files of answers: YAML, one `question: answer` a line."""
+"""Reads files of answers: YAML, one `question: answer` per line."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from .questions import shown
+from .questions import describe
 from .refusal import Refusal
 
 ANSWERS = ".copier-answers.yml"  # where Copier records them in a project
@@ -31,7 +31,7 @@ def read_answers(path: Path) -> tuple[dict[Any, Any], list[str]]:
         reason = str(error).splitlines()[0]
         raise Refusal(f"{path}: not YAML, {reason}; {RULE}") from None
     if not (isinstance(node, yaml.MappingNode) and isinstance(given, dict)):
-        raise Refusal(f"{path}: got {shown(given)}; {RULE}")
+        raise Refusal(f"{path}: got {describe(given)}; {RULE}")
     return given, _answered_twice(node)
 
 

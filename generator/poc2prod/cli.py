@@ -1,22 +1,23 @@
 """The command line. Exit codes: 0 done, 1 refused, 2 wrong usage, 130 stopped by Ctrl-C."""
 
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.prompt import Confirm
 
-from . import __version__, making, project
+from . import __version__, project
 from .estimate import Estimator
-from .explain import explanation
+from .explain import explain_question
+from .make import set_up
 from .questions import Questions
 from .refusal import Refusal
-from .template import Template, default_source, opened
+from .template import default_source, open_template
 
 SETUP = "Set it up now: environment, git, hooks and a first commit?"
 
@@ -82,27 +83,28 @@ def new(
     or nothing."""
     if answers and defaults:
         raise typer.BadParameter("give --answers FILE or --defaults, not both")
-    with _plainly():
-        saved = Path(f"{os.path.realpath(destination)}.answers.yml")
-        held = not (answers or defaults)
+    with _plain_errors():
+        folder = project.check_destination(destination)
+        saved = Path(f"{folder}.answers.yml")
+        is_interview = not (answers or defaults)
+        with open_template(template or default_source()) as source:
+            questions = Questions.read(source.root, full)
+            if is_interview:
+                from .interview import run_interview  # the terminal library takes a while to load
 
-        def meet(source: Template, questions: Questions) -> dict[str, Any]:
-            from . import interview  # the terminal library takes a while, and only here is needed
-
-            def explain(name: str) -> str:
-                return explanation(source.root, questions, name)
-
-            return interview.hold(questions, saved, explain, console)
-
-        ask = meet if held else project.answered_in(answers) if answers else project.defaults
-        created = project.create(destination, ask, template, full)
-        if held:
+                given = run_interview(
+                    questions, saved, partial(explain_question, source.root, questions), console
+                )
+            else:
+                given = project.answers_from(answers, questions)
+            created = project.create(source, questions, given, folder)
+        if is_interview:
             saved.unlink(missing_ok=True)
         for warning in created.warnings:
             typer.echo(f"warning: {warning}", err=True)
         steps = created.next_steps.rstrip().splitlines()
-        if setup or (setup is None and held and _agreed(SETUP)):
-            making.start(created.folder)
+        if setup or (setup is None and is_interview and _confirm(SETUP)):
+            set_up(created.folder)
             steps = [step for step in steps if "make setup" not in step]
         console.print("\n".join(steps), soft_wrap=True)
 
@@ -110,10 +112,9 @@ def new(
 @app.command(epilog="Example: poc2prod estimate --answers examples/payment-fraud.yml")
 def estimate(answers: AnswersFile = None, template: TemplateSource = None) -> None:
     """Say what a scope would take, and whether it is possible, without rendering."""
-    with _plainly(), opened(template or default_source()) as source:
+    with _plain_errors(), open_template(template or default_source()) as source:
         questions = Questions.read(source.root)
-        ask = project.answered_in(answers) if answers else project.defaults
-        estimator = Estimator(questions, ask(source, questions))
+        estimator = Estimator(questions, project.answers_from(answers, questions))
         console.print(estimator.table())
         console.print(estimator.basis)
 
@@ -124,10 +125,11 @@ def explain(
     template: TemplateSource = None,
 ) -> None:
     """Say what a question is, what it changes in the repo and what teams usually choose."""
-    with _plainly(), opened(template or default_source()) as source:
+    with _plain_errors(), open_template(template or default_source()) as source:
         from rich.markdown import Markdown
 
-        console.print(Markdown(explanation(source.root, Questions.read(source.root), question)))
+        text = explain_question(source.root, Questions.read(source.root), question)
+        console.print(Markdown(text))
 
 
 Folder = Annotated[Path, typer.Argument(metavar="PATH", help="The project.")]
@@ -154,7 +156,7 @@ def update(
     """Bring a project to a newer version of its template, on a branch of its own."""
     from .update import update
 
-    with _plainly():
+    with _plain_errors():
         status = update(
             folder,
             console,
@@ -173,7 +175,7 @@ def doctor(folder: Folder = Path(), template: TemplateSource = None) -> None:
     """Say what is wrong with a project, and the command that mends it."""
     from .doctor import doctor
 
-    with _plainly():
+    with _plain_errors():
         raise typer.Exit(doctor(folder, template, console))
 
 
@@ -186,9 +188,8 @@ def adopt(
     """Put a repository that is already there under the template, on a branch of its own."""
     from .adopt import adopt
 
-    with _plainly():
-        ask = project.answered_in(answers) if answers else project.defaults
-        raise typer.Exit(adopt(folder, ask, template, console))
+    with _plain_errors():
+        raise typer.Exit(adopt(folder, answers, template, console))
 
 
 @app.command("demo", epilog="Example: poc2prod demo ../poc2prod-demo")
@@ -200,11 +201,11 @@ def run_demo(
     """Render the default answers and run them, from data to a served prediction."""
     from . import demo
 
-    with _plainly():
+    with _plain_errors():
         demo.run(destination, console)
 
 
-def _agreed(question: str) -> bool:
+def _confirm(question: str) -> bool:
     try:
         return Confirm.ask(question, default=True, console=console)
     except EOFError:
@@ -212,8 +213,8 @@ def _agreed(question: str) -> bool:
 
 
 @contextmanager
-def _plainly() -> Iterator[None]:
-    """Say on stderr, without a traceback, why nothing came of it."""
+def _plain_errors() -> Iterator[None]:
+    """Print errors on stderr without a traceback, and exit with their code."""
     try:
         yield
     except Refusal as refusal:

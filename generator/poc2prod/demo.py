@@ -15,9 +15,11 @@ from typing import IO, Any
 from rich.console import Console
 from rich.table import Table
 
-from .making import inherited, make, started
-from .project import create, defaults
+from .make import child_environment, run_make, start_make
+from .project import check_destination, create
+from .questions import Questions
 from .refusal import Refusal
+from .template import default_source, open_template
 
 LOCALHOST = "127.0.0.1"
 READY_WITHIN_S = 60
@@ -27,18 +29,22 @@ def run(destination: Path, console: Console) -> None:
     """Render, set up, train, serve and predict. Raises Refusal that names the step that failed."""
     if not shutil.which("make"):
         raise Refusal("make is needed to run a project: apt install make")
-    project = create(destination, defaults, None)
+    free = check_destination(destination)
+    with open_template(default_source()) as template:
+        project = create(template, Questions.read(template.root), {}, free)
     folder, port = project.folder, _free_port()
-    environment = inherited() | {f"{project.answers['package_name'].upper()}_PORT": str(port)}
+    environment = child_environment() | {
+        f"{project.answers['package_name'].upper()}_PORT": str(port)
+    }
     console.print(f"Rendered into {folder}", soft_wrap=True)
     for target in ("setup", "model", "release"):
         with _step(f"make {target}", console):
-            make(target, folder, environment)
-    with TemporaryFile() as log, started("serve", folder, environment, log) as server:
+            run_make(target, folder, environment)
+    with TemporaryFile() as log, start_make("serve", folder, environment, log) as server:
         with _step("make serve", console):
             _wait_until_ready(server, port, log)
         with _step("make example", console):
-            make("example", folder, environment)
+            run_make("example", folder, environment)
         with _step("predict", console):
             console.print_json(_predict(port, folder / "data/example.png"))
     with _step("read the gates", console):
@@ -63,11 +69,11 @@ def _wait_until_ready(server: subprocess.Popen[bytes], port: int, log: IO[bytes]
             if _request(port, "GET", "/readyz")[0] == http.client.OK:
                 return
         except (OSError, http.client.HTTPException):
-            pass  # nobody listens yet
+            pass  # the server does not listen yet
         time.sleep(0.1)
     log.seek(0)
-    said = log.read().decode(errors="replace").splitlines()[-10:]
-    raise ValueError("\n".join(["/readyz never answered 200; the server said:", *said]))
+    output = log.read().decode(errors="replace").splitlines()[-10:]
+    raise ValueError("\n".join(["/readyz never answered 200; the server said:", *output]))
 
 
 def _predict(port: int, example: Path) -> str:

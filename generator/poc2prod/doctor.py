@@ -1,4 +1,4 @@
-"""What is wrong with a project, and what is merely different: one line a check, nothing written."""
+"""Checks a project and prints one line per check; nothing is written."""
 
 import ast
 import os
@@ -16,12 +16,14 @@ from typing import Any
 from rich.console import Console
 
 from .answers import ANSWERS, read_answers
-from .git import Repository, unpointed
-from .making import inherited
-from .questions import Questions, shown
+from .git import Repository, without_pointers
+from .make import child_environment
+from .moves import moved_paths, read_moves
+from .output import say
+from .questions import Questions, describe
 from .refusal import Refusal
-from .template import cloned, numbers, releases_of
-from .terminal import say
+from .render import reason, render
+from .template import Template, clone, list_releases, version_key
 
 OK, NOTE, FAIL = "ok", "note", "FAIL"
 LISTED = 5
@@ -29,7 +31,7 @@ LISTED = 5
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found, and the command that mends it, if there is one."""
+    """The result of one check, and the command that fixes it, if there is one."""
 
     check: str
     mark: str
@@ -69,35 +71,39 @@ def examine(folder: Path, template: str | None) -> list[Finding]:
             raise Refusal(f"{ANSWERS}: {twice[0]}")
     except Refusal as damage:
         raise Refusal(f"{damage}; or restore it: git checkout HEAD -- {ANSWERS}") from None
-    with unpointed(), TemporaryDirectory(prefix="poc2prod-") as temporary:
+    with without_pointers(), TemporaryDirectory(prefix="poc2prod-") as temporary:
         work = Path(temporary)
-        there, render = work / "template", work / "render"
+        there, rendered = work / "template", work / "render"
         package = Path("src", str(answers.get("package_name")))
         return [
-            _version(folder, answers, template or answers.get("_src_path"), there),
-            _drift(folder, answers, there, render),
-            _left_over(Repository(folder)),
-            _promises(folder, answers),
-            _interface(folder / package, render / package),
-            _tools(),
-            _environment(folder, temporary),
+            _check_version(folder, answers, template or answers.get("_src_path"), there),
+            _check_drift(folder, answers, there, rendered),
+            _check_left_over(Repository(folder), there, rendered),
+            _check_promises(folder, answers),
+            _check_interface(folder / package, rendered / package),
+            _check_tools(),
+            _check_environment(folder, temporary),
         ]
 
 
-def _version(folder: Path, answers: dict[Any, Any], source: object, template: Path) -> Finding:
+def _check_version(
+    folder: Path, answers: dict[Any, Any], source: object, template: Path
+) -> Finding:
     """Compare the recorded version with the newest one, and check it out to `template`."""
     check, at = "template", str(answers.get("_commit", ""))
     if not (at and isinstance(source, str)):
         return Finding(check, FAIL, f"{ANSWERS} records no version, so no update can start from it")
     try:
-        git = cloned(source, folder, template)
+        git = clone(source, template, folder)
     except Refusal as unknown:
         return Finding(check, NOTE, f"{at}; how far behind is unknown: {unknown}")
-    if not (commit := git.commit_of(at)):
+    if not (commit := git.find_commit(at)):
         return Finding(check, FAIL, f"{at} is not in {source}, so no update can start from it")
-    later = [t for t in releases_of(git, "--no-merged", commit) if numbers(t) > numbers(at)]
+    later = [
+        t for t in list_releases(git, "--no-merged", commit) if version_key(t) > version_key(at)
+    ]
     behind = f"{len(later)} release{'s' * (len(later) > 1)} behind {''.join(later[-1:])}"
-    if not releases_of(git):
+    if not list_releases(git):
         later = git("rev-list", f"{commit}..HEAD").split()
         behind = f"{len(later)} commit{'s' * (len(later) > 1)} behind the newest"
     git("checkout", "--quiet", "--detach", commit)
@@ -106,45 +112,62 @@ def _version(folder: Path, answers: dict[Any, Any], source: object, template: Pa
     return Finding(check, OK, f"{at}; {source} has nothing newer")
 
 
-def _drift(folder: Path, answers: dict[Any, Any], template: Path, render: Path) -> Finding:
-    """Render the recorded answers once more; list what differs from that and is not the user's."""
+def _check_drift(folder: Path, answers: dict[Any, Any], template: Path, rendered: Path) -> Finding:
+    """Render the recorded answers again; list files of the template that differ."""
     if not (template / "copier.yml").is_file():
         return Finding("drift", NOTE, "unknown without that version of the template")
-    import copier  # here, because it takes most of a second that a refusal need not wait for
     from pathspec import PathSpec
 
     try:
         (template / ".git").rename(template.with_suffix(".git"))  # a folder renders faster
         questions = Questions.read(template)
         given = {name: value for name, value in answers.items() if name in questions.specs}
-        copier.run_copy(str(template), render, given, defaults=True, quiet=True, skip_tasks=True)
+        render(Template(str(template), template, "HEAD"), given, rendered)
         owned = [questions.text(p, given) for p in questions.settings.get("_skip_if_exists", [])]
-    except Exception as error:  # templates fail in more ways than can be listed
-        reason = (str(error).strip() or type(error).__name__).splitlines()[-1].lstrip(" |")
-        return Finding("drift", FAIL, f"the recorded answers cannot be rendered: {reason}")
+    except (Refusal, OSError) as error:
+        why = reason(error.__cause__ or error)
+        return Finding("drift", FAIL, f"the recorded answers cannot be rendered: {why}")
     is_owned = PathSpec.from_lines("gitignore", [*owned, f"/{ANSWERS}"]).match_file
-    names = [path.relative_to(render).as_posix() for path in render.rglob("*") if path.is_file()]
+    names = [
+        path.relative_to(rendered).as_posix() for path in rendered.rglob("*") if path.is_file()
+    ]
     edited = [
         name if (folder / name).is_file() else f"{name} (deleted)"
         for name in sorted(names)
-        if not is_owned(name) and _content(folder / name) != _content(render / name)
+        if not is_owned(name) and _content(folder / name) != _content(rendered / name)
     ]
     if not edited:
         return Finding("drift", OK, "the template's files are as they were rendered")
-    return Finding("drift", NOTE, f"edited, and merged by updates: {_listed(edited)}")
+    return Finding("drift", NOTE, f"edited, and merged by updates: {_join(edited)}")
 
 
-def _left_over(git: Repository) -> Finding:
+def _check_left_over(git: Repository, template: Path, rendered: Path) -> Finding:
     names = set(git("grep", "-IlzE", "^(<{7}|>{7}) ", ok=(0, 1)).split("\0")) | {*git.unmerged()}
     names |= {n for n in git.rows("ls-files", "-coz", "--exclude-standard") if n.endswith(".rej")}
     if left := sorted(filter(None, names)):
-        found = f"conflict markers or rejected hunks: {_listed(left)}"
+        found = f"conflict markers or rejected hunks: {_join(left)}"
         mend = f"git mergetool, or edit them and: git add -- {shlex.join(left[:LISTED])}"
         return Finding("left over", FAIL, found, mend)
+    if moved := _find_at_old_paths(git, template, rendered):
+        rows = [f"{was} is now {now}" for was, now in moved.items()]
+        found = f"files at old paths: {_join(rows)}; move your edits over first"
+        return Finding("left over", NOTE, found, f"git rm -- {shlex.join(moved)}")
     return Finding("left over", OK, "no conflict markers and no rejected hunks")
 
 
-def _promises(folder: Path, answers: dict[Any, Any]) -> Finding:
+def _find_at_old_paths(git: Repository, template: Path, rendered: Path) -> dict[str, str]:
+    """Return the new path of each file that is still at its old path too.
+
+    `copier update` leaves files there, because it cannot move the edits in them.
+    """
+    if not rendered.is_dir():
+        return {}
+    moves, names = read_moves(template), git.rows("ls-files", "-z")
+    old = [name for name in names if not (rendered / name).exists()]
+    return {was: now for name in old for was, now in moved_paths(moves, [name], names).items()}
+
+
+def _check_promises(folder: Path, answers: dict[Any, Any]) -> Finding:
     try:
         scope, _ = read_answers(folder / "scope.yaml")
     except Refusal as damage:
@@ -152,14 +175,16 @@ def _promises(folder: Path, answers: dict[Any, Any]) -> Finding:
     changed = {name: scope[name] for name in scope if scope[name] != answers.get(name, scope[name])}
     if not changed:
         return Finding("promises", OK, "scope.yaml promises what the answers recorded")
-    both = [f"{n}: recorded {shown(answers[n])}, promised {shown(v)}" for n, v in changed.items()]
-    found = f"{_listed(both)}; the next re-answer starts from what is recorded"
+    both = [
+        f"{n}: recorded {describe(answers[n])}, promised {describe(v)}" for n, v in changed.items()
+    ]
+    found = f"{_join(both)}; the next re-answer starts from what is recorded"
     given = [word for name, value in changed.items() for word in ("--answer", f"{name}={value}")]
     return Finding("promises", NOTE, found, f"poc2prod update --to current {shlex.join(given)}")
 
 
-def _interface(package: Path, rendered: Path) -> Finding:
-    """Compare what `task/` has with what the wiring beside it asks for."""
+def _check_interface(package: Path, rendered: Path) -> Finding:
+    """Compare what `task/` exports with what the modules beside it import."""
     if not package.is_dir():
         return Finding("task", NOTE, f"unknown, because there is no {package}")
     lacking: dict[str, set[str]] = {}
@@ -170,7 +195,7 @@ def _interface(package: Path, rendered: Path) -> Finding:
                     lacking.setdefault("/".join(module), set()).add(name)
     except (SyntaxError, ValueError) as error:
         return Finding("task", FAIL, f"not Python: {error}", "uv run ruff check")
-    problems = [f"{module}.py has no {_listed(sorted(lacking[module]))}" for module in lacking]
+    problems = [f"{module}.py has no {_join(sorted(lacking[module]))}" for module in lacking]
     ours, theirs = (_number(where / "task" / "__init__.py") for where in (package, rendered))
     if theirs and ours != theirs:
         problems += [f"task/ has interface {ours or 'none'}, and the template asks for {theirs}"]
@@ -180,7 +205,7 @@ def _interface(package: Path, rendered: Path) -> Finding:
 
 
 def _imports(wiring: Path, package: str) -> Iterator[tuple[list[str], str]]:
-    """List what a module takes from `task/`, as the parts of a path and a name."""
+    """List what a module imports from `task/`, as the parts of a path and a name."""
     for node in ast.walk(ast.parse(wiring.read_bytes(), wiring.name)):
         if isinstance(node, ast.ImportFrom) and node.level < 2:
             parts = [package] * node.level + (node.module or "").split(".")
@@ -189,7 +214,7 @@ def _imports(wiring: Path, package: str) -> Iterator[tuple[list[str], str]]:
 
 
 def _exports(module: Path) -> set[str]:
-    """List the names a module has, and "*" if there may be others; none when it is not there."""
+    """List the names a module has, and "*" if there may be others; none if it is missing."""
     file = module.with_suffix(".py")
     file = file if file.is_file() else module / "__init__.py"
     text = file.read_text("utf-8", "replace") if file.is_file() else ""
@@ -206,7 +231,7 @@ def _number(file: Path) -> str:
     return found[1] if found else ""
 
 
-def _tools() -> Finding:
+def _check_tools() -> Finding:
     install = {"make": "apt install make", "uv": "pip install uv"}
     missing = [tool for tool in install if not shutil.which(tool)]
     if missing:
@@ -215,7 +240,7 @@ def _tools() -> Finding:
     return Finding("tools", OK, "git, make and uv, which brings dvc")
 
 
-def _environment(folder: Path, temporary: str) -> Finding:
+def _check_environment(folder: Path, temporary: str) -> Finding:
     check, uv = "environment", shutil.which("uv")
     environment = folder / os.environ.get("UV_PROJECT_ENVIRONMENT", ".venv")
     if not uv:
@@ -224,20 +249,20 @@ def _environment(folder: Path, temporary: str) -> Finding:
         if not path.exists():
             return Finding(check, FAIL, f"there is no {path.name}", "make setup")
 
-    def asked(*arguments: str) -> tuple[int, str]:
-        # Offline, because whether there is something newer is not asked, and takes its time.
+    def run_uv(*arguments: str) -> tuple[int, str]:
+        # Offline: newer packages are not looked for, and looking takes seconds.
         command = [uv, *arguments, "--offline", "--no-python-downloads", "--color=never"]
-        aside = inherited() | {"TMPDIR": temporary}  # where uv leaves its lock files
+        aside = child_environment() | {"TMPDIR": temporary}  # where uv leaves its lock files
         process = subprocess.run(command, cwd=folder, env=aside, capture_output=True, text=True)
         return process.returncode, process.stderr
 
-    if asked("lock", "--check")[0]:
+    if run_uv("lock", "--check")[0]:
         return Finding(check, FAIL, "uv.lock does not fit pyproject.toml", "make setup")
-    status, said = asked("sync", "--check", "--frozen", "--all-extras")
+    status, output = run_uv("sync", "--check", "--frozen", "--all-extras")
     # Only the project itself, after an edit of pyproject.toml: the next `uv run` sees to that.
-    changes = set(re.findall(r"^ [-+~] ([\w.-]+)(?!.*file://)", said, re.MULTILINE))
-    if status and (changes or "file://" not in said):
-        found = f"not what uv.lock says: {_listed(sorted(changes)) or said.strip()[-80:]}"
+    changes = set(re.findall(r"^ [-+~] ([\w.-]+)(?!.*file://)", output, re.MULTILINE))
+    if status and (changes or "file://" not in output):
+        found = f"not what uv.lock says: {_join(sorted(changes)) or output.strip()[-80:]}"
         return Finding(check, FAIL, found, "make setup")
     return Finding(check, OK, f"{environment.name} is what uv.lock says")
 
@@ -246,6 +271,6 @@ def _content(file: Path) -> bytes | None:
     return file.read_bytes().replace(b"\r\n", b"\n") if file.is_file() else None
 
 
-def _listed(names: list[str]) -> str:
+def _join(names: list[str]) -> str:
     more = [f"and {len(names) - LISTED} more"] if len(names) > LISTED else []
     return ", ".join([*names[:LISTED], *more])

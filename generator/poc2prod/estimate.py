@@ -1,4 +1,4 @@
-"""What a scope would take, before anything is written: size, latency, servers, devices, dollars.
+"""Estimates size, latency, servers, devices and cost of a scope before anything is written.
 
 The arithmetic and its figures live in `includes/`, where Copier's own prompts ask for them, too.
 """
@@ -38,7 +38,6 @@ class Estimator:
     """Answers questions about a scope from what was measured on the bundled networks."""
 
     def __init__(self, questions: Questions, answers: Mapping[str, Any]) -> None:
-        """Take the answers so far; defaults stand in for the others. Raises Refusal."""
         settled, _ = questions.settle(dict(answers))
         settled.pop("package_name", None)  # with it, Copier's arithmetic believes in an update
         self.answers = settled
@@ -49,12 +48,10 @@ class Estimator:
 
     @property
     def recommended(self) -> str:
-        """Where predictions are best made."""
         return str(self.rules.recommended())
 
     @property
     def basis(self) -> str:
-        """What the figures come from."""
         table, prices, it = self.rules.reference, self.rules.prices, self.rules.it
         return (
             f"Measured {table['measured_on']} on {table['machine']} with the bundled "
@@ -75,7 +72,6 @@ class Estimator:
         )
 
     def line(self) -> str:
-        """Say in one line what the answers so far would take."""
         return str(self.of(self.answers["target"]))
 
     def table(self) -> Table:
@@ -108,8 +104,8 @@ class Estimator:
         return ", ".join(chosen + ["recommended"] * (found.target == self.recommended))
 
 
-def way_out(questions: Questions, given: Mapping[Any, Any], problem: str) -> str:
-    """Name the cheapest change that makes a budget possible, to stand behind its refusal."""
+def cheapest_fix(questions: Questions, given: Mapping[Any, Any], problem: str) -> str:
+    """Return the cheapest change that makes a budget possible, as the end of its refusal."""
     name = problem.partition(":")[0]
     if name not in BUDGETS or not fits(given[name], "float"):
         return ""

@@ -3,19 +3,19 @@
 import re
 from pathlib import Path
 
-from .questions import WANTED, Questions, did_you_mean, shown
+from .questions import WANTED, Questions, describe, did_you_mean
 from .refusal import Refusal
 
 
-def explanation(root: Path, questions: Questions, name: str) -> str:
+def explain_question(root: Path, questions: Questions, name: str) -> str:
     """Explain one question of the template in `root`, as Markdown.
 
-    Raises Refusal when there is no such question, or nobody may answer it.
+    Raises Refusal when there is no such question, or it cannot be answered.
     """
     open_to_answer = list(filter(questions.is_open, questions.specs))
     if name not in questions.specs:
         hint = did_you_mean(name, open_to_answer) or f"; they are {', '.join(open_to_answer)}"
-        raise Refusal(f"{name if name.isprintable() else shown(name)}: no such question{hint}")
+        raise Refusal(f"{name if name.isprintable() else describe(name)}: no such question{hint}")
     if name not in open_to_answer:
         raise Refusal(f"{name}: worked out from the other answers, so nobody is asked")
     before, _ = questions.settle({}, until=name)
@@ -24,14 +24,13 @@ def explanation(root: Path, questions: Questions, name: str) -> str:
 
 
 def _section(path: Path, name: str) -> str:
-    """Return what stands below the heading of a question; "" when there is none."""
     text = path.read_text("utf-8", "replace") if path.is_file() else ""
     found = re.search(rf"^## `{re.escape(name)}`\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
     return found[1].strip() if found else ""
 
 
 def _how_to_answer(questions: Questions, name: str) -> str:
-    """Say in one line what an answer looks like, and what Enter gives."""
+    """Describe in one line what an answer looks like, and what Enter gives."""
     before, _ = questions.settle({}, until=name)
     spec, default = questions.specs[name], questions.default(name, before)
     values = ", ".join(f"`{value}`" for _, value in questions.choices(name, before))

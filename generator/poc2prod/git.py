@@ -1,19 +1,20 @@
-"""Git that works where it is told to, and by nobody's configuration where results must not vary."""
+"""Runs git in a given folder, without the user's configuration where that would change results."""
 
 import os
 import shlex
 import shutil
 import subprocess
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 
+from .output import plain
 from .refusal import Refusal
-from .terminal import plain
 
-# What points git at another repository: set where a hook or an alias of git runs us.
+# Variables that point git at another repository: set if a hook or an alias of git runs us.
 POINTERS = (
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_COMMON_DIR",
@@ -27,7 +28,7 @@ POINTERS = (
     "GIT_SHALLOW_FILE",
     "GIT_WORK_TREE",
 )
-# English, because it is read; no index refreshed by the way; no question that nobody can see.
+# English, because the output is parsed; no refresh of the index; no prompt on a hidden terminal.
 QUIET = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
 QUIET |= {"GIT_LITERAL_PATHSPECS": "1"}
 # What git writes into the lock of a worktree that `git worktree add --lock` is making.
@@ -46,8 +47,8 @@ Files = dict[str, str]
 
 
 @contextmanager
-def unpointed() -> Iterator[None]:
-    """Hide from everything started here what would lead git to the caller's own repository."""
+def without_pointers() -> Iterator[None]:
+    """Hide variables from child processes that would lead git to the caller's own repository."""
     hidden = {name: os.environ.pop(name) for name in POINTERS if name in os.environ}
     try:
         yield
@@ -65,9 +66,9 @@ class Repository:
 
     @classmethod
     def scratch(cls, folder: Path, beside: "Repository", keep: bool) -> "Repository":
-        """Make a repository that knows every object of another, and nothing of any configuration.
+        """Make a repository that has every object of another one and no configuration.
 
-        With `keep`, objects that are made here are written to the other one.
+        With `keep`, new objects are written to the other one.
         """
         objects = str((beside.folder / beside.line("rev-parse", "--git-path", "objects")).resolve())
         inherited = {name: os.environ[name] for name in os.environ if not name.startswith("GIT_")}
@@ -85,7 +86,7 @@ class Repository:
         info = folder / ".git" / "objects" / "info"
         info.mkdir(exist_ok=True)
         (info / "alternates").write_bytes(os.fsencode(f"{objects}\n"))
-        return scratch.using(GIT_OBJECT_DIRECTORY=objects) if keep else scratch
+        return scratch.with_variables(GIT_OBJECT_DIRECTORY=objects) if keep else scratch
 
     def __call__(self, *arguments: str, given: str = "", ok: tuple[int, ...] = (0,)) -> str:
         """Return what a git command prints. Raises Refusal with the reason it gives."""
@@ -98,9 +99,10 @@ class Repository:
             check=False,
         )
         if process.returncode not in ok:
-            said = os.fsdecode(process.stderr).strip().splitlines() or [f"git {arguments[0]} fails"]
-            reasons = [line for line in said if line.startswith(("fatal:", "error:"))]
-            raise Refusal(plain((reasons or said)[0]))
+            errors = os.fsdecode(process.stderr).strip().splitlines()
+            errors = errors or [f"git {arguments[0]} fails"]
+            reasons = [line for line in errors if line.startswith(("fatal:", "error:"))]
+            raise Refusal(plain((reasons or errors)[0]))
         return os.fsdecode(process.stdout)
 
     def line(self, *arguments: str, given: str = "", ok: tuple[int, ...] = (0,)) -> str:
@@ -108,17 +110,16 @@ class Repository:
         return self(*arguments, given=given, ok=ok).removesuffix("\n")
 
     def rows(self, *arguments: str, given: str = "") -> list[str]:
-        """Return what a git command prints with -z."""
+        """Return the NUL-separated rows that a git command prints with -z."""
         return self(*arguments, given=given).split("\0")[:-1]
 
-    def using(self, **variables: str) -> "Repository":
-        """Return the same repository with variables of the environment set."""
+    def with_variables(self, **variables: str) -> "Repository":
         return replace(self, environment={**self.environment, **variables})
 
-    def commit_of(self, version: str) -> str:
+    def find_commit(self, version: str) -> str:
         """Return the id of the commit that a tag, a branch or an id names; nothing if none."""
         for name in (version, f"origin/{version}"):
-            # By standard input, because a version may look like an option.
+            # On standard input, because a version may look like an option.
             asked = f"{name.partition(chr(10))[0]}^{{commit}}\n"
             found = self.line("cat-file", "--batch-check=%(objectname)", given=asked)
             if found.isalnum():
@@ -126,31 +127,51 @@ class Repository:
         return ""
 
     def files(self, tree: str) -> Files:
-        """List what is in a tree, or in the tree of a commit."""
         rows = self.rows("ls-tree", "-r", "-z", "--full-tree", tree)
         parts = ((about.split(), name) for about, _, name in (row.partition("\t") for row in rows))
         return {name: f"{mode} {blob}" for (mode, _, blob), name in parts}
 
-    def stored(self, folder: Path) -> Files:
+    def store_folder(self, folder: Path) -> Files:
         """Store the content of every file of a folder, by the folder's own .gitattributes."""
         inside = replace(self._indexed(GIT_WORK_TREE=str(folder)), folder=folder)
         inside("add", "--all", "--force", ".")
         rows = (row.partition("\t") for row in inside.rows("ls-files", "--stage", "-z"))
         return {name: about.rpartition(" ")[0] for about, _, name in rows}
 
-    def tree(self, files: Files) -> str:
-        """Store a tree of these files."""
+    def store_tree(self, files: Files) -> str:
         inside = self._indexed()
         rows = "".join(f"{about}\t{name}\0" for name, about in files.items())
         inside("update-index", "-z", "--index-info", given=rows)
         return inside.line("write-tree")
+
+    def read_blobs(self, blobs: Collection[str]) -> dict[str, bytes]:
+        """Read the content of blobs, by their ids."""
+        given = "".join(f"{blob}\n" for blob in blobs)
+        output = os.fsencode(self("cat-file", "--batch", "--buffer", given=given))
+        found, place = {}, 0
+        for blob in blobs:
+            start = output.index(b"\n", place) + 1
+            end = start + int(output[place:start].split()[-1])
+            found[blob], place = output[start:end], end + 1
+        return found
+
+    def store_blobs(self, contents: Collection[bytes]) -> list[str]:
+        """Store contents as blobs; return their ids."""
+        if not contents:
+            return []
+        with TemporaryDirectory(dir=self.folder / ".git") as folder:
+            paths = [Path(folder, str(number)) for number in range(len(contents))]
+            for path, content in zip(paths, contents, strict=True):
+                path.write_bytes(content)
+            given = "".join(f"{path}\n" for path in paths)
+            return self("hash-object", "-w", "--no-filters", "--stdin-paths", given=given).split()
 
     def _indexed(self, **variables: str) -> "Repository":
         """Return the same repository with an empty index beside its own."""
         index = self.folder / ".git" / "index-of-tree"
         index.unlink(missing_ok=True)
         own = {"GIT_DIR": str(self.folder / ".git"), "GIT_INDEX_FILE": str(index)}
-        return self.using(**own, **variables)
+        return self.with_variables(**own, **variables)
 
     def commit(self, tree: str, *parents: str, words: str) -> str:
         """Store a commit, on no branch."""
@@ -174,14 +195,14 @@ class Repository:
         return dropped
 
     def unmerged(self) -> dict[str, str]:
-        """Say of each file in conflict which sides have it: 1 the base, 2 ours, 3 theirs."""
+        """Return which sides have each file in conflict: 1 the base, 2 ours, 3 theirs."""
         sides: dict[str, str] = defaultdict(str)
         for about, _, name in (row.partition("\t") for row in self.rows("ls-files", "-u", "-z")):
             sides[name] += about[-1]
         return dict(sides)
 
-    def renames(self, before: str, after: str, prefix: str) -> dict[str, str]:
-        """Return the old name by the new one of what moved inside `prefix` between two trees."""
+    def find_renames(self, before: str, after: str, prefix: str) -> dict[str, str]:
+        """Return the old name by the new one, for files that moved between two trees."""
         moved = ("diff-tree", "-r", "-z", "-M", "--diff-filter=R", "--name-status")
         inside = [f"--relative={prefix}"] * bool(prefix)
         rows = iter(self.rows(*moved, *inside, before, after))
@@ -199,7 +220,7 @@ class Repository:
             is_ours, is_locked = about.get("branch") == reference, "locked" in about
             is_gone = is_ours and not is_locked and not worktree.exists()
             if is_gone or (worktree == place and about.get("locked") in UNFINISHED):
-                self.discard(worktree)
+                self.remove_worktree(worktree)
             elif is_ours and worktree != place:
                 raise Refusal(f"{branch} is checked out in {worktree}; git switch to another there")
             elif is_ours:
@@ -215,13 +236,15 @@ class Repository:
             raise Refusal(f"the branch {branch} has commits of yours that are not merged; {hint}")
         return was
 
-    def leave(self, merge: "Repository", head: str, branch: str, place: Path, was: str) -> None:
+    def leave_conflicts(
+        self, merge: "Repository", head: str, branch: str, place: Path, was: str
+    ) -> None:
         """Leave a merge with its conflicts in a worktree, on a new branch at `head`."""
         if os.path.lexists(place):
             raise Refusal(f"{place} is in the way of the worktree for the conflicts; move it away")
         there = replace(self, folder=place)
         try:
-            # Locked, which tells a later run that this one came to no end.
+            # The lock tells a later run that this one was killed.
             self("worktree", "add", "--lock", "--no-checkout", "--detach", str(place), head)
             there("update-index", "-z", "--index-info", given=merge("ls-files", "--stage", "-z"))
             there("checkout-index", "--all", "--force", "--index")
@@ -233,11 +256,11 @@ class Repository:
             there("symbolic-ref", "HEAD", f"refs/heads/{branch}")
             self("worktree", "unlock", str(place))
         except BaseException:
-            self.discard(place)
+            self.remove_worktree(place)
             raise
 
-    def discard(self, worktree: Path) -> None:
-        """Remove a worktree, whatever state it is in; nothing that is no worktree."""
+    def remove_worktree(self, worktree: Path) -> None:
+        """Remove a worktree in any state, and never another folder."""
         remove = ("worktree", "remove", "--force", "--force", str(worktree))
         try:
             self(*remove)
@@ -248,8 +271,8 @@ class Repository:
             self(*remove, ok=(0, 128))
 
 
-def in_the_way(top: Path, names: set[str], tracked: set[str]) -> list[str]:
-    """List what is in a folder, and not tracked there, where files of these names would go."""
+def find_in_the_way(top: Path, names: set[str], tracked: set[str]) -> list[str]:
+    """List untracked files of a folder where files of these names would be written."""
     found: set[str] = set()
     for name in names:
         for part in (name, *map(str, list(PurePosixPath(name).parents)[:-1])):

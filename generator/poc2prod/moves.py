@@ -11,9 +11,10 @@ from pathlib import Path
 
 import yaml
 
-from .questions import shown
+from .imports import module_of, relative, resolve
+from .questions import describe
 from .refusal import Refusal
-from .template import numbers
+from .template import version_key
 
 MOVES = "hooks/moves.yml"
 PACKAGE = "src/*/"
@@ -42,24 +43,26 @@ def read_moves(template: Path) -> list[tuple[str, str]]:
         raise Refusal(f"the template's {MOVES} is not YAML: {reason}") from None
     if problem := _problem(releases):
         raise Refusal(f"the template's {MOVES} is wrong: {problem}; write it like {EXAMPLE}")
-    ordered = sorted(releases, key=numbers)
+    ordered = sorted(releases, key=version_key)
     return [move for release in ordered for move in releases[release].items()]
 
 
 def _problem(releases: object) -> str:
     if not isinstance(releases, dict):
-        return f"got {shown(releases)}, not a mapping"
+        return f"got {describe(releases)}, not a mapping"
     for release, moves in releases.items():
-        if not (isinstance(release, str) and numbers(release)):
-            return f"{shown(release)} is not a release"
+        if not (isinstance(release, str) and version_key(release)):
+            return f"{describe(release)} is not a release"
         if not isinstance(moves, dict):
-            return f"{release} has {shown(moves)}, not a mapping of old to new paths"
+            return f"{release} has {describe(moves)}, not a mapping of old to new paths"
         for path in (path for move in moves.items() for path in move):
             if not _is_path(path):
-                return f"{release} has {shown(path)}, which is not the path of a file in a render"
+                return (
+                    f"{release} has {describe(path)}, which is not the path of a file in a render"
+                )
         for old, new in moves.items():
             if new.startswith(PACKAGE) and not old.startswith(PACKAGE):
-                return f"{release} moves {shown(old)} into {PACKAGE}, but from outside of it"
+                return f"{release} moves {describe(old)} into {PACKAGE}, but from outside of it"
     return ""
 
 
@@ -96,6 +99,8 @@ class Mentions:
     """Finds lines that name moved files: as a path, as a module, or in an import."""
 
     moves: Mapping[str, str]
+    rewritten: Collection[str] = ()
+    """Files whose relative imports start from where they are now."""
 
     def find(self, name: str, text: str, rendered: Collection[str] = ()) -> list[str]:
         """List the lines of one file that name a moved one, except for lines that a render has."""
@@ -108,7 +113,7 @@ class Mentions:
 
     def _texts(self, name: str, lines: list[str]) -> Iterator[Mention]:
         """Find paths like `src/pack/serve.py` and modules like `pack.serve`, in any language."""
-        tokens = {token: was for was in self.moves for token in (was, _module(was)) if token}
+        tokens = {token: was for was in self.moves for token in (was, module_of(was)) if token}
         any_token = "|".join(map(re.escape, sorted(tokens, key=len, reverse=True)))
         pattern = re.compile(rf"(?<![\w.-])(?:{any_token})(?!\w)")
         is_markdown = name.endswith(".md")
@@ -123,20 +128,21 @@ class Mentions:
         """Find what the other search cannot: relative imports, and modules among the names."""
         if not name.endswith(".py"):
             return
-        modules = {_module(was): was for was in self.moves if _module(was)}
-        came_from = {now: was for was, now in self.moves.items()}.get(name, name)
+        modules = {module_of(was): was for was in self.moves if module_of(was)}
+        origins = {now: was for was, now in self.moves.items() if now not in self.rewritten}
+        came_from = origins.get(name, name)
         top = name.partition("/")[0]
         if top != "src":  # tests import the helpers beside them by their bare name
             modules |= {Path(was).stem: was for was in self.moves if was.startswith(f"{top}/")}
         for match in FROM.finditer(text):
             dots, module, names = match.groups()
-            parent = _resolve(came_from, len(dots), module)
+            parent = resolve(came_from, len(dots), module)
             named = [parent, *(f"{parent}.{word}" for word in re.findall(r"\w+", names))]
             moved = [modules[one] for one in named if one in modules]
-            if dots and _resolve(name, len(dots), module) != parent:
+            if dots and resolve(name, len(dots), module) != parent:
                 # The file itself has moved, so its relative imports start from another folder.
-                target = _module(self.moves[modules[parent]]) if parent in modules else parent
-                yield _span(text, match), f"{dots}{module}", _relative(name, target)
+                target = module_of(self.moves[modules[parent]]) if parent in modules else parent
+                yield _span(text, match), f"{dots}{module}", relative(name, target)
                 moved = [was for was in moved if was != modules.get(parent)]
             for was in moved:
                 yield _span(text, match), *_short(was, self.moves[was])
@@ -155,31 +161,6 @@ def _span(text: str, match: re.Match[str]) -> range:
 def _ends(was: str, path: str, now: str) -> bool:
     """Whether a quoted path names a file that has moved, and is not right at the new place too."""
     return f"/{was}".endswith(f"/{path}") and not f"/{now}".endswith(f"/{path}")
-
-
-def _module(path: str) -> str:
-    """Return the dotted name of a Python file; nothing for other files."""
-    if not path.endswith(".py"):
-        return ""
-    parts = path.removesuffix(".py").removeprefix("src/").removesuffix("/__init__")
-    return parts.replace("/", ".")
-
-
-def _resolve(file: str, dots: int, module: str) -> str:
-    """Return what a relative import in a file means, as an absolute module."""
-    if not dots:
-        return module
-    folder = file.removeprefix("src/").split("/")[:-1]
-    return ".".join([*folder[: len(folder) - dots + 1], *filter(None, [module])])
-
-
-def _relative(file: str, module: str) -> str:
-    """Write a module as a relative import in a file has it."""
-    folder, parts = file.removeprefix("src/").split("/")[:-1], module.split(".")
-    shared = 0
-    while shared < min(len(folder), len(parts)) and folder[shared] == parts[shared]:
-        shared += 1
-    return "." * (len(folder) - shared + 1) + ".".join(parts[shared:])
 
 
 def _short(old: str, new: str) -> tuple[str, str]:

@@ -1,11 +1,10 @@
-"""Write a new project: all of it, or nothing."""
+"""Writes a new project completely, or not at all."""
 
 import os
 import shlex
 import shutil
 import signal
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -14,12 +13,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from .answers import read_answers
-from .estimate import way_out
+from .estimate import cheapest_fix
 from .questions import Questions
 from .refusal import Refusal
-from .template import Template, default_source, opened
+from .render import render
+from .template import Template
 
-Ask = Callable[[Template, Questions], dict[str, Any]]
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -33,48 +32,44 @@ class Project:
     warnings: list[str]
 
 
-def create(destination: Path, ask: Ask, source: str | None, full: bool = False) -> Project:
-    """Render the template into `destination`, with defaults for what `ask` leaves unanswered.
+def create(
+    template: Template, questions: Questions, given: Mapping[Any, Any], folder: Path
+) -> Project:
+    """Render a template into a folder, with defaults for what `given` leaves unanswered.
 
     Raises Refusal, with every reason there is, before anything is written.
     """
+    answers, wrong = questions.settle(given)
+    if wrong:
+        raise Refusal(*wrong)
+    where = {"dst_path": shlex.quote(str(folder))}
+    message = questions.settings.get("_message_after_copy", f"{folder} is ready.")
+    next_steps = questions.text(message, {**answers, "_copier_conf": where})
+    return Project(folder, answers, next_steps, _write(template, dict(given), folder))
+
+
+def answers_from(path: Path | None, questions: Questions) -> dict[str, Any]:
+    """Read the answers in a file; none without one.
+
+    Raises Refusal with every problem of the file at once.
+    """
+    if not path:
+        return {}
+    given, twice = read_answers(path)
+    answers, wrong = questions.settle(given)
+    if twice + wrong:
+        fixes = (problem + cheapest_fix(questions, given, problem) for problem in wrong)
+        raise Refusal(*twice, *fixes)
+    return {str(name): answers[str(name)] for name in given}
+
+
+def check_destination(destination: Path) -> Path:
+    """Return the absolute path of a destination that is missing or an empty folder.
+
+    Raises Refusal for any other destination, and when git is missing.
+    """
     if not shutil.which("git"):
         raise Refusal("git is needed so that `copier update` can work later: apt install git")
-    folder = free(destination)
-    with opened(source or default_source()) as template:
-        questions = Questions.read(template.root, full)
-        given = ask(template, questions)
-        answers, wrong = questions.settle(given)
-        if wrong:
-            raise Refusal(*wrong)
-        where = {"dst_path": shlex.quote(str(folder))}
-        message = questions.settings.get("_message_after_copy", f"{folder} is ready.")
-        next_steps = questions.text(message, {**answers, "_copier_conf": where})
-        return Project(folder, answers, next_steps, _write(template, given, folder))
-
-
-def defaults(template: Template, questions: Questions) -> dict[str, Any]:
-    """Answer nothing, which takes every default."""
-    return {}
-
-
-def answered_in(path: Path) -> Ask:
-    """Answer from a file. Raises Refusal, when used, with every problem of the file at once."""
-
-    def read(template: Template, questions: Questions) -> dict[str, Any]:
-        given, twice = read_answers(path)
-        answers, wrong = questions.settle(given)
-        if twice + wrong:
-            raise Refusal(
-                *twice, *(problem + way_out(questions, given, problem) for problem in wrong)
-            )
-        return {str(name): answers[str(name)] for name in given}
-
-    return read
-
-
-def free(destination: Path) -> Path:
-    """Return the absolute path of a destination that is missing or an empty folder."""
     folder = Path(os.path.realpath(destination))  # unlike resolve(), no error for link loops
     is_file = folder.exists() and not folder.is_dir()
     if is_file or (folder.is_dir() and any(folder.iterdir())):
@@ -94,7 +89,7 @@ def _write(template: Template, given: dict[str, Any], folder: Path) -> list[str]
     existed = folder.is_dir()
     with _workspace(folder if existed else folder.parent) as workspace:
         rendered = workspace / folder.name
-        warned = _render(template, given, rendered)
+        warned = render(template, given, rendered)
         try:
             with _uninterrupted():
                 if existed:
@@ -107,36 +102,9 @@ def _write(template: Template, given: dict[str, Any], folder: Path) -> list[str]
     return warned
 
 
-def _render(template: Template, given: dict[str, Any], folder: Path) -> list[str]:
-    # Imported here, because it takes most of a second that a refusal need not wait for.
-    import copier
-    from copier.errors import DirtyLocalWarning
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("always", DirtyLocalWarning)
-        try:
-            copier.run_copy(
-                template.source,
-                folder,
-                data=given,
-                defaults=True,
-                quiet=True,
-                vcs_ref=template.ref,
-            )
-        except Exception as error:  # templates and git fail in more ways than can be listed
-            reason = (str(error).strip() or type(error).__name__).splitlines()[-1].lstrip(" |")
-            raise Refusal(f"{template.source} cannot be rendered; {reason}") from error
-    uncommitted = (
-        f"{template.source} has changes that are not committed: "
-        "`copier update` will not find this version again"
-    )
-    return [uncommitted] if caught else []
-
-
 @contextmanager
 def _workspace(parent: Path) -> Iterator[Path]:
-    """Give a temporary folder inside `parent` that is gone afterwards, whatever happens."""
+    """Make a temporary folder inside `parent`, and remove it afterwards."""
     try:
         with _uninterrupted():
             workspace = TemporaryDirectory(prefix=".poc2prod-", dir=parent)
@@ -151,7 +119,7 @@ def _workspace(parent: Path) -> Iterator[Path]:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ignore Ctrl-C for the moment in which half done would be worse than done."""
+    """Ignore Ctrl-C during a step that must not stop halfway."""
     handlers = {number: signal.signal(number, signal.SIG_IGN) for number in STOP_SIGNALS}
     try:
         yield

@@ -1,4 +1,4 @@
-"""The questions of a template, read from its copier.yml: there is no second list of them."""
+"""The questions of a template, read from its copier.yml."""
 
 import difflib
 import re
@@ -45,7 +45,7 @@ class Questions:
 
     @classmethod
     def read(cls, root: Path, full: bool = False) -> "Questions":
-        """Read the copier.yml of a template; `full` also asks what only a long meeting gets to.
+        """Read the copier.yml of a template; `full` also asks the questions of the full interview.
 
         Raises Refusal when it cannot be understood.
         """
@@ -94,15 +94,15 @@ class Questions:
             if name not in given:
                 continue
             if problem := self.problem(name, given[name], answers):
-                problems.append(f"{name}: got {shown(given[name])}; {problem}")
+                problems.append(f"{name}: got {describe(given[name])}; {problem}")
             else:
                 answers[name] = CASTS[spec["type"]](given[name])
         return answers, problems
 
     def problem(self, name: str, value: Any, answers: Mapping[str, Any]) -> str:
-        """Say which rule an answer breaks and what a right one looks like; "" if it is right.
+        """Return which rule an answer breaks, with an example of a valid one; "" if it is valid.
 
-        `answers` holds those to earlier questions; with this one's default, a right one is shown.
+        `answers` holds those to earlier questions; the default of this one serves as an example.
         """
         spec, choices = self.specs[name], [value for _, value in self.choices(name, answers)]
         if not self.is_open(name):
@@ -110,36 +110,35 @@ class Questions:
         if choices and not any(value == choice and fits(value, spec["type"]) for choice in choices):
             return f"one of {', '.join(map(str, choices))}{did_you_mean(value, choices)}"
         if not fits(value, spec["type"]):
-            right = shown(self.default(name, answers)).strip(chr(39))
+            right = describe(self.default(name, answers)).strip(chr(39))
             return f"{WANTED[spec['type']]}, like {right}"
         value = CASTS[spec["type"]](value)
         return self.text(spec.get("validator", ""), {**answers, name: value}).strip()
 
     def is_open(self, name: str) -> bool:
-        """Tell whether anybody may answer it, or it is worked out from other answers."""
+        """Whether it can be answered, or follows from other answers."""
         return (
             self.specs[name].get("when") is not False and self.specs[name].get("ask") is not False
         )
 
     def is_asked(self, name: str, answers: Mapping[str, Any]) -> bool:
-        """Tell whether a meeting of this depth gets to it, after these answers."""
+        """Whether an interview of this depth asks it, after these answers."""
         return self.is_open(name) and CASTS["bool"](
             self.text(self.specs[name].get("ask", True), answers)
         )
 
     def help(self, name: str, answers: Mapping[str, Any]) -> str:
-        """Return the words with which it is asked."""
         return self.text(self.specs[name].get("help", name), answers).strip()
 
     def choices(self, name: str, answers: Mapping[str, Any]) -> list[tuple[str, Any]]:
-        """List what one may choose from, as labels and values; empty when the question is open."""
+        """List choices as labels and values; empty if the question has none."""
         choices = self.specs[name].get("choices", [])
         pairs = choices.items() if isinstance(choices, dict) else choices
         both = (pair if isinstance(pair, (list, tuple)) else (pair, pair) for pair in pairs)
         return [(self.text(label, answers).strip(), value) for label, value in both]
 
-    def parsed(self, name: str, typed: str) -> Any:
-        """Turn what was typed into a value of the question's type, or leave it as it is."""
+    def parse(self, name: str, typed: str) -> Any:
+        """Convert typed text to the question's type; return it unchanged if that fails."""
         kind = self.specs[name]["type"]
         try:
             return {"true": True, "false": False}[typed] if kind == "bool" else CASTS[kind](typed)
@@ -154,7 +153,7 @@ class Questions:
             raise Refusal(f"copier.yml cannot be used: {error}, in {template!r}") from error
 
     def default(self, name: str, answers: Mapping[str, Any]) -> Any:
-        """Work out the default of a question from the answers to earlier ones."""
+        """Compute the default of a question from the answers to earlier ones."""
         spec = self.specs[name]
         default = self.text(spec["default"], answers)
         try:
@@ -166,8 +165,8 @@ class Questions:
     def _unknown(self, name: Any, value: Any) -> str:
         open_to_answer = list(filter(self.is_open, self.specs))
         hint = did_you_mean(name, open_to_answer) or f"; they are {', '.join(open_to_answer)}"
-        key = name if isinstance(name, str) and name.isprintable() else shown(name)
-        return f"{key}: got {shown(value)}; no such question{hint}"
+        key = name if isinstance(name, str) and name.isprintable() else describe(name)
+        return f"{key}: got {describe(value)}; no such question{hint}"
 
 
 @cache
@@ -176,7 +175,7 @@ def _compiled(environment: jinja2.Environment, text: str) -> jinja2.Template:
 
 
 def fits(value: Any, type_name: str) -> bool:
-    """Tell whether a value read from YAML is of a question's type, and finite."""
+    """Whether a value read from YAML is of a question's type, and finite."""
     if type_name in ("str", "bool"):
         return isinstance(value, str if type_name == "str" else bool)
     allowed = int if type_name == "int" else (int, float)
@@ -184,8 +183,8 @@ def fits(value: Any, type_name: str) -> bool:
     return is_number and abs(value) <= sys.float_info.max  # false for nan, too
 
 
-def shown(value: Any) -> str:
-    """Write a value as its user would recognise it, in one short line."""
+def describe(value: Any) -> str:
+    """Write a value as the user typed it, in one short line."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -197,6 +196,5 @@ def shown(value: Any) -> str:
 
 
 def did_you_mean(value: Any, candidates: Iterable[Any]) -> str:
-    """Suggest what was probably meant, or nothing."""
     close = difflib.get_close_matches(str(value).lower(), map(str, candidates), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""

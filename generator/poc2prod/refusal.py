@@ -1,4 +1,4 @@
-"""What poc2prod will not do, said so that the user can mend it."""
+"""The error for everything that the user can fix."""
 
 
 class Refusal(Exception):

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
+from threading import Thread
 
 import copier
 import pytest
@@ -16,11 +17,10 @@ import yaml
 from rich.console import Console
 
 from environment import release
-from poc2prod import project
 from poc2prod.adopt import ANSWERS, BRANCH, adopt
+from poc2prod.output import plain
 from poc2prod.refusal import Refusal
-from poc2prod.terminal import plain
-from repository import committed, git
+from repository import committed, git, written
 
 TEMPLATE = {
     "copier.yml": """
@@ -79,7 +79,7 @@ def adopted(repo: Path, template: Path) -> str:
     """Adopt, see that only the branch is new, and return what was printed."""
     before = state(repo)
     console = Console(file=StringIO(), width=20)
-    assert adopt(repo, project.defaults, str(template), console) == 0
+    assert adopt(repo, None, str(template), console) == 0
     after = state(repo)
     branch = git(repo, "for-each-ref", f"refs/heads/{BRANCH}")
     assert branch and str(after["refs"]).replace(branch, "") == before["refs"]
@@ -97,10 +97,10 @@ def branch(repo: Path) -> set[str]:
     return set(git(repo, "ls-tree", "-r", "-z", "--name-only", BRANCH).split("\0")[:-1])
 
 
-def refusal(repo: Path, template: Path, ask: project.Ask = project.defaults) -> str:
+def refusal(repo: Path, template: Path, answers: Path | None = None) -> str:
     before = state(repo) if (repo / ".git").is_dir() else None
     with pytest.raises(Refusal) as refused:
-        adopt(repo, ask, str(template), Console(file=StringIO()))
+        adopt(repo, answers, str(template), Console(file=StringIO()))
     assert (state(repo) if before else None) == before
     assert list(Path(os.environ["TMPDIR"]).iterdir()) == []
     assert len(refused.value.problems) == 1
@@ -309,14 +309,15 @@ def test_what_cannot_be_adopted_is_refused(
     (repo / ANSWERS).unlink()
     monkeypatch.setenv("PATH", str(repo))
     with pytest.raises(Refusal, match="git is needed"):
-        adopt(repo, project.defaults, str(template), Console(file=StringIO()))
+        adopt(repo, None, str(template), Console(file=StringIO()))
 
 
 def test_answers_and_templates_are_refused_as_by_new(
     repo: Path, template: Path, tmp_path: Path
 ) -> None:
     committed(repo, {})
-    assert "project_name" in refusal(repo, template, lambda *_: {"project_name": "bad"})
+    bad = written(tmp_path, {"bad.yml": "project_name: bad\n"}) / "bad.yml"
+    assert "project_name" in refusal(repo, template, bad)
     assert "is no template" in refusal(repo, tmp_path / "gone")
     plain = tmp_path / "plain"
     shutil.copytree(template, plain, ignore=shutil.ignore_patterns(".git"))
@@ -326,15 +327,19 @@ def test_answers_and_templates_are_refused_as_by_new(
     assert "records no version" in refusal(repo, plain)
 
 
-def test_what_changes_during_the_interview_counts(repo: Path, template: Path) -> None:
+def test_what_changes_while_answers_are_read_counts(repo: Path, template: Path) -> None:
     committed(repo, {"a.txt": "a"})
+    answers = repo.parent / "answers"
+    os.mkfifo(answers)
 
-    def ask(*_: object) -> dict[str, str]:
-        (repo / "a.txt").write_text("changed")
-        return {}
+    def answer() -> None:
+        with answers.open("w") as pipe:  # opens when the other end is read
+            (repo / "a.txt").write_text("changed")
+            pipe.write("{}")
 
+    Thread(target=answer, daemon=True).start()
     with pytest.raises(Refusal, match="not committed"):
-        adopt(repo, ask, str(template), Console(file=StringIO()))
+        adopt(repo, answers, str(template), Console(file=StringIO()))
     assert git(repo, "branch", "--list", BRANCH) == ""
 
 
@@ -350,8 +355,8 @@ def test_killed_at_the_last_moment_the_repository_is_as_it_was(
     (tools / "git").chmod(0o755)
     code = (
         "import sys; from pathlib import Path; from rich.console import Console\n"
-        "from poc2prod import adopt, project\n"
-        "adopt.adopt(Path(sys.argv[1]), project.defaults, sys.argv[2], Console())"
+        "from poc2prod.adopt import adopt\n"
+        "adopt(Path(sys.argv[1]), None, sys.argv[2], Console())"
     )
     monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
     killed = subprocess.run([sys.executable, "-c", code, repo, template], capture_output=True)

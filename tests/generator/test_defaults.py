@@ -148,7 +148,7 @@ def test_what_a_rule_offers_is_right(rules: list[Rule]) -> None:
         offered = re.findall(pattern, rule.words)
         assert offered, rule.words
         for text in offered:
-            value = QUESTIONS.parsed(rule.name, text)
+            value = QUESTIONS.parse(rule.name, text)
             if QUESTIONS.problem(rule.name, value, rule.before):
                 wrong.add(f"{rule.name}: {text} is offered by: {rule.words}")
     assert wrong == set()

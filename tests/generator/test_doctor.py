@@ -16,7 +16,7 @@ from rich.console import Console
 from environment import release, search_path
 from poc2prod.doctor import FAIL, NOTE, OK, Finding, doctor, examine
 from poc2prod.refusal import Refusal
-from poc2prod.template import numbers
+from poc2prod.template import version_key
 from repository import committed, git, written
 
 ANSWERS = ".copier-answers.yml"
@@ -164,7 +164,7 @@ def test_newer_releases_are_counted(project: Path, source: Path) -> None:
     [("v2", [2]), ("1.2", [1, 2]), ("v1.0.0-3-g12", [1, 0, 0]), ("3451750", []), ("vnext", [])],
 )
 def test_a_version_is_told_from_a_commit(version: str, sorted_by: list[int]) -> None:
-    assert numbers(version) == sorted_by
+    assert version_key(version) == sorted_by
 
 
 def test_commits_count_until_there_is_a_release(project: Path, source: Path) -> None:
@@ -245,6 +245,32 @@ def test_conflict_markers_and_rejected_hunks_are_found(project: Path) -> None:
     written(project, {"b.txt.rej": "@@\n", "untracked.txt": conflict})
     found, command = red(project, "left over", FAIL)
     assert found.endswith(": b.txt.rej, notes.txt") and "b.txt.rej notes.txt" in command
+
+
+def test_files_that_have_moved_are_found_at_their_old_paths(project: Path, source: Path) -> None:
+    moves = "1.1.0: {src/*/serve.py: src/*/serving/app.py, src/*/train.py: src/*/fit/train.py}\n"
+    package = "src/{{= package_name }}"
+    folder = "template/" + package
+    train = f"{folder}/train.py"
+    moved = {
+        f"{folder}/serve.py.jinja": None,
+        f"{folder}/serving/app.py.jinja": TEMPLATE[f"{folder}/serve.py.jinja"],
+        f"{folder}/fit/train.py": "",
+        "hooks/moves.yml": moves,
+    }
+    committed(source, {train: TEMPLATE[train]} | moved, "v1.1.0")
+    app = "from demo.task import INTERFACE, features\n"
+    committed(project, {"src/demo/serving/app.py": app, "src/demo/fit/train.py": ""})
+    record(project, _commit="v1.1.0")
+    found, command = red(project, "left over", NOTE)
+    # `train.py` is still rendered at its old path, too: an alias.
+    assert found == (
+        "files at old paths: src/demo/serve.py is now src/demo/serving/app.py; "
+        "move your edits over first"
+    )
+    assert command == "git rm -- src/demo/serve.py"
+    subprocess.run(command, shell=True, cwd=project, check=True, capture_output=True)
+    assert examined(project)["left over"].mark == OK
 
 
 def test_a_merge_that_is_not_finished_is_found(project: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from conftest import OPTIONS, QUESTIONS, ROOT
-from poc2prod.explain import explanation
+from poc2prod.explain import explain_question
 from poc2prod.questions import Questions
 from poc2prod.refusal import Refusal
 from test_mutation import GATES
@@ -121,7 +121,7 @@ def test_the_table_of_refused_scopes_is_read_to_its_end() -> None:
 
 @pytest.mark.parametrize("name", OPEN)
 def test_a_question_is_explained(name: str) -> None:
-    said = explanation(ROOT, QUESTIONS, name)
+    said = explain_question(ROOT, QUESTIONS, name)
     assert said.startswith(f"## `{name}`\n\nWhat it is: ")
     assert dict(SECTIONS)[name] in said
     assert said.count("## `") == 1
@@ -142,12 +142,12 @@ def test_a_question_is_explained(name: str) -> None:
     ],
 )
 def test_it_ends_with_how_to_answer(name: str, line: str) -> None:
-    assert explanation(ROOT, QUESTIONS, name).endswith(f"\n\n{line}\n")
+    assert explain_question(ROOT, QUESTIONS, name).endswith(f"\n\n{line}\n")
 
 
 def test_in_a_full_interview_every_question_is_asked() -> None:
     questions = Questions.read(ROOT, full=True)
-    assert not any("interview only" in explanation(ROOT, questions, name) for name in OPEN)
+    assert not any("interview only" in explain_question(ROOT, questions, name) for name in OPEN)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_in_a_full_interview_every_question_is_asked() -> None:
 )
 def test_what_is_no_question_is_refused(name: str, words: str) -> None:
     with pytest.raises(Refusal) as refusal:
-        explanation(ROOT, QUESTIONS, name)
+        explain_question(ROOT, QUESTIONS, name)
     assert refusal.value.problems == (words,)
 
 
@@ -180,6 +180,6 @@ def test_without_a_section_it_is_the_help(page: str | bytes | None, tmp_path: Pa
         (tmp_path / "docs").mkdir()
         content = page.encode() if isinstance(page, str) else page
         (tmp_path / "docs" / "scope.md").write_bytes(content)
-    assert explanation(tmp_path, Questions.read(tmp_path), "workers") == (
+    assert explain_question(tmp_path, Questions.read(tmp_path), "workers") == (
         "## `workers`\n\nHow many, me?\n\nAnswer: a whole number. Default: `2`.\n"
     )

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from conftest import QUESTIONS, ROOT
 from poc2prod.cli import app
 from poc2prod.estimate import Estimator
-from poc2prod.explain import explanation
+from poc2prod.explain import explain_question
 
 BACK, STOP, END, EXPLAIN, CLEAR, DOWN = "\x02", "\x03", "\x04", "\x1bOP", "\x15", "\x1b[B"
 ASKED = [
@@ -247,7 +247,7 @@ def test_an_explanation_leaves_what_is_typed_or_chosen(new: Open, source: Path) 
 
 
 def last_words(source: Path, name: str) -> str:
-    return explanation(source, QUESTIONS, name).splitlines()[-1].replace("`", "")
+    return explain_question(source, QUESTIONS, name).splitlines()[-1].replace("`", "")
 
 
 WRONG = {

@@ -228,7 +228,6 @@ def test_lines_of_the_user_that_name_moved_files_are_listed(tmp_path: Path) -> N
         "README.md:3: serve.py is now serving/app.py",
         "README.md:4: serve.py is now serving/app.py",
         "src/pack/cli.py:9: serve.py is now serving/app.py",
-        "src/pack/ours.py:1: serve.py is now serving/app.py",
         "src/pack/serving/app.py:22: .cli is now ..cli",
         "tools/run.sh:1: serve.py is now serving/app.py",
     ]
@@ -237,10 +236,92 @@ def test_lines_of_the_user_that_name_moved_files_are_listed(tmp_path: Path) -> N
     dry = run(project, dry_run=True)[1]
     assert (state(project), git(project, "for-each-ref")) == before
     for words in (dry, updated(project)):
+        # Files of `line 1 of the code` are not Python, so their imports are listed.
+        assert f"parsed as Python:\n  src/pack/cli.py\n  {NOW}\n" in words
+        assert (
+            "src/pack/ours.py: from .serve import (app) -> from .serving.app import (app)" in words
+        )
         rows = words.partition(heading)[2].splitlines()
         assert [row.strip() for row in rows if row.startswith("  ")] == listed
     release_moves(template, {cli: CODE + "more\n"}, "v1.2.0")
     assert heading not in updated(project)
+
+
+PYTHON = """\
+\"\"\"A module.\"\"\"
+
+import os
+
+from .artifacts import A
+from .load import ask
+from .scope import load_scope
+
+
+def serve():
+    return A, os, ask, load_scope
+"""
+MOVED_PYTHON = PYTHON.replace(" .artifacts", " ..artifacts").replace(" .scope", " ..scope")
+SORTED_PYTHON = MOVED_PYTHON.replace(
+    "from .load import ask\nfrom ..scope import load_scope\n",
+    "from ..gates import g\nfrom ..scope import load_scope\nfrom .client import ask\n",
+)
+BOTH = MOVED + "  src/*/load.py: src/*/serving/client.py\n"
+LOAD, CLIENT = "src/{{ package }}/load.py", "src/{{ package }}/serving/client.py"
+
+
+def test_imports_of_the_user_are_merged_with_a_move(tmp_path: Path) -> None:
+    """The template moves both, and imports one more beside each line of the user."""
+    cli, dvc = "src/{{ package }}/cli.py", "deps:\n  - ${src}/serve.py\n  - src/pack/load.py\n"
+    owned = "from pack.serve import serve\nfrom pack.load import ask\n"
+    first: Files = {OLD: PYTHON, LOAD: "ask = 1\n", cli: "from . import load, scope\n"}
+    template, project = start(tmp_path, {**first, "dvc.yaml": dvc, "pack/task/test.py": owned})
+    ours = PYTHON.replace("from .load", "from .helper import h  # ours\nfrom .load")
+    user: Files = {
+        WAS: ours.replace("return A", "return h, A"),
+        "src/pack/helper.py": "from . import load\n\nh = load.ask\n",
+        "src/pack/cli.py": "import re\nfrom . import load, scope\n",
+        "tests/test_ours.py": "from pack.load import ask\nfrom pack import serve as s\n",
+        "tools/ours.py": "from pack.load import ask\n",
+        "dvc.yaml": "# ours\n" + dvc.replace("serve.py\n", "serve.py # the server\n"),
+    }
+    committed(project, user)
+    changes: Files = {OLD: None, NEW: SORTED_PYTHON, LOAD: None, CLIENT: "ask = 1\n"}
+    changes |= {cli: "from . import scope\nfrom .serving import client\n"}
+    new_dvc = dvc.replace("serve.py", "serving/app.py").replace("load.py", "serving/client.py")
+    release_moves(template, {**changes, "dvc.yaml": new_dvc}, "v1.1.0", BOTH)
+    words = updated(project)
+    assert (project / NOW).read_text() == SORTED_PYTHON.replace(
+        "from ..scope", "from ..helper import h  # ours\nfrom ..scope"
+    ).replace("return A", "return h, A")
+    assert contents(project, *list(user)[1:]) == {
+        "src/pack/helper.py": "from .serving import client as load\n\nh = load.ask\n",
+        "src/pack/cli.py": "import re\nfrom . import scope\nfrom .serving import client\n",
+        "tests/test_ours.py": (
+            "from pack.serving.client import ask\nfrom pack.serving import app as s\n"
+        ),
+        "tools/ours.py": "from pack.load import ask\n",
+        "dvc.yaml": "# ours\n" + new_dvc.replace("app.py\n", "app.py # the server\n"),
+    }
+    rewritten = words.partition("Lines of yours, rewritten because of the moves:\n")[2]
+    assert [row.strip() for row in rewritten.splitlines() if row.startswith("  ")][:5] == [
+        "dvc.yaml: - ${src}/serve.py # the server -> - ${src}/serving/app.py # the server",
+        "src/pack/helper.py: from . import load -> from .serving import client as load",
+        f"{NOW}: from .helper import h -> from ..helper import h",
+        "tests/test_ours.py: from pack import serve as s -> from pack.serving import app as s",
+        "tests/test_ours.py: from pack.load import ask -> from pack.serving.client import ask",
+    ]
+    assert "  tools/ours.py:1: load.py is now serving/client.py\n" in words
+
+
+def test_a_file_that_is_the_users_is_never_rewritten(tmp_path: Path) -> None:
+    template, project = start(tmp_path, {OLD: PYTHON, "README.md": "Read me.\n"})
+    owned = (template / "copier.yml").read_text().replace("[/README", "[src/*/task/, /README")
+    committed(template, {"copier.yml": owned}, "v1.0.1")
+    committed(project, {"src/pack/task/a.py": "from ..serve import app\n"})
+    release_moves(template, {OLD: None, NEW: MOVED_PYTHON}, "v1.1.0")
+    words = updated(project)
+    assert (project / "src/pack/task/a.py").read_text() == "from ..serve import app\n"
+    assert "  src/pack/task/a.py:1: serve.py is now serving/app.py\n" in words
 
 
 MENTIONS = [
@@ -283,6 +364,11 @@ def test_a_line_names_a_moved_file(name: str, line: str, words: str) -> None:
     )
     assert mentions.find(name, f"\n{line}\n") == [f"{name}:2: {words}"] * bool(words)
     assert mentions.find(name, line, {line}) == []
+
+
+def test_a_moved_file_with_its_imports_rewritten_is_right_as_it_is() -> None:
+    mentions = Mentions({WAS: NOW}, {NOW})
+    assert mentions.find(NOW, "from ..scope import load\nfrom .scope import load\n") == []
 
 
 # The file itself

@@ -32,8 +32,11 @@ def read(folder: Path) -> Files:
         "volumes": compose["volumes"],
         "prometheus": yaml.safe_load((deploy / "prometheus.yml").read_text()),
         "alertmanager": yaml.safe_load((deploy / "alertmanager.yml").read_text()),
+        "context": {
+            line.removeprefix("!") for line in (folder / ".dockerignore").read_text().split()
+        },
         "secrets": (folder / ".gitignore").read_text().count("/deploy/secrets/\n"),
-        "rules": sorted(path.name for path in deploy.glob("*-alerts.yml")),
+        "rules": sorted(f"alerts/{path.name}" for path in (deploy / "alerts").glob("*.yml")),
         "journal": re.findall(
             r'JOURNAL, .+ = Path\("(\w+)/', (package / "serving/journal.py").read_text()
         ),
@@ -57,7 +60,8 @@ def collector(path: Path) -> dict[str, Any]:
     """What its code says about the collector; nothing where there are no devices."""
     if not path.exists():
         return {}
-    (port,) = re.findall(r'"COLLECT_PORT", "(\d+)"', path.read_text())
+    settings = path.with_name("settings.py").read_text()
+    (port,) = re.findall(r"collect_port: int = Field\(\s*(\d+)", settings)
     (keeps_in,) = re.findall(r'^COLLECTED = Path\("(\w+)/', path.read_text(), re.M)
     return {"port": port, "keeps_in": keeps_in}
 
@@ -226,8 +230,11 @@ def the_collector_is_reached_and_watched(d: Files) -> None:
 def alerts_reach_somebody(d: Files) -> None:
     assert sorted(d["prometheus"]["rule_files"]) == d["rules"] != []
     mounted = [volume.split(":") for volume in d["compose"]["prometheus"]["volumes"]]
-    for name in ["prometheus.yml", *d["rules"]]:
+    for name in ["prometheus.yml", "alerts"]:
         assert [f"./{name}", f"/etc/prometheus/{name}", "ro"] in mounted
+    # Limits and prices are read from there, and an alert without a limit is silent.
+    copied = re.findall(r"COPY --chmod=555 (.*) \./\n", d["fleet"]["image"])
+    assert {"scope.yaml", "prices.yaml"} <= {*" ".join(copied).split()} & d["context"]
     (manager,) = d["prometheus"]["alerting"]["alertmanagers"]
     (target,) = manager["static_configs"][0]["targets"]
     service = d["compose"]["alertmanager"]

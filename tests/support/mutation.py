@@ -2,7 +2,7 @@
 
 An answer that changes no file which runs is dead. A number is also dead while no gate turns on it:
 evidence that is exactly as good as promised passes, and 1 % more of a promise has to be refused.
-Which alerts have another rule is noted, too.
+Which alerts read a limit that changed is noted, too.
 """
 
 import hashlib
@@ -55,6 +55,13 @@ UNDER_LOAD = """
 from {}.serving import load_test
 print(*(g.id for g in load_test.verdicts() if not g.passed))
 """
+LIMITS = """
+from prometheus_client import CollectorRegistry, generate_latest
+from {}.monitoring.scope_limits import show_limits
+registry = CollectorRegistry()
+show_limits(registry)
+print(generate_latest(registry).decode())
+"""
 LOADS = ("pyarrow", "rich")  # what that needs of the training libraries
 NOT_RUN = (".md", "LICENSE", ".copier-answers.yml")  # what is only read by people
 
@@ -94,9 +101,7 @@ def evidence(scope: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "compress": {
             "shipped": "int8_minmax",
             "size_mb": scope["max_model_mb"],
-            "candidates": {
-                "int8_minmax": {"latency_p95_ms": p95_ms, "batch_gap": 0.0}
-            },
+            "candidates": {"int8_minmax": {"latency_p95_ms": p95_ms, "batch_gap": 0.0}},
         },
         "evaluate": {
             "model_sha256": hashlib.sha256(MODEL).hexdigest(),
@@ -142,16 +147,43 @@ def what_runs(folder: Path) -> dict[str, str]:
     return found | {"scope.yaml": repr(read)}
 
 
-def called_for(files: dict[str, str]) -> dict[str, str]:
-    """Read the rules of each alert in deploy/, what is recorded for it included."""
+def called_for(files: dict[str, str], limits: str) -> dict[str, str]:
+    """Read the rules of each alert, with what is recorded for them and the limits they read."""
     found: dict[str, str] = {}
     for name in files:
-        if name.endswith("-alerts.yml"):
-            for rule in yaml.safe_load(files[name])["groups"][0]["rules"]:
-                slo = rule.get("record", "::").split(":")[1]
-                alert = rule.get("alert", f"{slo.capitalize()}BudgetBurn")
-                found[alert] = found.get(alert, "") + repr(rule)
+        if not name.startswith("deploy/alerts/"):
+            continue
+        recorded: dict[str, str] = {}
+        for rule in (r for g in yaml.safe_load(files[name])["groups"] for r in g["rules"]):
+            reads = [text for record, text in recorded.items() if record in rule["expr"]]
+            text = "\n".join([repr(rule), *reads, *shown_to(rule["expr"], limits)])
+            if "record" in rule:
+                # Its limits by their keys only: who reads one of them does not read the others.
+                is_all = rule["record"].endswith(":strictest")
+                recorded[rule["record"]] = "" if is_all else text
+            else:
+                found[rule["alert"]] = found.get(rule["alert"], "") + text
     return found
+
+
+def shown_to(expr: str, limits: str) -> list[str]:
+    """Return the samples of /metrics that PromQL selects: by a key of a limit, or by its name."""
+    names = re.findall(r'key="\w+"|promised_latency_bucket|price_usd_month', expr)
+    return [line for line in limits.splitlines() for name in names if name in line]
+
+
+def exported(render: Path) -> str:
+    """Return what the code of a render shows Prometheus about its scope and prices."""
+    place = environment(requirements(render, "serve"))
+    show = [
+        str(place / "bin" / "python"),
+        "-c",
+        LIMITS.format(next((render / "src").iterdir()).name),
+    ]
+    env = variables(render, place)
+    return subprocess.run(
+        show, cwd=render, env=env, capture_output=True, text=True, check=True
+    ).stdout
 
 
 def judged(render: Path, reports: dict[str, dict[str, Any]]) -> set[str]:
@@ -196,6 +228,7 @@ def mutate(source: Path, work: Path, only: Container[str] | None = None) -> list
 
     base = rendered("base", BASE)
     before, exact = what_runs(base), evidence(questions.settle(BASE)[0])
+    rules = called_for(before, exported(base))
     if broken := judged(base, exact):
         raise SystemExit(f"Evidence exactly on the limit is refused by {', '.join(broken)}")
     mutants = [m for m in alternatives(questions) if only is None or m.name in only]
@@ -204,9 +237,9 @@ def mutate(source: Path, work: Path, only: Container[str] | None = None) -> list
         after = what_runs(folder)
         names = before.keys() | after.keys()
         mutant.files = sorted(name for name in names if before.get(name) != after.get(name))
-        rules, others = called_for(before), called_for(after)
-        mutant.alerts = sorted(name for name in rules if rules[name] != others.get(name))
         if mutant.is_number:
+            others = called_for(after, exported(folder))
+            mutant.alerts = sorted(name for name in rules if rules[name] != others.get(name))
             mutant.gates = sorted(judged(folder, exact))
     return mutants
 

@@ -160,8 +160,8 @@ def promising(milliseconds: int, **settings: object) -> str:
     lines += ["from scratch_detector import scope"]
     lines += ["promised = scope.load_scope().model_copy(update=promise)"]
     lines += ["scope.load_scope = lambda: promised"]
-    lines += [
-        "from scratch_detector.serving import inference as answer, canary, http_server as guard"
-    ] * bool(settings)
-    lines += [f"{name.replace('_', '.', 1)} = {value}" for name, value in settings.items()]
+    lines += ["from scratch_detector.serving import canary, http_server, inference"] * bool(
+        settings
+    )
+    lines += [f"{name.replace('__', '.')} = {value}" for name, value in settings.items()]
     return "\n".join(lines)

@@ -10,9 +10,9 @@ import pytest
 
 from conftest import Render
 from environment import environment, release, requirements, variables
-from mutation import BASE, Mutant, evidence, judged, mutate, report
+from mutation import BASE, Mutant, evidence, exported, judged, mutate, report
 from poc2prod.questions import Questions
-from repository import done, run_in
+from repository import run_in
 
 SCOPE = "src/{{= package_name }}/scope.py"
 
@@ -68,32 +68,26 @@ def test_one_percent_of_a_number_turns_its_own_alerts_and_no_other(mutants: list
 
 
 @pytest.mark.parametrize(
-    ("key", "number"),
+    ("file", "old", "new", "said"),
     [
-        ("min_availability", 0.99),
-        pytest.param("max_latency_p95_ms", 49.5, marks=pytest.mark.long),
-        pytest.param("max_drift_score", 0.99, marks=pytest.mark.long),
-        pytest.param("max_model_age_days", 89, marks=pytest.mark.long),
+        ("server.yml", 'key="max_idle_s"', 'key="max_idle"', "each_limit_that_a_rule_reads"),
+        ("server.yml", 'strictest{key="max_idle_s"}', "strictest", "every_number_of_the_watch"),
+        ("server.yml", "14.4 * 0.05", "14.4 * 0.5", "budget_of_latency_is_that_of_a_p95"),
+        ("server.yml", "#retrain-due", "#retrain", "heading_in_the_runbook"),
     ],
 )
-def test_a_stale_rule_is_noticed_where_it_is(
-    modelled: Path, tmp_path: Path, key: str, number: float
+def test_a_rule_that_reads_no_limit_is_noticed_where_it_is(
+    modelled: Path, tmp_path: Path, file: str, old: str, new: str, said: str
 ) -> None:
-    """The render's own test names the file; `make alerts` mends it."""
+    """The render's own tests go red."""
     folder = tmp_path / "repo"
     shutil.copytree(modelled, folder, symlinks=True)
-    done(run_in(folder, "python", "-m", "scratch_detector", "alerts"))
-    look = ("python", "-m", "pytest", "-q", "tests/monitoring/test_alerts.py", "-k", "up_to_date")
-    done(run_in(folder, *look))
-    scope = folder / "scope.yaml"
-    text, found = re.subn(rf"(?m)^( *{key}: )\S+", rf"\g<1>{number}", scope.read_text())
-    assert found == 1
-    scope.write_text(text)
-    stale = run_in(folder, *look)
-    assert stale.returncode == 1
-    assert "deploy/server-alerts.yml is stale. Run `make alerts`." in stale.stdout
-    done(run_in(folder, "python", "-m", "scratch_detector", "alerts"))
-    done(run_in(folder, *look))
+    path = folder / "deploy/alerts" / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    look = ("python", "-m", "pytest", "-q", "tests/monitoring", "-k", said)
+    result = run_in(folder, *look)
+    assert result.returncode == 1 and f"{said}" in result.stdout.partition("short test")[2]
 
 
 DEAD = """
@@ -187,11 +181,13 @@ def test_a_number_is_the_same_wherever_it_decides(render: Render, tmp_path: Path
         p for p in what_holds_code(folder) if re.search(r"43\.21|3\.579|345\.6", p.read_text())
     ]
     assert all(str(number) in in_scope for number in numbers) and others == []
-    written = (folder / "deploy/server-alerts.yml").read_text()  # and the render's test compares
-    assert 'le="0.04321"' in written and "< 0.8123\n" in written and "> 345.6\n" in written
+    shown = exported(folder)
+    assert 'promised_latency_bucket{le="0.04321"} 1.0\n' in shown
+    assert 'scope_limit{key="min_metric"} 0.8123\n' in shown
+    assert 'scope_limit{key="max_cost_usd_month"} 345.6\n' in shown
 
 
-NOT_TYPED = ("scope.yaml", ".copier-answers.yml", "server-alerts.yml")  # `make alerts` writes that
+NOT_TYPED = ("scope.yaml", ".copier-answers.yml")
 
 
 def what_holds_code(folder: Path) -> list[Path]:

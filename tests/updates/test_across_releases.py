@@ -18,9 +18,10 @@ import pytest
 import yaml
 from rich.console import Console
 
-from conftest import ROOT, TARGETS
+from conftest import QUESTIONS, ROOT, TARGETS
 from environment import environment, release, requirements, search_path, variables
-from poc2prod.making import inherited
+from poc2prod.make import child_environment
+from poc2prod.moves import MOVES as MOVES_FILE
 from poc2prod.moves import moved_paths, read_moves
 from poc2prod.update import update
 from repository import committed, git
@@ -46,6 +47,76 @@ MONTH = {
         "    permissions: {}\n    steps:\n      - run: make our-check\n",
     ),
 }
+# The same in files that have moved since, by their path before 0.3.0, with imports as there.
+MOVED = {
+    f"{PACKAGE}/train.py": [
+        ("from rich.progress", "from packaging.version import Version\nfrom rich.progress"),
+        ("from .schema import", "from .examples import split_of\nfrom .schema import"),
+        ("algorithms(True)\n", 'algorithms(True)\n    torch.set_printoptions(profile="short")\n'),
+        (
+            "def load_checkpoint(",
+            'def our_half(id: str) -> bool:\n    """Say which half it is in."""\n'
+            '    return split_of(id) == "test" and Version(torch.__version__) > Version("2")\n\n\n'
+            "def load_checkpoint(",
+        ),
+    ],
+    f"{PACKAGE}/ingest.py": [
+        ("from .schema import", "from .scope import load_params\nfrom .schema import"),
+        ("PROBLEMS_SHOWN = 10", "PROBLEMS_SHOWN = 25  # ours"),
+        (
+            "def example(",
+            'def our_seed() -> int:\n    """Return it."""\n    return load_params().seed\n\n\n'
+            "def example(",
+        ),
+    ],
+    f"{PACKAGE}/metrics.py": [
+        ("DRAWS = 4000", "DRAWS = 6000"),
+        (
+            "def _hits(",
+            'def our_recall(matrix: np.ndarray) -> np.ndarray:\n    """Call it ours."""\n'
+            "    return macro_recall(matrix)\n\n\ndef _hits(",
+        ),
+    ],
+    f"{PACKAGE}/report.py": [
+        ("from html import escape\n", "from html import escape\nfrom pathlib import Path\n"),
+        ('cmap="Greens"', 'cmap="Blues"'),
+        (
+            "def _svg(",
+            'def our_copy(figure: Figure, path: Path) -> None:\n    """Keep a picture."""\n'
+            "    path.write_text(_svg(figure))\n\n\ndef _svg(",
+        ),
+    ],
+    "tests/test_code_gates.py": [
+        ("write_report\n", "write_report\nfrom scratch_detector.train import BASELINE_STEPS\n"),
+        (
+            "def test_github_asks",
+            "def test_our_baseline() -> None:\n    assert BASELINE_STEPS == 2000\n\n\n"
+            "def test_github_asks",
+        ),
+    ],
+    "tests/test_model.py": [
+        (
+            "def test_a_file_that_is_no_model",
+            "def test_our_network() -> None:\n    assert train.BASELINE_STEPS == 2000\n\n\n"
+            "def test_a_file_that_is_no_model",
+        )
+    ],
+}
+# Modules of their own, as they write them before 0.3.0, and what these must be after it.
+OURS = {
+    f"{PACKAGE}/_ours.py": (
+        "from . import scope, train\n\nSTEPS = train.BASELINE_STEPS\nSCOPE = scope\n",
+        "from . import scope\nfrom .pipeline import train\n\n"
+        "STEPS = train.BASELINE_STEPS\nSCOPE = scope\n",
+    ),
+    "tests/test_ours.py": (
+        "from scratch_detector import _ours\nfrom scratch_detector.metrics import DRAWS\n\n\n"
+        "def test_ours() -> None:\n    assert _ours.STEPS == 2000 and DRAWS == 6000\n",
+        "from scratch_detector import _ours\nfrom scratch_detector.bounds import DRAWS\n\n\n"
+        "def test_ours() -> None:\n    assert _ours.STEPS == 2000 and DRAWS == 6000\n",
+    ),
+}
+MOVES = read_moves(ROOT)
 DELETED, PLAN, PIXELS = "CONTRIBUTING.md", "docs/plan.png", bytes(range(256)) * 8
 RENAMED = "intake", "our_intake"
 ARCHIVES = pytest.mark.parametrize("archive", RELEASES, ids=lambda path: f"from {version(path)}")
@@ -88,13 +159,20 @@ def a_month_later(folder: Path) -> dict[str, list[str]]:
         text = (folder / name).read_text()
         assert text.count(old) == 1, f"{name}: {old!r}"
         (folder / name).write_text(text.replace(old, new))
+    for name, edits in MOVED.items():
+        _edit_moved(folder, name, edits)
+    is_old = (folder / next(iter(MOVED))).exists()
+    for name, texts in OURS.items():
+        (folder / name).write_text(texts[not is_old])
     module, ours = (f"{PACKAGE}/{name}.py" for name in RENAMED)
     (folder / module).rename(folder / ours)
-    code = [*(folder / PACKAGE).glob("*.py"), *(folder / "tests").rglob("*.py")]
+    code = [*(folder / PACKAGE).rglob("*.py"), *(folder / "tests").rglob("*.py")]
     for path in [*code, folder / "dvc.yaml"]:
         text, (old, new) = path.read_text(), RENAMED
-        for left, right in ((".", " import"), ('{"', '"}'), ("/", ".py")):
+        for left, right in ((".", " import"), ("/", ".py")):
             text = text.replace(f"{left}{old}{right}", f"{left}{new}{right}")
+        if "LAYERS = [" in text:
+            text += f'\n\nLAYER_OF["{new}"] = LAYER_OF["{old}"]\n'
         path.write_text(text)
     (folder / DELETED).unlink()
     (folder / PLAN).write_bytes(PIXELS)
@@ -106,6 +184,22 @@ def a_month_later(folder: Path) -> dict[str, list[str]]:
         for name in after
         if after[name] != before.get(name)
     }
+
+
+def _edit_moved(folder: Path, name: str, edits: list[tuple[str, str]]) -> None:
+    """Edit a file where this release has it, with imports that are right there."""
+    place = moved_paths(MOVES, [name], contents(folder)).get(name, name)
+    text = (folder / place).read_text()
+    for old, new in edits:
+        old, new = (_moved(part, place) if place != name else part for part in (old, new))
+        assert text.count(old) == 1, f"{place}: {old!r}"
+        text = text.replace(old, new)
+    (folder / place).write_text(text)
+
+
+def _moved(text: str, place: str) -> str:
+    text = text.replace("scratch_detector.train ", "scratch_detector.pipeline.train ")
+    return re.sub(r"from \.+(?=\w)", f"from {'.' * (place.count('/') - 1)}", text)
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -135,6 +229,61 @@ def team(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
     return start
 
 
+@pytest.mark.parametrize("archive", RELEASES[1:2], ids=version)
+def test_both_sides_of_a_line_are_in_the_worktree(
+    archive: Path, team: Callable[..., Team], history: Path, tmp_path: Path
+) -> None:
+    """The template has rewritten what the team edits here; nothing else is in conflict."""
+    folder, written = team(version(archive), "hybrid", tmp_path / "project")
+    serve, layers = f"{PACKAGE}/serve.py", "tests/test_code_layers.py"
+    edits = {
+        serve: ('host = os.environ.get(f"', 'host = "0.0.0.0" or os.environ.get(f"'),
+        layers: ('    {"intake"},', '    {"intake", "ours"},'),
+    }
+    for name, (old, new) in edits.items():
+        text = (folder / name).read_text()
+        assert text.count(old) == 1
+        (folder / name).write_text(text.replace(old, new))
+    committed(folder)
+    before = contents(folder)
+    fresh = contents(rendered(history, tmp_path / "fresh", TODAY, "hybrid"))
+    moved = moved_paths(MOVES, before, fresh)
+    said = Console(file=io.StringIO(), width=100)
+    options = {"to": None, "answers": [], "template": None, "dry_run": False}
+    assert update(folder, said, **options, test=False, merge=True) == 1, said.file.getvalue()
+    assert contents(folder) == before
+    there = contents(tmp_path / f"project-template-{TODAY}")
+    in_conflict = {n for n in there if re.search("^<<<<<<< ", there[n], re.MULTILINE)}
+    assert in_conflict == {moved[serve], moved[layers]}
+    for name, (_, new) in edits.items():
+        place = moved[name]
+        mine, theirs = _sides(there[place])
+        assert new in "\n".join(mine) and {*fresh[place].splitlines()} <= {*theirs}
+        assert f"{place}: both changed it" in said.file.getvalue()
+    for name, lines in written.items():
+        place = moved.get(name, name)
+        expected = {_moved(line, place) for line in lines} if place != name else {*lines}
+        assert name in OURS or expected <= {*there[place].splitlines()}, name
+
+
+def _sides(text: str) -> tuple[list[str], list[str]]:
+    """Return a file with conflict markers as either side has it."""
+    mine: list[str] = []
+    theirs: list[str] = []
+    into = [mine, theirs]
+    for line in text.splitlines():
+        if line.startswith("<<<<<<< "):
+            into = [mine]
+        elif line == "=======" and into == [mine]:
+            into = [theirs]
+        elif line.startswith(">>>>>>> "):
+            into = [mine, theirs]
+        else:
+            for side in into:
+                side.append(line)
+    return mine, theirs
+
+
 def updated(folder: Path, route: str, test: bool = False) -> None:
     if route == "copier":
         words = ["update", "--defaults", "--context-lines", "1000000", "--quiet"]
@@ -148,27 +297,62 @@ def updated(folder: Path, route: str, test: bool = False) -> None:
     assert not test or "make test passes there" in said.file.getvalue()
 
 
-@pytest.mark.parametrize("route", ["copier", "poc2prod"])
 @pytest.mark.parametrize(
     "target",
     ["hybrid", *(pytest.param(t, marks=pytest.mark.long) for t in TARGETS if t != "hybrid")],
 )
 @ARCHIVES
-def test_an_upgrade_keeps_what_a_team_wrote_and_brings_the_rest(
-    archive: Path, target: str, route: str, team: Callable[..., Team], history: Path, tmp_path: Path
+def test_an_update_keeps_what_a_team_wrote_and_brings_the_rest(
+    archive: Path, target: str, team: Callable[..., Team], history: Path, tmp_path: Path
 ) -> None:
     folder, written = team(version(archive), target, tmp_path / "project")
-    updated(folder, route)
+    fresh = contents(rendered(history, tmp_path / "fresh", TODAY, target))
+    moved = moved_paths(MOVES, contents(folder), fresh)
+    updated(folder, "poc2prod")
     now = contents(folder)
-    for name, lines in written.items():
-        assert set(lines) <= {*now[name].splitlines()}, name
     assert (folder / PLAN).read_bytes() == PIXELS
+    for name, lines in written.items():
+        place = moved.get(name, name)
+        expected = {_moved(line, place) for line in lines} if place != name else {*lines}
+        if name not in OURS:
+            assert expected <= {*now[place].splitlines()}, name
+    assert {name: now[name] for name in OURS} == {name: after for name, (_, after) in OURS.items()}
+    assert not {*moved} & {*now} - {*fresh}
+    is_as_fresh(now, fresh, {moved.get(name, name) for name in written}, target)
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["hybrid", *(pytest.param(t, marks=pytest.mark.long) for t in TARGETS if t != "hybrid")],
+)
+@ARCHIVES
+def test_plain_copier_leaves_moved_files_with_all_edits_where_they_were(
+    archive: Path, target: str, team: Callable[..., Team], history: Path, tmp_path: Path
+) -> None:
+    """As docs/upgrade.md tells it."""
+    folder, written = team(version(archive), target, tmp_path / "project")
+    before = contents(folder)
+    fresh = contents(rendered(history, tmp_path / "fresh", TODAY, target))
+    left = before.keys() - fresh.keys()
+    assert archive == RELEASES[-1] or moved_paths(MOVES, before, fresh).keys() & left
+    updated(folder, "copier")
+    now = contents(folder)
+    assert (folder / PLAN).read_bytes() == PIXELS
+    for name, lines in written.items():
+        assert {*lines} <= {*now[name].splitlines()}, name
+    assert {name: now[name] for name in left} == {name: before[name] for name in left}
+    # Imports that both have changed are in conflict there, with both sides in the file.
+    conflicts = {n for n in now if re.search("^<<<<<<< |^>>>>>>> ", now[n], re.MULTILINE)}
+    assert conflicts <= {*written}
+    is_as_fresh({n: now[n] for n in now if n not in conflicts}, fresh, {*written, *left}, target)
+
+
+def is_as_fresh(now: dict[str, str], fresh: dict[str, str], edited: set[str], target: str) -> None:
+    """What the team deleted stays deleted, nothing is in conflict, all else is as rendered."""
     assert DELETED not in now and f"{PACKAGE}/{RENAMED[0]}.py" not in now
     assert not [name for name in now if re.search("^<<<<<<< |^>>>>>>> ", now[name], re.MULTILINE)]
     assert not [name for name in now if name.endswith(".rej")]
-
-    fresh = contents(rendered(history, tmp_path / "fresh", TODAY, target))
-    theirs = {*written, DELETED, PLAN, f"{PACKAGE}/{RENAMED[0]}.py", ANSWERS}
+    theirs = {*edited, DELETED, PLAN, f"{PACKAGE}/{RENAMED[0]}.py", ANSWERS}
     assert {n: now.get(n) for n in {*now, *fresh} - theirs} == {
         n: fresh[n] for n in {*fresh} - theirs
     }
@@ -203,7 +387,8 @@ def test_an_upgrade_is_green(
     (tmp_path / "uv").chmod(0o755)
     shared = env | {"PYTHONPATH": "src", "PATH": f"{tmp_path}{os.pathsep}{env['PATH']}"}
     with monkeypatch.context() as patch:
-        patch.setattr("poc2prod.update.inherited", inherited if is_whole else lambda: shared)
+        own = child_environment if is_whole else lambda: shared
+        patch.setattr("poc2prod.update.child_environment", own)
         updated(folder, "poc2prod", test=True)
     if is_whole:
         quiet = subprocess.DEVNULL
@@ -216,16 +401,58 @@ def test_every_release_of_the_change_log_is_kept() -> None:
 
 
 def test_no_path_of_a_release_is_gone_unless_it_has_moved_or_is_retired(history: Path) -> None:
-    """An edit of a file that is gone can be lost; `.jinja` is not in a render."""
-    retired = (ROOT / "copier.yml").read_text().partition("_exclude:")[2].partition("_skip")[0]
-
-    def paths(at: str) -> list[str]:
-        listing = git(history, "ls-tree", "-r", "--name-only", at, "template").splitlines()
-        return [name.removeprefix("template/").removesuffix(".jinja") for name in listing]
-
-    now = set(paths(TODAY))
+    """An edit of a file that is gone can be lost: plain Copier is kept from deleting it."""
+    now, retired = paths(history, TODAY), excluded()
     for archive in RELEASES:
-        then = paths(version(archive))
-        moved = moved_paths(read_moves(ROOT), then, now)
-        gone = [name for name in then if name not in now and name not in moved]
-        assert [name for name in gone if Path(name).name not in retired] == []
+        then = paths(history, version(archive))
+        assert sorted(then - now - moved_paths(MOVES, then, now).keys() - retired) == []
+
+
+def test_each_move_is_of_a_file_that_was_there(history: Path) -> None:
+    """At the old path in the release before or since then, and at the new one in its own."""
+    names = [version(archive) for archive in RELEASES]
+    ever = paths_ever()
+    for number, moves in yaml.safe_load((ROOT / MOVES_FILE).read_text()).items():
+        place = names.index(f"v{number}") if f"v{number}" in names else len(names)
+        after = paths(history, [*names, TODAY][place])
+        was_there = paths(history, names[place - 1]) | ever
+        assert sorted({*moves} - was_there) == [], number
+        assert sorted({*moves.values()} - after) == [], number
+
+
+def test_plain_copier_does_not_delete_what_has_moved(history: Path) -> None:
+    """An old path is excluded, unless a file of today is there; so is its alias."""
+    now, old = paths(history, TODAY), {was for was, _ in MOVES}
+    assert old - now - excluded() == set()
+    assert now & old & excluded() == set()
+
+
+def excluded() -> set[str]:
+    """Return the paths that copier.yml excludes whatever is answered."""
+    (pattern,) = QUESTIONS.settings["_exclude"]
+    everything = {"target": "hybrid", "uplink": "mqtt", "decider": "@someone"}
+    text = QUESTIONS.text(pattern, everything)
+    return {line.strip().removeprefix("/") for line in text.splitlines() if line.strip()}
+
+
+def paths(history: Path, at: str) -> set[str]:
+    """Return what a release may render, with `*` for the package."""
+    listing = git(history, "ls-tree", "-r", "-z", "--name-only", at, "template")
+    return as_patterns(listing)
+
+
+def paths_ever() -> set[str]:
+    """Return what any commit of this template rendered; a shallow clone has but the last."""
+    return as_patterns(
+        git(ROOT, "log", "--format=", "-z", "--name-only", "--no-renames", "--", "template")
+    )
+
+
+def as_patterns(listing: str) -> set[str]:
+    return {
+        re.sub(r"{%.*?%}", "", name)
+        .removeprefix("template/")
+        .removesuffix(".jinja")
+        .replace("{{= package_name }}", "*")
+        for name in listing.split("\0")
+    }

@@ -809,7 +809,7 @@ def test_another_source_is_taken_and_recorded(
     monkeypatch.chdir(project.parent)
     offline = bundle(template)
     template.rename(template.with_name("moved away"))
-    assert "cannot be read, fatal: " in refused(project)
+    assert "cannot be read; fatal: " in refused(project)
     assert run(project, template="course.bundle", merge=True)[0] == 0
     answers = yaml.safe_load((project / ANSWERS).read_text())
     assert (answers["_commit"], answers["_src_path"]) == ("v1.1.0", offline)
@@ -928,7 +928,7 @@ def test_a_template_that_cannot_be_rendered_is_refused(template: Path, project: 
 
 def test_no_password_is_told(project: Path) -> None:
     told = refused(project, template="https://ana:secret@localhost:1/template.git")
-    assert told.startswith("https://***@localhost:1/template.git cannot be read, fatal: unable to")
+    assert told.startswith("https://***@localhost:1/template.git cannot be read; fatal: unable to")
     assert "secret" not in told
 
 
@@ -1294,7 +1294,7 @@ def test_the_real_template(tmp_path: Path) -> None:
     assert (project / "README.md").read_text() == "# Ours\n"
     status, words = run(project, "target=hybrid", "max_cost_usd_month=30", merge=True)
     assert status == 0, words
-    assert (project / "src/scratch_detector/serve.py").is_file()
+    assert (project / "src/scratch_detector/serving/app.py").is_file()
     assert (project / model).read_text().startswith("# ours\n")
     assert "confidence: 0.99 #" in (project / "scope.yaml").read_text()
     fresh = rendered(source, tmp_path / "fresh", **yaml.safe_load((project / ANSWERS).read_text()))

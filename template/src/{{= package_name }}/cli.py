@@ -61,7 +61,7 @@ COMMANDS = {
     "promote": Command("releases.rollout", "Make the challenger the champion"),
     "rollback": Command("releases.rollout", "Go back to the previous champion"),
     "monitor": Command("monitoring.live", "Read the drift scores of a running model"),
-    "alerts": Command("alerts.write", "Generate the Prometheus alert rules"),
+    "settings": Command("settings", "List the environment variables of this project"),
     "retrain": Command(
         "retraining.retrain",
         "Train, compare and propose a candidate, if due or for a REASON",

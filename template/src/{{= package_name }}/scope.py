@@ -5,11 +5,24 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 SCOPE = Path("scope.yaml")
 PARAMS = Path("params.yaml")
 Model = TypeVar("Model", bound=BaseModel)
+
+# The page of deploy/alerts/server.yml that needs the fastest burn asks for 14.4 times the error
+# budget. A budget of more than 1 / 14.4 burns slower than that even if every request fails.
+FASTEST_BURN = 14.4
+# The rules in deploy/alerts/ look back a week at most; Prometheus keeps 15 days by default.
+LOOK_BACK_S = 7 * 86_400
+
+
+def _never_fires(rule: str, example: object) -> PydanticCustomError:
+    """Refuse a limit with which its alert would be silent for ever."""
+    words = f"{rule}, or its alert could never fire, for example {example!r}"
+    return PydanticCustomError("never_fires", "{words}", {"words": words})
 
 
 class Challenger(BaseModel, frozen=True, extra="forbid"):
@@ -22,21 +35,44 @@ class Challenger(BaseModel, frozen=True, extra="forbid"):
 
 
 class Fleet(BaseModel, frozen=True, extra="forbid"):
-    """When a device needs somebody, beside a broken promise of latency and drift above its line."""
+    """When a device needs attention, besides a broken promise of latency and drift."""
 
     max_silence_s: float = Field(gt=60)  # it reports once a minute
     max_staleness_days: float = Field(gt=0)
     min_disk_free_mb: float = Field(gt=0)
 
+    @field_validator("max_silence_s")
+    @classmethod
+    def _is_looked_back(cls, value: float) -> float:
+        if value > LOOK_BACK_S:
+            raise _never_fires(f"at most {LOOK_BACK_S}, which is a week", 300)
+        return value
+
 
 class Watch(BaseModel, frozen=True, extra="forbid"):
-    """When a model in use needs somebody, beside a broken promise."""
+    """When a model in use needs attention, besides a broken promise."""
 
     max_drift_score: float = Field(default=1, gt=0)
     max_model_age_days: float = Field(default=90, gt=0)
     max_idle_s: float = Field(default=3600, gt=0)
-    retrain_after_h: int = Field(default=3, ge=1)
     retrain_of_h: int = Field(default=6, ge=1)
+    retrain_after_h: int = Field(default=3, ge=1, validate_default=True)
+
+    @field_validator("max_idle_s", "retrain_of_h")
+    @classmethod
+    def _is_looked_back(cls, value: float, info: ValidationInfo) -> float:
+        unit_s, example = (1, 3600) if info.field_name == "max_idle_s" else (3600, 6)
+        if value * unit_s > LOOK_BACK_S:
+            raise _never_fires(f"at most {LOOK_BACK_S // unit_s}, which is a week", example)
+        return value
+
+    @field_validator("retrain_after_h")
+    @classmethod
+    def _fits_into_its_window(cls, value: int, info: ValidationInfo) -> int:
+        of_h: int = info.data.get("retrain_of_h", value)
+        if value > of_h:
+            raise _never_fires(f"at most retrain_of_h, which is {of_h}", max(of_h // 2, 1))
+        return value
 
 
 class FailSafe(BaseModel, frozen=True, extra="forbid"):
@@ -70,7 +106,8 @@ class Scope(BaseModel, frozen=True, extra="forbid"):
     max_latency_p95_ms: float = Field(gt=0)
     max_model_mb: float = Field(gt=0)
     peak_requests_per_s: float = Field(gt=0)
-    min_availability: float = Field(1.0, gt=0, le=1)  # all, where nothing else is promised
+    # All, where nothing else is promised: without a server.
+    min_availability: float = Field(1.0, gt=0, le=1, validate_default=True)
     max_cost_usd_month: float = Field(gt=0)
     buy_usd_month: float = Field(gt=0)
     challenger: Challenger | None = None  # without a server there is nobody to try one
@@ -78,7 +115,33 @@ class Scope(BaseModel, frozen=True, extra="forbid"):
     ask_server_below: float = Field(0, ge=0, le=1)
     fail_safe: FailSafe = FailSafe(label="review", after_times_p95=10)  # only a device reads it
     watch: Watch = Watch()
-    fleet: Fleet | None = None  # without devices there is none
+    fleet: Fleet | None = Field(None, validate_default=True)  # without devices there is none
+
+    @field_validator("min_availability")
+    @classmethod
+    def _has_an_error_budget(cls, value: float, info: ValidationInfo) -> float:
+        is_served = info.data.get("target") != "edge"
+        if is_served and not 1 - 1 / FASTEST_BURN < value < 1:
+            raise _never_fires(f"above {1 - 1 / FASTEST_BURN:.4f} and below 1", 0.999)
+        return value
+
+    @field_validator("fleet")
+    @classmethod
+    def _is_there_for_devices(cls, value: Fleet | None, info: ValidationInfo) -> Fleet | None:
+        if value is None and info.data.get("target") in ("edge", "hybrid"):
+            words = "alerts about devices read it, and `make upgrade` brings its keys"
+            raise PydanticCustomError("missing", "{words}", {"words": words})
+        return value
+
+    @property
+    def max_latency_p95_s(self) -> float:
+        """The promised p95 in seconds, the unit of Prometheus."""
+        return self.max_latency_p95_ms / 1000
+
+    @property
+    def latency_bucket(self) -> str:
+        """The label `le` of the bucket of prediction_latency_seconds that ends at the promise."""
+        return str(self.max_latency_p95_s)
 
     @property
     def deadline_ms(self) -> float:

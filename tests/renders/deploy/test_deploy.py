@@ -131,7 +131,9 @@ FAULTS: list[tuple[Callable[[Files], None], str, Any]] = [
     (alerts_reach_somebody, "compose/prometheus/volumes/1", "prometheus:/x"),
     (alerts_reach_somebody, "compose/prometheus/volumes/2", "prometheus:/x"),
     (alerts_reach_somebody, "prometheus/rule_files", []),
-    (alerts_reach_somebody, "prometheus/rule_files", ["fleet-alerts.yml"]),
+    (alerts_reach_somebody, "context", {"scope.yaml"}),
+    (alerts_reach_somebody, "fleet/image", "COPY --chmod=555 scope.yaml ./\n"),
+    (alerts_reach_somebody, "prometheus/rule_files", ["alerts/fleet.yml"]),
     (
         alerts_reach_somebody,
         "prometheus/alerting/alertmanagers",

@@ -63,7 +63,7 @@ def changed(folder: Path, file: str, key: str, value: object) -> None:
 
 def planted(folder: Path, html: str) -> None:
     """Put something at the end of the page; a running server reads it anew."""
-    path = folder / "src/scratch_detector/status.html"
+    path = folder / "src/scratch_detector/serving/status.html"
     path.write_text(path.read_text().replace("</body>", html + "</body>"))
 
 

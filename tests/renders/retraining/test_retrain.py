@@ -1,9 +1,16 @@
-"""The retrain loop on a real render, with real git and DVC remotes, and a server for two APIs."""
+"""The retrain loop on a real render, with real git and DVC remotes, a Prometheus, and GitHub.
+
+GitHub is asked by `gh`. Most tests have one of their own on PATH, that knows pull requests and
+nothing else; where the real one is installed, it asks the same GitHub, over HTTPS.
+"""
 
 import json
+import os
 import re
 import shutil
+import ssl
 import subprocess
+import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,9 +20,30 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from environment import environment, requirements, variables
 from repository import committed, done, git, run_in
+from watching import tool
 
 DRIFT = ["InputDrift", "InputDrift", "ModelStale"]
+REFUSED = "Resource not accessible by integration (createPullRequest)"
+
+
+# What `gh` prints and how it ends, by its documentation; the server below has the answers.
+GH = """
+import json, os, sys
+from urllib.request import Request, urlopen
+given = "" if sys.stdin.isatty() else sys.stdin.read()
+said = {"argv": sys.argv[1:], "given": given, "token": os.environ.get("GH_TOKEN", "")}
+url = os.environ["SERVICES"] + "/gh"
+answer = json.load(urlopen(Request(url, json.dumps(said).encode())))
+print(answer["stdout"])
+print(answer["stderr"], file=sys.stderr)
+sys.exit(answer["status"])
+"""
+OPTIONS = {
+    "list": {"--repo", "--state", "--head", "--limit", "--json"},
+    "create": {"--repo", "--head", "--base", "--title", "--body-file"},
+}
 
 
 class Services(ThreadingHTTPServer):
@@ -24,6 +52,38 @@ class Services(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.firing, self.pulls, self.refuses = [*DRIFT], list[dict[str, Any]](), False
+
+    def gh(self, argv: list[str], given: str, token: str) -> dict[str, Any]:
+        """Do as `gh pr list` and `gh pr create`."""
+        (pr, verb), options = argv[:2], dict(zip(argv[2::2], argv[3::2], strict=True))
+        assert pr == "pr" and options.keys() <= OPTIONS[verb], argv
+        assert options["--repo"] == "github.com/team/repo"
+        if token != "a-token":
+            return {"stdout": "", "stderr": "HTTP 401: Bad credentials", "status": 1}
+        if verb == "list":
+            wanted = {"open": ["OPEN"], "closed": ["CLOSED", "MERGED"]}[options["--state"]]
+            found = self.listed(wanted, options.get("--head"))
+            keys = options["--json"].split(",")
+            shown = [{key: pull[key] for key in keys} for pull in found[: int(options["--limit"])]]
+            return {"stdout": json.dumps(shown), "stderr": "", "status": 0}
+        if self.refuses:
+            words = f"pull request create failed: GraphQL: {REFUSED}"
+            return {"stdout": "", "stderr": words, "status": 1}
+        assert options["--body-file"] == "-"
+        url = self.create(options["--title"], given, options["--head"], options["--base"])
+        return {"stdout": url, "stderr": "", "status": 0}
+
+    def listed(self, states: list[str], head: str | None) -> list[dict[str, Any]]:
+        """Pull requests in one of these states, of one branch or of any."""
+        found = [pull for pull in self.pulls if pull["state"] in states]
+        return [pull for pull in found if head in (None, pull["headRefName"])]
+
+    def create(self, title: str, body: str, head: str, base: str) -> str:
+        """Open a pull request; return where it is."""
+        url = f"https://github.example/team/repo/pull/{len(self.pulls) + 1}"
+        pull = {"title": title, "body": body, "headRefName": head, "baseRefName": base}
+        self.pulls.append(pull | {"isCrossRepository": False, "state": "OPEN", "url": url})
+        return url
 
     @property
     def url(self) -> str:
@@ -42,24 +102,37 @@ class Handler(BaseHTTPRequestHandler):
             vector = [{"metric": metric, "value": [1.7e9, "1"]} for metric in series]
             result = {"resultType": "vector", "result": vector}
             return self.reply(200, {"status": "success", "data": result})
-        assert url.path == "/repos/team/repo/pulls"
-        found = [pull for pull in self.server.pulls if pull["state"] == query["state"]]
-        if owner_and_head := query.get("head"):
-            found = [pull for pull in found if pull["head"]["label"] == owner_and_head]
-        self.reply(200, found)
+        self.reply(404, {})
 
     def do_POST(self) -> None:
         content = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        assert self.path == "/repos/team/repo/pulls" or self.path == "/repos/team/repo/pulls?"
-        assert self.headers["authorization"] == "Bearer a-token"
-        if self.server.refuses:
-            return self.reply(403, {"message": "Resource not accessible by integration"})
-        number = len(self.server.pulls) + 1
-        url = f"https://github.example/team/repo/pull/{number}"
-        head = {"ref": content["head"], "label": f"team:{content['head']}"}
-        pull = content | {"head": head, "state": "open", "html_url": url}
-        self.server.pulls.append(pull)
-        self.reply(201, pull)
+        if self.path == "/gh":
+            return self.reply(200, self.server.gh(**content))
+        self.graphql(content["query"], content["variables"])
+
+    def graphql(self, query: str, given: dict[str, Any]) -> None:
+        """Answer what the real gh asks, by the name of its query."""
+        if self.headers["authorization"] != "token a-token":
+            return self.reply(401, {"message": "Bad credentials"})
+        ((_, name),) = re.findall(r"(query|mutation) (\w+)\(", query)
+        repository: dict[str, Any] = {"id": "R_1", "name": "repo", "owner": {"login": "team"}}
+        repository |= {"viewerPermission": "WRITE", "defaultBranchRef": {"name": "main"}}
+        if name == "PullRequestCreate":
+            if self.server.refuses:
+                error = {"message": REFUSED.partition(" (")[0], "path": ["createPullRequest"]}
+                return self.reply(200, {"data": None, "errors": [error]})
+            new = given["input"]
+            names = ("title", "body", "headRefName", "baseRefName")
+            url = self.server.create(*(new[key] for key in names))
+            made = {"createPullRequest": {"pullRequest": {"id": "P_1", "url": url}}}
+            return self.reply(200, {"data": made})
+        if name == "PullRequestList":
+            found = self.server.listed(given["state"], given.get("headBranch"))
+            end = {"hasNextPage": False, "endCursor": ""}
+            repository["pullRequests"] = {"nodes": found, "totalCount": len(found), "pageInfo": end}
+        elif name == "PullRequestForBranch":
+            repository["pullRequests"] = {"nodes": []}
+        self.reply(200, {"data": {"repository": repository}})
 
     def reply(self, status: int, content: object) -> None:
         self.send_response(status)
@@ -80,10 +153,19 @@ def services() -> Iterator[Services]:
 
 
 def retrain(folder: Path, services: Services, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run it as the workflow does."""
-    github = {"GITHUB_API_URL": services.url, "GITHUB_REPOSITORY": "team/repo"}
-    env = {"PROMETHEUS_URL": services.url, "GITHUB_TOKEN": "a-token", "FORCE": ""} | github | more
-    return run_in(folder, "make", "-s", "retrain", **env)
+    """Run it as the workflow does, with the `gh` from above."""
+    place = folder.parent / "gh"
+    place.mkdir(exist_ok=True)
+    (place / "gh").write_text(f"#!{sys.executable}\n{GH}")
+    (place / "gh").chmod(0o755)
+    github = {"GITHUB_TOKEN": "a-token", "GITHUB_REPOSITORY": "team/repo"}
+    env = {"PROMETHEUS_URL": services.url, "SERVICES": services.url, "FORCE": ""}
+    env["PATH"] = f"{place}{os.pathsep}{paths(folder)['PATH']}"
+    return run_in(folder, "make", "-s", "retrain", **env | github | more)
+
+
+def paths(folder: Path) -> dict[str, str]:
+    return variables(folder, environment(requirements(folder, "serve", "train", "dev")))
 
 
 def refused(folder: Path, services: Services, **more: str) -> str:
@@ -129,12 +211,12 @@ def test_it_stops_before_it_trains(built: Path, services: Services, tmp_path: Pa
     assert "No Prometheus" in refused(folder, services, PROMETHEUS_URL=nowhere)
     assert "No Prometheus" in refused(folder, services, PROMETHEUS_URL=f"{services.url}/repos")
     services.firing += ["RetrainDue"]
-    pull = {"html_url": "https://github.example/1", "state": "open"}
-    services.pulls += [pull | {"head": {"label": "stranger:retrain/0"}}, pull]
-    pull["head"] = {"label": "team:retrain/0"}
+    pull = {"url": "https://github.example/1", "state": "OPEN", "headRefName": "retrain/0"}
+    services.pulls += [pull | {"isCrossRepository": True}, pull]
+    pull["isCrossRepository"] = False
     assert "github.example/1 is open: merge or close it" in done(retrain(folder, services))
     head = git(folder, "rev-parse", "--short=12", "HEAD").strip()
-    pull |= {"state": "closed", "head": {"label": f"team:retrain/{head}"}}
+    pull |= {"state": "CLOSED", "headRefName": f"retrain/{head}"}
     assert "1 is closed: nothing was committed" in done(retrain(folder, services))
     assert state(folder) == before
     (folder / "params.yaml").write_text("mine, and not committed")
@@ -147,6 +229,77 @@ def test_it_stops_before_it_trains(built: Path, services: Services, tmp_path: Pa
     git(folder, "switch", "--quiet", "--detach")
     assert "No branch" in refused(folder, services, GITHUB_TOKEN="")
     assert len(services.pulls) == 2
+
+
+def test_without_gh_nothing_is_trained(built: Path, services: Services, tmp_path: Path) -> None:
+    folder = tmp_path / "repo"
+    shutil.copytree(built, folder, symlinks=True)
+    before = state(with_remote(folder))
+    services.firing += ["RetrainDue"]
+    assert "gh pr list: HTTP 401: Bad cred" in refused(folder, services, GITHUB_TOKEN="another")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/git").symlink_to(shutil.which("git") or "")
+    python = shutil.which("python", path=paths(folder)["PATH"]) or ""
+    env = {"GITHUB_TOKEN": "a-token", "GITHUB_REPOSITORY": "team/repo"}
+    env |= {"PATH": str(tmp_path / "bin"), "SCRATCH_DETECTOR_PROMETHEUS_URL": services.url}
+    result = run_in(folder, python, "-m", "scratch_detector", "retrain", **env)
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert "gh, the command line of GitHub, is missing: https://cli.github.com" in result.stderr
+    assert state(folder) == before
+
+
+PROPOSE = """
+from scratch_detector.retraining import pull_request
+base, branch = pull_request.name_branches()
+print(pull_request.already_proposed(branch))
+pull_request.git("branch", branch)
+print(pull_request.publish(branch, base))
+print(pull_request.already_proposed(branch))
+"""
+
+
+def test_the_real_gh_does_what_the_one_of_these_tests_does(
+    built: Path, services: Services, tmp_path: Path
+) -> None:
+    """It asks the same GitHub, by its own protocol and over TLS."""
+    tool("gh")
+    folder, files = tmp_path / "repo", (tmp_path / "key.pem", tmp_path / "certificate.pem")
+    shutil.copytree(built, folder, symlinks=True)
+    with_remote(folder)
+    make = f"openssl req -x509 -newkey rsa:2048 -nodes -keyout {files[0]} -out {files[1]}"
+    make += " -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run(make.split(), check=True, capture_output=True)
+    github = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    github.__dict__ |= {"listed": services.listed, "create": services.create, "refuses": True}
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files[1], files[0])
+    github.socket = context.wrap_socket(github.socket, server_side=True)
+    Thread(target=github.serve_forever, daemon=True).start()
+    env = {"GITHUB_SERVER_URL": f"https://127.0.0.1:{github.server_port}"}
+    env |= {"GITHUB_TOKEN": "a-token", "GITHUB_REPOSITORY": "team/repo"}
+    env |= {"SSL_CERT_FILE": str(files[1]), "GH_CONFIG_DIR": str(tmp_path / "gh")}
+
+    def proposed(**more: str) -> subprocess.CompletedProcess[str]:
+        return run_in(folder, "python", "-c", PROPOSE, **env | more)
+
+    wrong = proposed(GITHUB_TOKEN="another").stderr
+    assert "gh pr list: HTTP 401: Bad credentials" in wrong and "Traceback" not in wrong
+    words = proposed().stderr
+    assert "is pushed, but has no pull request" in words and REFUSED in words
+    git(folder, "branch", "-D", "retrain/" + git(folder, "rev-parse", "--short=12", "HEAD").strip())
+    github.__dict__["refuses"] = False
+    said = done(proposed())
+    assert said.split("\n")[:2] == ["False", "https://github.example/team/repo/pull/1"]
+    assert "pull/1 is open: merge or close it first.\nTrue" in said
+    (pull,) = services.pulls
+    assert (pull["baseRefName"], pull["title"]) == ("main", "work of the user")
+    github.shutdown()
+    github.server_close()
+    ask = ["gh", "auth", "git-credential", "get"]
+    env |= {"GH_TOKEN": "a-token", "PATH": os.environ["PATH"]}
+    given = "protocol=https\nhost=github.com\n\n"
+    told = subprocess.run(ask, input=given, env=env, capture_output=True, text=True, check=True)
+    assert "password=a-token" in told.stdout.split(), "git is told what to log in with"
 
 
 TRAFFIC = """
@@ -210,13 +363,13 @@ def test_a_candidate_becomes_one_pull_request_and_nothing_else_changes(
     branch = f"retrain/{head[:12]}"
     services.refuses = True
     words = refused(project, services)
-    assert f"{branch} is pushed" in words and "403" in words and "pull-requests: write" in words
+    assert f"{branch} is pushed" in words and REFUSED in words and "pull-requests: write" in words
     assert branch in git(project, "ls-remote", "origin") and services.pulls == []
     services.refuses = False
     git(project, "branch", "-D", branch)
     assert "earlier run" in done(retrain(project, services)), "the next job has a clone of its own"
     (pull,) = services.pulls
-    assert (pull["base"], pull["head"]["ref"]) == ("main", branch)
+    assert (pull["baseRefName"], pull["headRefName"]) == ("main", branch)
     assert pull["title"].startswith("Retrained model: ") and "worse" not in pull["title"]
     assert "InputDrift (2), ModelStale (1), RetrainDue (1)" in pull["body"]
     assert re.search(r"\| all held-out examples \| \d+ \| 0\.\d+ \| 0\.\d+ \|", pull["body"])

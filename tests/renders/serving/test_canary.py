@@ -17,7 +17,8 @@ import pytest
 from repository import run_in
 from server import Server, command, loosened, promising, release, serving
 
-OFTEN = {"canary_ENOUGH": 20, "canary_COMPARED": 0.5}  # or it would take thousands of requests
+# Otherwise it would take thousands of requests.
+OFTEN = {"canary__MIN_COMPARISONS": 20, "canary__COMPARED_SHARE": 0.5}
 BY = {"nan": "errors", "slower": "slowdown", "turned": "disagreement", "unsure": "shift"}
 # Sign a model that this runtime cannot load, as a build with a newer one would.
 ELSEWHERE = """
@@ -141,7 +142,7 @@ def test_each_number_of_the_scope_decides(
 def test_one_that_breaks_the_promised_latency_is_halted(project: Path) -> None:
     slow = release(project, "slow")
     loosened(project, "max_slowdown", 1e6)
-    rules = {"canary_ENOUGH": 20, "canary_COMPARED": 0, "canary_STEPS": "(1.0,)"}
+    rules = {"canary__MIN_COMPARISONS": 20, "canary__COMPARED_SHARE": 0, "canary__STEPS": "(1.0,)"}
     with serving(project, promising(1, **rules), command="serve") as server:
         command(project, "challenge", slow)
         until(lambda: server.trusts(slow) == 1)
@@ -156,7 +157,7 @@ def test_one_whose_answers_prove_wrong_is_halted(right: bool, project: Path) -> 
     good = release(project, "again")
     labels = json.loads((project / "reports/ingest.json").read_text())["labels"]
     mine = (f"r-{i}" for i in range(10**6) if crc32(f"r-{i}".encode()) < 0.01 * 2**32)
-    rules = {"canary_COMPARED": 0}
+    rules = {"canary__COMPARED_SHARE": 0}
     with serving(project, promising(5000, **rules), command="serve") as server:
         champion = server.ask().json["model_sha256"]
         command(project, "challenge", good)
@@ -176,7 +177,7 @@ def test_one_whose_answers_prove_wrong_is_halted(right: bool, project: Path) -> 
 
 def test_what_the_challenger_fails_the_champion_answers(project: Path) -> None:
     bad = release(project, "nan")
-    rules = {"canary_ENOUGH": 100, "canary_COMPARED": 0, "canary_STEPS": "(1.0,)"}
+    rules = {"canary__MIN_COMPARISONS": 100, "canary__COMPARED_SHARE": 0, "canary__STEPS": "(1.0,)"}
     with serving(project, promising(5000, **rules), command="serve") as server:
         champion = server.ask().json["model_sha256"]
         command(project, "challenge", bad)
@@ -192,7 +193,7 @@ def test_one_id_is_answered_by_one_model(project: Path) -> None:
     good = release(project, "again")
     ids = [f"client-{number}" for number in range(400)]
     chosen = {id for id in ids if crc32(id.encode()) < 0.05 * 2**32}
-    rules = {"canary_COMPARED": 0, "canary_STEPS": "(0.05,)"}
+    rules = {"canary__COMPARED_SHARE": 0, "canary__STEPS": "(0.05,)"}
     with serving(project, promising(5000, **rules), command="serve") as server:
         champion = server.ask().json["model_sha256"]
         command(project, "challenge", good)

@@ -17,7 +17,7 @@ GATES = ["load_latency_p95", "load_availability", "load_throughput", "load_cost"
 SHORT = """
 from scratch_detector import cli
 from scratch_detector.serving import load_test
-load_test.OPEN_S, load_test.CLOSED_S, load_test.MOST_REQUESTS = 2, 1, 500
+load_test.OPEN_S, load_test.CLOSED_S, load_test.MAX_REQUESTS = 2, 1, 500
 cli.run("load")
 """
 

@@ -122,7 +122,7 @@ def test_a_body_is_refused_before_it_is_there(server: Server) -> None:
 
 
 def test_slow_clients_cost_nothing_and_end(built: Path) -> None:
-    settings = promising(5000, guard_HEAD_S=2, answer_BODY_S=2)
+    settings = promising(5000, http_server__HEAD_S=2, inference__BODY_S=2)
     with serving(built, settings=settings) as server:
         slow = [server.connect() for _ in range(150)]
         starts = [b"", b"POST /predict HTTP/1.1\r\nhost:", server.head(1000) + b"half"]
@@ -192,12 +192,16 @@ def test_a_stop_loses_no_request_that_was_taken(built: Path) -> None:
 def test_what_is_no_number_is_no_answer(faulty: Callable[[str], Path], tmp_path: Path) -> None:
     with serving(faulty("nan"), log=tmp_path / "log") as server:
         reply = server.ask(x_request_id="ours-1")
-        assert reply.status == 500 and b"NotFinite" in reply.body and b"Traceback" not in reply.body
+        assert (
+            reply.status == 500
+            and b"NonFiniteOutput" in reply.body
+            and b"Traceback" not in reply.body
+        )
         assert server.metric('refusals_total{status="500"}') == 1
         assert server.metric('predictions_total{label="clean"}') == 0
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()[1:]]
     (failed,) = (line for line in lines if line["message"] == "failed")
-    assert failed["request_id"] == "ours-1" and "NotFinite" in failed["exc_info"]
+    assert failed["request_id"] == "ours-1" and "NonFiniteOutput" in failed["exc_info"]
 
 
 @pytest.mark.parametrize("by", ["file", "environment"])
@@ -321,7 +325,7 @@ def test_models_change_under_load_without_a_failed_request(project: Path) -> Non
         loosened(project, rule, limit)
     replies: Counter[tuple[int, str]] = Counter()
     stop = threading.Event()
-    settings = promising(5000, canary_ENOUGH=2, canary_COMPARED=0.5)
+    settings = promising(5000, canary__MIN_COMPARISONS=2, canary__COMPARED_SHARE=0.5)
     with serving(project, command="serve", settings=settings) as server:
         address = f"http://127.0.0.1:{server.port}/metrics"
 

@@ -16,14 +16,29 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from pydantic import Field, SecretStr
 
-from ..settings import setting
+from ..settings import Settings
 from .json_http import MAX_REPLY_BYTES
+from .settings import UploadSettings
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}  # as registered with IANA
 # The broker drops a connection that was silent for 1.5 times this. No decision depends on it: each
 # batch has a timeout of its own.
 KEEPALIVE_S = 30
+
+
+class BrokerSettings(Settings):
+    """Variables of the MQTT broker."""
+
+    mqtt_user: str = Field("", description="User name at the broker; without it, no login.")
+    mqtt_password: SecretStr = Field(SecretStr(""), description="Password of that user.")
+    mqtt_ca_file: str = Field(
+        "",
+        description="File with the certificate authority of a broker with TLS; without it, those "
+        "of the system.",
+        examples=["/etc/ssl/broker.pem"],
+    )
 
 
 class MqttError(OSError):
@@ -45,10 +60,11 @@ def create_client(
     parts = urlsplit(url)
     version = MQTTProtocolVersion.MQTTv5
     client = Client(CallbackAPIVersion.VERSION2, id, protocol=version, **options)
-    if user := setting("MQTT_USER"):
-        client.username_pw_set(user, setting("MQTT_PASSWORD"))
+    settings = BrokerSettings.read()
+    if settings.mqtt_user:
+        client.username_pw_set(settings.mqtt_user, settings.mqtt_password.get_secret_value())
     if parts.scheme == "mqtts":
-        client.tls_set(setting("MQTT_CA_FILE") or None)
+        client.tls_set(settings.mqtt_ca_file or None)
     client.connect_timeout = timeout_s
     limit = Properties(PacketTypes.CONNECT)
     limit.MaximumPacketSize = max_bytes  # the broker must not send more
@@ -130,7 +146,8 @@ class BrokerConnection:
         properties = Properties(PacketTypes.PUBLISH)
         properties.ResponseTopic = self._reply_topic
         properties.CorrelationData = token
-        properties.UserProperty = ("x-api-key", setting("UPLOAD_KEY"))
+        key = UploadSettings.read().upload_key.get_secret_value()
+        properties.UserProperty = ("x-api-key", key)
         client.publish(self._topic, body, qos=1, properties=properties)
         until_s = time.monotonic() + self._timeout_s
         while True:

@@ -13,9 +13,10 @@ from typing import Any
 from urllib.error import HTTPError
 
 from prometheus_client import Counter
+from pydantic import Field, SecretStr
 
 from ..scope import load_params, load_scope
-from ..settings import setting
+from ..settings import Settings
 from ..task.features import CONTENT_TYPES
 from .json_http import post
 from .outbox import Outbox
@@ -29,6 +30,14 @@ TIMEOUT_S = 10
 # With these statuses the server refuses the payload itself; it would be refused again.
 PERMANENT_REFUSALS = (400, 413, 415, 422)
 OPINIONS = Counter("second_opinions", "What the server said to unsure decisions", ["outcome"])
+
+
+class SecondOpinionSettings(Settings):
+    """Variables of the second opinions."""
+
+    server_key: SecretStr = Field(
+        SecretStr(""), description="API key to send to the server as `x-api-key`."
+    )
 
 
 class SecondOpinion(Thread):
@@ -92,7 +101,7 @@ class SecondOpinion(Thread):
 def _ask_server(id: str, payload: bytes) -> dict[str, Any]:
     headers = {
         "content-type": next(iter(CONTENT_TYPES)),
-        "x-api-key": setting("SERVER_KEY"),
+        "x-api-key": SecondOpinionSettings.read().server_key.get_secret_value(),
         "x-request-id": id,
         "x-timeout-ms": str(1000 * TIMEOUT_S),
     }

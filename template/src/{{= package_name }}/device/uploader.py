@@ -19,10 +19,11 @@ from prometheus_client import Counter
 
 from ..monitoring.live import DRIFT, MODEL, TRAINED
 from ..scope import load_params
-from ..settings import PACKAGE, setting
+from ..settings import PACKAGE
 from .json_http import post
 from .outbox import OUTBOX, Outbox
 from .retry import keep_working
+from .settings import UploadSettings
 from .slots import read_state
 from .wire_format import Telemetry, format_batch, import_mqtt
 
@@ -83,7 +84,8 @@ def _count_failure(error: Exception) -> None:
 
 
 def _post(body: bytes) -> dict[str, list[str]]:
-    headers = {"content-type": "application/jsonl", "x-api-key": setting("UPLOAD_KEY")}
+    key = UploadSettings.read().upload_key.get_secret_value()
+    headers = {"content-type": "application/jsonl", "x-api-key": key}
     reply: dict[str, list[str]] = post(load_params().upload_url, body, headers, TIMEOUT_S)
     return reply
 

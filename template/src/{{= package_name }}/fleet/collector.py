@@ -19,11 +19,11 @@ from prometheus_client.registry import Collector
 
 from ..device.json_http import JsonHandler
 from ..device.wire_format import MAX_BATCH_BYTES, Event, Telemetry, import_mqtt, parse_batch
-from ..keys import admits, known_keys
 from ..monitoring.scope_limits import show_limits
 from ..refusal import Refusal
 from ..scope import load_params
-from ..settings import setting
+from ..settings import is_authorized, read_keys
+from .settings import CollectorSettings
 
 COLLECTED = Path("data/collected.db")
 # Each device has eight series. A device can choose its name: without a limit, one that changes it
@@ -61,7 +61,7 @@ class Fleet(Collector):
     def receive(self, body: bytes, key: str) -> tuple[int, dict[str, Any]]:
         """Store a batch from HTTP or MQTT; return an HTTP status and a reply."""
         try:
-            if not admits(self._keys, key):
+            if not is_authorized(key, self._keys):
                 wrong = Refusal("x-api-key", "no known key", "a key of this collector", "...")
                 return 401, {"detail": [wrong.detail]}
             if len(body) > MAX_BATCH_BYTES:
@@ -153,11 +153,13 @@ def collect() -> None:
     The keys of devices are lines of the file `<PACKAGE>_COLLECT_KEYS_FILE`, or are in
     `<PACKAGE>_COLLECT_KEYS`.
     """
-    host = setting("COLLECT_HOST", "127.0.0.1")
-    port = int(setting("COLLECT_PORT", "8001"))
+    settings = CollectorSettings.read()
+    host, port = settings.collect_host, settings.collect_port
+    keys = read_keys("COLLECT_KEYS", settings.collect_keys, settings.collect_keys_file)
     COLLECTED.parent.mkdir(exist_ok=True)
-    fleet = Fleet(keys=known_keys("COLLECT_KEYS"))
-    if (broker := setting("COLLECT_URL", load_params().upload_url)).startswith("mqtt"):
+    fleet = Fleet(keys=keys)
+    broker = settings.collect_url or load_params().upload_url
+    if broker.startswith("mqtt"):
         import_mqtt("fleet.mqtt").subscribe(broker, fleet.receive)
     with CollectorServer((host, port), fleet) as server:
         url = f"http://{host}:{server.server_port}/events"

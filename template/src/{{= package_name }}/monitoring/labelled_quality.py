@@ -1,4 +1,4 @@
-"""How good the model is on the requests whose right answer is known by now."""
+"""Quality on labelled requests: those whose right answer has arrived since."""
 
 import math
 from collections import deque
@@ -20,22 +20,21 @@ BY_SLICE = Gauge("labelled_slice_quality", "The same metric on each slice of the
 LAST = Gauge("label_last_timestamp_seconds", "When the latest label of a known request came")
 LAST.set(math.nan)
 LABELS = Counter("labels_total", "Labels that came, by whether their request is known", ["joined"])
-BINS = 10
-MAX_SLICES, OTHER = 10, "other"  # each is a time series that somebody has to pay for
-MIN_OF_SLICE = 20  # fewer answers say nothing
+BINS = 10  # usual for the expected calibration error; finer bins are noise in a window of 200
+MAX_SLICES, OTHER = 10, "other"  # clients name slices, and each is a time series to store
+MIN_OF_SLICE = 20  # one wrong answer of fewer would move the metric by more than 5 %
 Row = tuple[int, int, float, str]  # the right label, the answer, its confidence, the slice
 
 
 class LabelledWindow:
-    """The latest answers of one model that have a label: what was right, and what was said."""
+    """The latest answers of one model that have a label."""
 
     def __init__(self, labels: list[str]) -> None:
         self._labels = {label: i for i, label in enumerate(labels)}
         self._rows = deque[Row](maxlen=load_params().labelled_window)
-        self._slices = dict[str, None]()  # in the order in which they were first told
+        self._slices: dict[str, None] = {}  # in the order of their first label
 
     def add(self, truth: str, answer: str, confidence: float, slice: str = "") -> None:
-        """Count one in, and the oldest one out."""
         if slice and slice not in self._slices:
             slice = slice if len(self._slices) < MAX_SLICES else OTHER
             self._slices[slice] = None
@@ -47,16 +46,16 @@ class LabelledWindow:
         return len(self._rows) / load_params().labelled_window
 
     def quality(self) -> float:
-        """Return the promised metric; NaN until the window is full."""
+        """Return the metric of the scope; NaN until the window is full."""
         return self._metric(self._rows) if self.fill == 1 else math.nan
 
     def quality_of(self, slice: str) -> float:
-        """Return the metric on one slice, or on `other`; NaN while there are too few of it."""
+        """Return the metric on one slice, or on `other`; NaN below `MIN_OF_SLICE` answers."""
         rows = [row for row in self._rows if row[3] == slice]
         return self._metric(rows) if len(rows) >= MIN_OF_SLICE else math.nan
 
     def at_most(self) -> float:
-        """Return what the metric is at most, with the confidence of the scope; NaN until full."""
+        """Return the upper bound of the metric, with the scope's confidence; NaN until full."""
         scope = load_scope()
         if self.fill < 1:
             return math.nan

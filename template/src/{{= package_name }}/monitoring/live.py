@@ -1,4 +1,4 @@
-"""What a running model shows to Prometheus about itself, and a check that reads it back."""
+"""Live monitoring of one model: its drift window as gauges, and `monitor`, which checks them."""
 
 import math
 from collections import deque
@@ -12,7 +12,7 @@ from ..artifacts import REFERENCE
 from ..predictor import Prediction, Predictor
 from ..scope import load_scope
 from .drift import LiveWindow, Reference
-from .scrape import address, scraped
+from .scrape import metrics_url, read_metric
 
 DRIFT = Gauge("drift_score", "PSI of the live window / its alarm line; 1 is the line", ["signal"])
 ESTIMATED = Gauge("estimated_accuracy", "Of the live window, judged by its confidence alone")
@@ -37,8 +37,8 @@ class Monitor:
         self._sure = deque[bool](maxlen=reference.window)
 
     def show(self) -> None:
-        """Export this window as the gauges of the process: its model is the one that answers."""
-        DRIFT.clear()  # the model before may have had more signals
+        """Export this window as the gauges of the process, as its model is the one that answers."""
+        DRIFT.clear()  # the previous model may have had other signals
         for signal in self.window.reference.signals:
             DRIFT.labels(signal).set_function(partial(self.window.score, signal))
         FILL.set_function(lambda: self.window.fill)
@@ -50,8 +50,12 @@ class Monitor:
     def observe(self, prediction: Prediction) -> None:
         """Count one prediction into the live window."""
         reference, label = self.window.reference, self._predictor.labels.index(prediction.label)
-        said = {"confidence": prediction.confidence, "entropy": prediction.entropy, "label": label}
-        signals: dict[str, Any] = prediction.facts | said
+        answer = {
+            "confidence": prediction.confidence,
+            "entropy": prediction.entropy,
+            "label": label,
+        }
+        signals: dict[str, Any] = prediction.facts | answer
         if reference.whitening and prediction.embedding is not None:
             signals |= reference.whitening.apply(prediction.embedding)
         self.window.add(signals)
@@ -59,23 +63,24 @@ class Monitor:
             self._sure.append(prediction.confidence >= reference.sure_from)
 
     def estimated_accuracy(self) -> float:
-        """Return which share of the window is as sure as right answers were; NaN until full.
+        """Return the share of the window as confident as right answers were; NaN until full.
 
-        See `reference.fit_confidence_threshold`; no label is needed, so the world may also fool it.
+        See `reference.fit_confidence_threshold`. It needs no labels, so a model that is sure of its
+        mistakes misleads it.
         """
         sure = list(self._sure)
-        full = len(sure) == self._sure.maxlen
-        return sum(sure) / len(sure) if full else math.nan
+        is_full = len(sure) == self._sure.maxlen
+        return sum(sure) / len(sure) if is_full else math.nan
 
 
 def monitor() -> None:
-    """Print the drift scores of the model at `<PACKAGE>_METRICS_URL`, or `metrics_url`.
+    """Print the drift scores of the running model.
 
     Raises:
-        SystemExit: no model answers, or a signal is above `max_drift_score`.
+        SystemExit: there are no drift scores, or a signal is above `max_drift_score`.
     """
-    if not (scores := scraped("drift_score", "signal")):
-        raise SystemExit(f"{address()} shows no drift scores. Is it the address of this model?")
+    if not (scores := read_metric("drift_score", "signal")):
+        raise SystemExit(f"{metrics_url()} shows no drift scores. Is it the address of this model?")
     limit = load_scope().watch.max_drift_score
     for signal, score in sorted(scores.items(), key=lambda item: -item[1]):
         print(f"{'DRIFT' if score > limit else 'ok   '}  {signal:<24} {score:8.2f} <= {limit:g}")

@@ -1,14 +1,17 @@
-"""The numbers of `scope.yaml` as gauges, so that a dashboard draws them and repeats none."""
+"""Limits and prices as gauges: dashboards and alert rules read them and repeat no number."""
 
 from prometheus_client import REGISTRY, CollectorRegistry, Gauge
 
-from ..scope import load_scope
+from ..cost import PRICES, Prices
+from ..scope import load_scope, read_yaml
 
+# The share of answers that are to be within max_latency_p95_ms: that is what a p95 promises.
+IN_TIME = 0.95
 BUCKET = "1 for the bucket of prediction_latency_seconds that ends at the promise"
 
 
 def show_limits(registry: CollectorRegistry = REGISTRY) -> None:
-    """Export each number, in the unit of its name."""
+    """Export each number of scope.yaml, in the unit of its name, and the prices of prices.yaml."""
     scope = load_scope()
     limits = Gauge("scope_limit", "A number of scope.yaml", ["key"], registry=registry)
     for part in (scope, scope.watch, scope.fleet):
@@ -17,3 +20,8 @@ def show_limits(registry: CollectorRegistry = REGISTRY) -> None:
                 limits.labels(key).set(value)
     bucket = Gauge("promised_latency_bucket", BUCKET, ["le"], registry=registry)
     bucket.labels(str(scope.max_latency_p95_ms / 1000)).set(1)
+    if PRICES.exists():  # an image that was built without it still serves; LimitsMissing says so
+        prices = read_yaml(PRICES, Prices)
+        usd = Gauge("price_usd_month", "What one more costs, in USD", ["place"], registry=registry)
+        usd.labels("server").set(prices.server.usd_month)
+        usd.labels("device").set(prices.device.usd_month)

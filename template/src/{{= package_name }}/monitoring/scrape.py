@@ -1,4 +1,7 @@
-"""What a running model says about itself, read back; light, because a rollback must not wait."""
+"""Reads metrics of a running model.
+
+Imports little, because `rollback` uses it and must not take long.
+"""
 
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -6,18 +9,20 @@ from urllib.request import urlopen
 from prometheus_client.parser import text_string_to_metric_families
 
 from ..scope import load_params
-from ..settings import setting
+from ..settings import ProjectSettings
+
+TIMEOUT_S = 10  # a scrape takes milliseconds, and Prometheus gives up after 10 s by default
 
 
-def scraped(name: str, label: str) -> dict[str, float]:
-    """Read a metric of the running model, by its label; `metrics_url` says where that is.
+def read_metric(name: str, label: str) -> dict[str, float]:
+    """Return the values of a metric of the running model, by one of its labels.
 
     Raises:
-        SystemExit: no model answers there.
+        SystemExit: there are no metrics at the address of the model.
     """
-    url = address()
+    url = metrics_url()
     try:
-        with urlopen(url, timeout=10) as response:  # noqa: S310 (the owner's own setting)
+        with urlopen(url, timeout=TIMEOUT_S) as response:  # noqa: S310 (the owner's own setting)
             text = response.read().decode()
     except (URLError, OSError) as error:
         raise SystemExit(f"No metrics at {url} ({error}). Start the model first.") from None
@@ -25,6 +30,6 @@ def scraped(name: str, label: str) -> dict[str, float]:
     return {sample.labels[label]: sample.value for sample in samples if sample.name == name}
 
 
-def address() -> str:
-    """Return `<PACKAGE>_METRICS_URL`, or else `metrics_url` of params.yaml."""
-    return setting("METRICS_URL", load_params().metrics_url)
+def metrics_url() -> str:
+    """Return the address of the running model's metrics."""
+    return ProjectSettings.read().metrics_url or load_params().metrics_url

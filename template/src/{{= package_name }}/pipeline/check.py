@@ -14,6 +14,10 @@ from ..artifacts import REPORTS, read_report
 from ..gates import Gate, limits_not_met, refuse_other_models, verdicts, worst_slice
 from ..scope import load_scope
 
+# A network that answers with the shares of the labels in the data is this close to equal
+# probabilities where labels are about equally common.
+NO_BETTER = 0.99
+
 
 def check(record: bool = False) -> None:
     """Write `reports/gates.json`; print every gate, and stop if a limit is not met.
@@ -45,15 +49,17 @@ def _notes(gates: list[Gate]) -> dict[str, list[str]]:
     """Return what was measured, and on how much, by the id of the gate it explains."""
     quality, data = read_report("evaluate"), read_report("validate")
     scope, baseline = load_scope(), quality["baseline"]
-    worst = quality["slices"][worst_slice(quality)]
+    worst = worst_slice(quality)
     limits = {gate.id: gate.limit for gate in gates}
     fields = data.get("contract_failures_by_field", {})
     compressed = read_report("compress")
     notes = {
         "contract": [f"{field}: {count} examples" for field, count in fields.items()],
         "split_labels": [f"missing: {', '.join(data.get('missing', []))}"],
-        "quality": _score_notes(quality["score"], limits["quality"]),
-        "worst_slice": _score_notes(worst, limits["worst_slice"]),
+        "quality": _score_notes(quality["score"], limits["quality"], scope.metric),
+        "worst_slice": _score_notes(
+            quality["slices"][worst], limits["worst_slice"], f"{scope.metric} of {worst}"
+        ),
         "baseline_gain": _gain_notes(quality["score"], baseline, limits["baseline_gain"]),
         "finite_weights": [f"of {read_report('export').get('weights')} in models/model.onnx"],
         "finite_answers": [f"of {quality['score'].get('examples')} held-out examples"],
@@ -66,11 +72,11 @@ def _notes(gates: list[Gate]) -> dict[str, list[str]]:
     return notes
 
 
-def _score_notes(score: dict[str, float], floor: float) -> list[str]:
+def _score_notes(score: dict[str, float], floor: float, name: str) -> list[str]:
     """Say what was measured; a floor above the ceiling asks for more examples, not for a model."""
-    scope, n = load_scope(), score.get("examples")
-    bound = f"at least {score['lower_bound']:.4g} with {scope.confidence:.0%} confidence"
-    notes = [f"{scope.metric} is {score.get('value', math.nan):.4g} on {n} examples, {bound}"]
+    n = score.get("examples")
+    bound = f"at least {score['lower_bound']:.4g} with {load_scope().confidence:.0%} confidence"
+    notes = [f"{name} is {score.get('value', math.nan):.4g} on {n} examples, {bound}"]
     if (ceiling := score.get("ceiling", 1)) < floor:
         notes.append(f"{n} examples are too few: all of them right would show {ceiling:.4g}")
     return notes
@@ -87,7 +93,9 @@ def _gain_notes(score: dict[str, float], baseline: dict[str, float], least: floa
 
 def _observations() -> Iterator[str]:
     """Yield what was seen in training and in the answers that can explain a weak model."""
-    seen = [*_seen_in_answers(read_report("evaluate")), *_seen_in_training(read_report("train"))]
+    seen = list(_seen_in_answers(read_report("evaluate")))
+    if (REPORTS / "train.json").exists():
+        seen += _seen_in_training(read_report("train"))
     if count := read_report("export").get("nonfinite_answers"):
         seen.append(f"models/model.onnx answers {count} held-out examples with NaN or infinity.")
     if seen:
@@ -96,7 +104,7 @@ def _observations() -> Iterator[str]:
 
 
 def _seen_in_answers(quality: dict[str, Any]) -> Iterator[str]:
-    labels, confusion = quality["labels"], quality["confusion"]
+    labels, confusion = quality.get("labels", []), quality.get("confusion", [])
     totals = [sum(column) for column in zip(*confusion, strict=True)]
     if sum(total > 0 for total in totals) == 1 < len(labels):
         label = labels[totals.index(sum(totals))]
@@ -114,8 +122,8 @@ def _seen_in_training(training: dict[str, Any]) -> Iterator[str]:
             f" lowest, while training loss went from {first:.4g} to {last:.4g}."
         )
     guess = math.log(len(training["labels"]))
-    if best >= guess:
+    if best > NO_BETTER * guess:
         yield (
-            f"The lowest validation loss, {best:.4g} after epoch {epoch}, is no better than equal"
-            f" probabilities for every label ({guess:.4g})."
+            f"Nothing was learned: the lowest validation loss, {best:.4g} after epoch {epoch}, is"
+            f" about that of equal probabilities for every label ({guess:.4g})."
         )

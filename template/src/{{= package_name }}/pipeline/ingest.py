@@ -1,4 +1,4 @@
-"""Your files in, shards of labelled payloads out; without files, the bundled sample data."""
+"""Read labelled payloads from your files, or the bundled sample data, into `data/raw`."""
 
 import hashlib
 from collections import Counter
@@ -16,16 +16,17 @@ from ..task.dataset import infer_schema, load_examples
 from ..task.features import CONTENT_TYPES, features
 from ..task.sample_data import sample_examples
 
-FEEDBACK = Path("data/feedback")  # labelled requests, which `feedback` brings in
-MIN_EXAMPLES_PER_LABEL = 20  # fewer cannot fill a training, a validation and a test split
+FEEDBACK = Path("data/feedback")  # labelled requests, written by `ingest_feedback`
+# Of 20, two are in the validation split on average: with fewer, a split often lacks the label.
+MIN_EXAMPLES_PER_LABEL = 20
 PROBLEMS_SHOWN = 10
 
 
 def ingest(source: str = "") -> None:
-    """Replace `data/raw` by what the source holds, and say what was found.
+    """Replace `data/raw` by the examples of a source, and print how many there are.
 
     Without an argument, the source is the one that `schema.yaml` names, and its examples must
-    fit that schema. A new source defines a new schema.
+    match that schema. A new source defines a new schema.
 
     Raises:
         SystemExit: the source breaks a rule; nothing was written.
@@ -39,29 +40,29 @@ def ingest(source: str = "") -> None:
         is_sample = schema.source == "sample"
         rows = sample_examples() if is_sample else load_examples(Path(schema.source))
         examples = list(track(rows, "Reading", show_speed=False))
-        told = _feedback(schema)
-        _admitted(examples + told, schema)
-        examples += _unseen(told, examples)
+        labelled = _read_feedback(schema)
+        _refuse_unusable(examples + labelled, schema)
+        examples += _keep_new(labelled, examples)
     except Refusal as error:
         raise SystemExit(f"Nothing was ingested. {error}") from None
     write_shards(examples, RAW)
     if source:
         write_schema(schema.model_copy(update={"sha256": digest(examples)}))
     labels, slices = _count(e.label for e in examples), _count(e.slice for e in examples)
-    found = {"labels": labels, "slices": slices}
-    write_report("ingest", {"source": schema.source} | found)
+    counted = {"labels": labels, "slices": slices}
+    write_report("ingest", {"source": schema.source} | counted)
     print(f"{len(examples)} examples from {schema.source}")
-    for name, counts in found.items():
+    for name, counts in counted.items():
         print(f"  {name}: " + ", ".join(f"{key} {n}" for key, n in counts.items()))
 
 
 def digest(examples: list[Example]) -> str:
-    """Return what `schema.yaml` knows examples by."""
+    """Return the hash by which `schema.yaml` identifies these examples."""
     return hashlib.sha256(repr(examples).encode()).hexdigest()
 
 
-def _feedback(schema: Schema) -> list[Example]:
-    """Return the labelled requests that the schema names; none, if it names none."""
+def _read_feedback(schema: Schema) -> list[Example]:
+    """Return the labelled requests that the schema names, if any."""
     wanted = schema.feedback_sha256
     examples = list(read_shards(FEEDBACK)) if wanted else []
     if wanted and digest(examples) != wanted:
@@ -69,19 +70,19 @@ def _feedback(schema: Schema) -> list[Example]:
     return examples
 
 
-def _unseen(told: list[Example], examples: list[Example]) -> list[Example]:
-    """Return those that show a model what no other example does: one of two may be held out."""
-    known = {_shown(example) for example in examples if told}
-    shown = {_shown(example): example for example in told}
-    return [shown[key] for key in shown if key not in known]
+def _keep_new(labelled: list[Example], examples: list[Example]) -> list[Example]:
+    """Drop requests that are copies of an example: one of the two could be held out."""
+    known = {_fingerprint(example) for example in examples if labelled}
+    by_content = {_fingerprint(example): example for example in labelled}
+    return [example for content, example in by_content.items() if content not in known]
 
 
-def _shown(example: Example) -> bytes:
+def _fingerprint(example: Example) -> bytes:
     return fingerprint(features(take_in(example.payload).raw))
 
 
-def _admitted(examples: list[Example], schema: Schema) -> None:
-    """Refuse the whole source when any of it is unusable: silently smaller data is no data."""
+def _refuse_unusable(examples: list[Example], schema: Schema) -> None:
+    """Refuse the whole source if any example is unusable, instead of dropping it silently."""
     problems = []
     for example in track(examples, "Checking"):
         try:

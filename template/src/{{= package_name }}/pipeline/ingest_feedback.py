@@ -1,4 +1,4 @@
-"""Requests that were labelled become examples: what a server was sent is what training reads."""
+"""Turn labelled requests from the journals of servers into examples for training."""
 
 import hashlib
 import re
@@ -8,9 +8,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from ..artifacts import write_whole
+from ..atomic import write_atomic
 from ..examples import Example, read_shards, write_shards
-from ..predictor import prepared
+from ..predictor import prepare
 from ..refusal import Refusal
 from ..schema import SCHEMA, load_schema
 from .ingest import FEEDBACK, digest
@@ -22,26 +22,28 @@ FORGOTTEN = "SELECT payload_sha256 FROM forgotten"
 
 
 def feedback() -> None:
-    """Bring `data/feedback` up to the journals, of one server or copied from several.
+    """Update `data/feedback` from the journals, of one server or copied from several.
 
-    The id of an example is the hash of its payload: one that came twice is one example, with the
-    label that was told last, and it never changes between training and held-out data. A payload
-    that somebody had deleted is taken out, and never taken in again.
+    The id of an example is the hash of its payload: a payload that came twice is one example,
+    with the latest label, and it never changes its split. A payload whose deletion was requested
+    is removed, and never added again.
 
     Raises:
-        SystemExit: no labelled payload is kept there, and none was before.
+        SystemExit: the journals keep no labelled payload, and there was none before.
     """
     journals = sorted(Path().glob(JOURNALS))
     rows = sorted(row for path in journals for row in _rows(path, QUERY))
-    told = {payload: label for _, payload, label in rows}
-    found = [Example(_id(payload), payload, label, "feedback") for payload, label in told.items()]
-    fitting = [example for example in found if _fits(example)]
+    latest = {payload: label for _, payload, label in rows}
+    labelled = [
+        Example(_id(payload), payload, label, "feedback") for payload, label in latest.items()
+    ]
+    valid = [example for example in labelled if _is_valid(example)]
     before = {e.id: e for e in read_shards(FEEDBACK)} if any(FEEDBACK.glob("*.parquet")) else {}
-    if not (fitting or before):
-        why = "scope.yaml must say `payloads: all`, and clients have to tell labels (`/feedback`)"
+    if not (valid or before):
+        why = "scope.yaml must say `payloads: all`, and clients have to send labels (`/feedback`)"
         raise SystemExit(f"No labelled payload in {JOURNALS}: {why}.")
     forgotten = {f"feedback-{hash}" for path in journals for (hash,) in _rows(path, FORGOTTEN)}
-    known = before | {example.id: example for example in fitting}
+    known = before | {example.id: example for example in valid}
     examples = [known[id] for id in sorted(known.keys() - forgotten)]
     write_shards(examples, FEEDBACK)
     _record(digest(examples) if examples else '""')
@@ -49,7 +51,7 @@ def feedback() -> None:
     new, gone = len(known.keys() - before.keys() - forgotten), len(before.keys() & forgotten)
     print(f"{len(examples)} examples in {FEEDBACK}, {new} of them new, {gone} taken out:")
     print("  " + ", ".join(f"{label} {n}" for label, n in sorted(labels.items())))
-    if left_out := len(found) - len(fitting):
+    if left_out := len(labelled) - len(valid):
         print(f"  {left_out} left out: their label or payload is not what schema.yaml allows now")
 
 
@@ -57,15 +59,15 @@ def _rows(path: Path, query: str) -> list[tuple[Any, ...]]:
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
             if query == FORGOTTEN and not db.execute("PRAGMA table_info(forgotten)").fetchall():
-                return []  # of a server that could not forget yet
+                return []  # written by a release without deletion
             return db.execute(query).fetchall()
     except sqlite3.Error as error:
         raise SystemExit(f"{path} cannot be read ({error}): copy it again.") from None
 
 
-def _fits(example: Example) -> bool:
+def _is_valid(example: Example) -> bool:
     try:
-        prepared(example.payload)
+        prepare(example.payload)
     except Refusal:
         return False
     return example.label in load_schema().labels
@@ -76,7 +78,7 @@ def _id(payload: bytes) -> str:
 
 
 def _record(sha256: str) -> None:
-    """Change one line of `schema.yaml`, and leave what people wrote there."""
-    text, line = SCHEMA.read_text(), f"feedback_sha256: {sha256}"
-    text, found = re.subn(r"(?m)^feedback_sha256: .*$", line, text)
-    write_whole(SCHEMA, (text if found else f"{text.rstrip()}\n{line}\n").encode())
+    """Change one line of `schema.yaml`; comments and all other lines stay."""
+    line = f"feedback_sha256: {sha256}"
+    text, count = re.subn(r"(?m)^feedback_sha256: .*$", line, SCHEMA.read_text())
+    write_atomic(SCHEMA, (text if count else f"{text.rstrip()}\n{line}\n").encode())

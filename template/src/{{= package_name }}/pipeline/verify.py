@@ -1,4 +1,4 @@
-"""Recompute the hash of everything DVC recorded, because DVC itself trusts a damaged file."""
+"""Recompute the hashes that DVC recorded: DVC itself does not notice a damaged file."""
 
 import hashlib
 import json
@@ -18,8 +18,12 @@ def verify() -> None:
     if not LOCK.exists():
         raise SystemExit(f"{LOCK} is missing. Run `dvc repro` first.")
     recorded = recorded_md5s()
-    found = {name: _md5(Path(name)) for name in sorted(recorded)}
-    wrong = [f"\n  {n}: {md5}, not {recorded[n]}" for n, md5 in found.items() if md5 != recorded[n]]
+    actual = {name: _md5(Path(name)) for name in sorted(recorded)}
+    wrong = [
+        f"\n  {name}: {md5}, not {recorded[name]}"
+        for name, md5 in actual.items()
+        if md5 != recorded[name]
+    ]
     if wrong:
         rows, what = "".join(wrong), f"{len(wrong)} outputs are not what {LOCK} recorded:"
         raise SystemExit(f"{what}{rows}\nWhat to do: docs/runbook.md#damaged-data")
@@ -27,7 +31,7 @@ def verify() -> None:
 
 
 def recorded_md5s() -> dict[str, str]:
-    """Return the hash of every output in `dvc.lock`: none when the road was walked without DVC."""
+    """Return the hash of every output in `dvc.lock`: empty if the stages ran without DVC."""
     content = yaml.safe_load(LOCK.read_text()) if LOCK.exists() else {"stages": {}}
     stages = content["stages"].values()
     return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..monitoring.scrape import scraped
+from ..monitoring.scrape import read_metric
 from ..scope import load_scope
 from .registry import (
     RELEASES,
@@ -72,7 +72,7 @@ def promote() -> None:
             raise SystemExit("There is no challenger. Run `make challenge RELEASE=id` first.")
         # A server raises the share of the challenger step by step; 1 means that it passed them all.
         if load_scope().challenger:
-            share = scraped("challenger_share_ratio", "release").get(rollout.challenger, 0)
+            share = read_metric("challenger_share_ratio", "release").get(rollout.challenger, 0)
             if share < 1:
                 wrong = f"{rollout.challenger} answers {share:.0%} of the requests, not all of them"
                 raise SystemExit(f"{wrong}. What to do: docs/runbook.md#challenger")

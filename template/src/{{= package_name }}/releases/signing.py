@@ -5,7 +5,6 @@ so that a signature for one purpose is not accepted for another.
 """
 
 import json
-import os
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -18,8 +17,8 @@ from cryptography.hazmat.primitives.serialization import (
 from securesystemslib.dsse import Envelope
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
-from ..artifacts import to_json, write_whole
-from ..settings import variable
+from ..atomic import to_json, write_atomic
+from ..settings import ProjectSettings, variable
 
 PAYLOAD_TYPE = "application/vnd.model-release+json"
 VARIABLE = variable("SIGNING_KEY")
@@ -63,11 +62,11 @@ def load_signer(public_key: Path) -> CryptoSigner:
     Raises:
         SystemExit: the private half is missing or damaged, or belongs to another key.
     """
-    configured = os.environ.get(VARIABLE, "")
+    configured = ProjectSettings.read().signing_key
     private_key = Path(configured or public_key.with_suffix(".pem"))
     if not (configured or private_key.exists() or public_key.exists()):
         private_key.parent.mkdir(exist_ok=True)
-        write_whole(private_key, CryptoSigner.generate_ed25519().private_bytes, mode=0o600)
+        write_atomic(private_key, CryptoSigner.generate_ed25519().private_bytes, mode=0o600)
         print(HINT)
     try:
         private = load_pem_private_key(private_key.read_bytes(), None)
@@ -80,7 +79,7 @@ def load_signer(public_key: Path) -> CryptoSigner:
     if not public_key.exists():
         public_key.parent.mkdir(exist_ok=True)
         subject = PublicFormat.SubjectPublicKeyInfo
-        write_whole(public_key, private.public_key().public_bytes(Encoding.PEM, subject))
+        write_atomic(public_key, private.public_key().public_bytes(Encoding.PEM, subject))
     # A signature that its own public half rejects would be found only by the first server.
     try:
         verify_envelope(sign(b"", signer), public_key)

@@ -1,4 +1,4 @@
-"""A candidate against the champion, on examples that neither has seen."""
+"""Compare a candidate with the champion, on held-out examples that neither has seen."""
 
 import hashlib
 import shutil
@@ -21,7 +21,7 @@ ALL, RECENT = "all held-out examples", "recent labelled traffic"
 
 
 class Comparison(NamedTuple):
-    """The promised metric of both on the same examples, and what the gain is, as a bound."""
+    """The metric of both on the same examples, and the confidence interval of the gain."""
 
     examples: str
     number: int
@@ -32,13 +32,13 @@ class Comparison(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """What is sure; an average alone proves nothing."""
+        """Better or worse only if the whole confidence interval is; an average proves nothing."""
         if self.gain_at_least > 0:
             return "better"
         return "worse" if self.gain_at_most < 0 else "equal within noise"
 
 
-def champion(folder: Path) -> tuple[str, Path] | None:
+def find_champion(folder: Path) -> tuple[str, Path] | None:
     """Return the name and the file of the verified champion, or a copy of what git names here.
 
     None where neither is here: nothing was released, and DVC has not the file of `dvc.lock`.
@@ -59,8 +59,8 @@ def champion(folder: Path) -> tuple[str, Path] | None:
     return f"{SHIPPED} of the last commit", Path(shutil.copy(SHIPPED, folder / "champion.onnx"))
 
 
-def compared(path: Path) -> list[Comparison]:
-    """Judge the candidate, `models/shipped.onnx`, against a champion, as a whole and in each slice.
+def compare_models(path: Path) -> list[Comparison]:
+    """Compare the candidate, `models/shipped.onnx`, with a champion, overall and in each slice.
 
     Raises:
         SystemExit: the champion cannot see what the candidate sees; why is said.
@@ -101,14 +101,14 @@ def _comparison(
     return Comparison(name, len(truth) - 2 * len(labels), old, new, at_least, at_most)
 
 
-def verdict(comparisons: list[Comparison]) -> str:
-    """Return one word for all: of all examples and recent traffic, a loss counts before a gain."""
+def overall_verdict(comparisons: list[Comparison]) -> str:
+    """Return one verdict: of all examples and recent traffic, a loss counts before a gain."""
     found = [c.verdict for c in comparisons if c.examples in (ALL, RECENT)]
     return next((word for word in ("worse", "better") if word in found), "equal within noise")
 
 
-def table(comparisons: list[Comparison]) -> str:
-    """Return them as a Markdown table."""
+def to_table(comparisons: list[Comparison]) -> str:
+    """Write comparisons as a Markdown table."""
     sure = f"{load_scope().confidence:.0%}"
     head = f"| | examples | champion | candidate | gain, {sure} sure of each end | |\n"
     return f"{head}|---|---|---|---|---|---|\n" + "".join(

@@ -1,7 +1,12 @@
-"""Many ask and one thread runs the network: what waits is answered together, nobody waits in vain.
+"""Dynamic batching for the prediction server.
 
-Decoding and features take the event loop's turn, while the thread, which needs no interpreter for
-the network, takes the other core. What is quick, or asked by nobody else, is answered on the spot.
+Requests wait in a queue; a worker thread runs up to `max_batch` of them at once. A request that
+would miss its deadline is rejected immediately with 503 and `Retry-After`, so that accepted
+requests still meet the latency target. Small models skip the queue: below 2 ms per batch, handing
+over to another thread costs more than running the model.
+
+Decoding and features take turns on the event loop; the worker thread releases the interpreter
+while the model runs, and so uses a second core.
 """
 
 import asyncio
@@ -10,18 +15,80 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from threading import Condition, Thread
 
-from ..predictor import Prediction, Prepared, prepared
-from .warm import MAX_BATCH, Pace, Warm
+import numpy as np
 
-QUICK_S = 0.002  # for so long, the event loop may be held up
-SWITCH_S = 0.0005  # for so long, the thread may wait for the interpreter after each batch
+from ..predictor import Prediction, Predictor, Prepared, prepare
+
+# Larger batches save little more on a CPU, and every request in one waits for all of it.
+MAX_BATCH = 8
+# Work shorter than this runs on the event loop, which answers nobody else meanwhile.
+QUICK_S = 0.002
+# Python's default of 5 ms lets the worker thread wait that long for the interpreter after each
+# batch, which is longer than many models take.
+SWITCH_S = 0.0005
+# Payloads in the queue; with MAX_BODIES_BYTES and some 120 MB for the process itself, they fit
+# into the 512 MiB that the files in deploy/ give a server.
 MAX_WAITING_BYTES = 64_000_000
+WARM_UP_S = 0.1
+# Odd, so that the median is a measurement; short, so that it follows a load that changes.
+MEASUREMENTS = 9
+
+
+class RollingMedian:
+    """The median of the latest measurements in seconds, which a single stall does not move."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._latest = deque([seconds], MEASUREMENTS)
+
+    def add(self, seconds: float) -> None:
+        self._latest.append(seconds)
+        self.seconds = median(self._latest)
+
+
+@dataclass(eq=False)
+class LoadedModel:
+    """A model that is ready to answer.
+
+    `run_time` is what one answer takes the network, and `max_batch` how many inputs it runs at
+    once: 1 where a batch takes longer than its inputs one by one.
+    """
+
+    predictor: Predictor
+    run_time: RollingMedian
+    max_batch: int
+
+    def predict_batch(self, inputs: list[Prepared]) -> list[Prediction | Exception]:
+        """Run the network once, and measure how long it took."""
+        start = time.perf_counter()
+        try:
+            return self.predictor.predict_batch(inputs)
+        except Exception as error:  # onnxruntime's errors share no other base class
+            return [error] * len(inputs)
+        finally:
+            self.run_time.add((time.perf_counter() - start) / len(inputs))
+
+
+def warm_up(predictor: Predictor) -> LoadedModel:
+    """Run the network on zeros, alone and in full batches, for `WARM_UP_S` or at least once."""
+    times_s: dict[int, list[float]] = {1: [], MAX_BATCH: []}
+    until = time.perf_counter() + WARM_UP_S
+    while not times_s[MAX_BATCH] or time.perf_counter() < until:
+        for size, measured_s in times_s.items():
+            x = np.zeros((size, *predictor.input_shape), np.float32)
+            start = time.perf_counter()
+            predictor.probabilities(x)
+            measured_s.append((time.perf_counter() - start) / size)
+    alone_s, batched_s = (median(measured_s) for measured_s in times_s.values())
+    max_batch = MAX_BATCH if batched_s < alone_s else 1
+    return LoadedModel(predictor, RollingMedian(alone_s), max_batch)
 
 
 class Overloaded(Exception):
-    """Whoever asks now would wait longer than was promised; `retry_after_s` says until when."""
+    """The request would miss its deadline; `retry_after_s` says when to try again."""
 
     def __init__(self, retry_after_s: float) -> None:
         super().__init__("more requests are waiting than can be answered in time")
@@ -30,107 +97,120 @@ class Overloaded(Exception):
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """An input that waits for its turn, until its deadline."""
+    """An input in the queue, and the future that its request awaits."""
 
     ready: Prepared
-    model: Warm
+    model: LoadedModel
     deadline: float
     answer: asyncio.Future[Prediction] = field(default_factory=asyncio.Future)
 
 
-class Engine:
-    """Micro-batches that nobody waits for: an idle engine answers at once, a busy one in batches.
+class DynamicBatcher:
+    """Answers one payload at a time when idle, and in batches under load.
 
-    How long an answer takes is measured, not configured: when a model comes, and from then on.
+    How long an answer takes is measured, not configured: at warm-up, and from then on.
     """
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._asking = self._asking_bytes = 0
-        self._preparing = Pace(0)
+        self._requests = 0
+        self._request_bytes = 0
+        self._preparation_time = RollingMedian(0)
         self._queue: deque[Job] = deque()
         self._changed = Condition()
         self._closed = False
-        sys.setswitchinterval(SWITCH_S)
         self._thread = Thread(target=self._work, daemon=True)
+
+    def start(self) -> None:
+        """Start the worker thread; call it from the event loop that will ask for predictions."""
+        self._loop = asyncio.get_running_loop()
+        sys.setswitchinterval(SWITCH_S)
         self._thread.start()
 
+    def close(self) -> None:
+        """Stop the worker thread; requests in the queue get no answer."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
     @property
-    def alive(self) -> bool:
-        """Whether the thread is there; it ends only by a fault in this file."""
+    def is_alive(self) -> bool:
+        """Whether the worker thread runs; only a bug in this module ends it early."""
         return self._thread.is_alive()
 
     @property
-    def waiting(self) -> int:
-        """How many inputs wait for their turn."""
+    def queue_length(self) -> int:
         return len(self._queue)
 
-    async def predict(self, payload: bytes, model: Warm, within_s: float) -> Prediction:
+    async def predict(self, payload: bytes, model: LoadedModel, within_s: float) -> Prediction:
         """Answer one payload.
 
         Raises:
-            Overloaded: not in time, as it seems now or turns out.
+            Overloaded: the deadline would be missed, or was missed in the queue.
             Refusal: the payload cannot be decoded, or it breaks the contract.
-            NotFinite: the model answers with what is no number.
+            NonFiniteOutput: the answer of the model is not a finite number.
         """
         deadline = time.perf_counter() + within_s
-        wait_s = (self._asking + 1) * (model.pace.seconds + self._preparing.seconds)
-        full = self._asking_bytes + len(payload) > MAX_WAITING_BYTES
-        if self._asking and (full or wait_s > within_s):
+        per_request_s = model.run_time.seconds + self._preparation_time.seconds
+        wait_s = (self._requests + 1) * per_request_s
+        is_full = self._request_bytes + len(payload) > MAX_WAITING_BYTES
+        if self._requests and (is_full or wait_s > within_s):
             raise Overloaded(wait_s)
-        self._asking += 1
-        self._asking_bytes += len(payload)
+        self._requests += 1
+        self._request_bytes += len(payload)
         try:
-            quick = await self._is_quick(model)
+            skips_queue = await self._skips_queue(model)
             ready = await self._prepare(payload)
-            if not quick:
-                return await self._enqueued(Job(ready, model, deadline))
-            (result,) = model.answers([ready])
+            if not skips_queue:
+                return await self._enqueue(Job(ready, model, deadline))
+            (result,) = model.predict_batch([ready])
             if isinstance(result, Exception):
                 raise result
             return result
         finally:
-            self._asking -= 1
-            self._asking_bytes -= len(payload)
+            self._requests -= 1
+            self._request_bytes -= len(payload)
 
-    async def _is_quick(self, model: Warm) -> bool:
-        if model.pace.seconds * MAX_BATCH < QUICK_S:
+    async def _skips_queue(self, model: LoadedModel) -> bool:
+        if model.run_time.seconds * MAX_BATCH < QUICK_S:
             return True
-        await asyncio.sleep(0)  # so that those who ask at the same moment are counted
-        return self._asking == 1 and model.pace.seconds < QUICK_S
+        await asyncio.sleep(0)  # lets requests that arrived at the same moment be counted
+        return self._requests == 1 and model.run_time.seconds < QUICK_S
 
     async def _prepare(self, payload: bytes) -> Prepared:
-        def timed(clock: Callable[[], float]) -> tuple[Prepared, float]:
+        def measure(clock: Callable[[], float]) -> tuple[Prepared, float]:
             start = clock()
-            return prepared(payload), clock() - start
+            return prepare(payload), clock() - start
 
-        if self._preparing.seconds < QUICK_S:
-            ready, took_s = timed(time.perf_counter)
-        else:  # CPU, dear to ask for: where many threads decode, most of the time is waiting
-            ready, took_s = await asyncio.to_thread(timed, time.thread_time)
-        self._preparing.learn(took_s)
+        if self._preparation_time.seconds < QUICK_S:
+            ready, took_s = measure(time.perf_counter)
+        else:
+            # CPU time, although that clock is slow to read: when many threads decode at once,
+            # most of the elapsed time is waiting for a core.
+            ready, took_s = await asyncio.to_thread(measure, time.thread_time)
+        self._preparation_time.add(took_s)
         return ready
 
-    def _enqueued(self, job: Job) -> asyncio.Future[Prediction]:
+    def _enqueue(self, job: Job) -> asyncio.Future[Prediction]:
         with self._changed:
             self._queue.append(job)
             self._changed.notify()
         return job.answer
 
     def _work(self) -> None:
-        while jobs := self._next():
+        while jobs := self._next_batch():
             now = time.perf_counter()
             late = [job for job in jobs if job.deadline < now]
             due = [job for job in jobs if job.deadline >= now and not job.answer.done()]
             if late:
-                why = Overloaded(late[0].model.pace.seconds)
-                self._loop.call_soon_threadsafe(_settle, late, [why] * len(late))
+                error = Overloaded(late[0].model.run_time.seconds)
+                self._loop.call_soon_threadsafe(_resolve, late, [error] * len(late))
             if due:
-                results = due[0].model.answers([job.ready for job in due])
-                self._loop.call_soon_threadsafe(_settle, due, results)
+                results = due[0].model.predict_batch([job.ready for job in due])
+                self._loop.call_soon_threadsafe(_resolve, due, results)
 
-    def _next(self) -> list[Job]:
-        """Wait for jobs, and take the oldest that go to one model; none when all is over."""
+    def _next_batch(self) -> list[Job]:
+        """Wait for jobs, then take the oldest ones of one model; an empty list means closed."""
         jobs: list[Job] = []
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._closed)
@@ -140,17 +220,10 @@ class Engine:
                 jobs.append(self._queue.popleft())
         return jobs
 
-    def close(self) -> None:
-        """Stop; what waits is left without an answer."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-        self._thread.join()
 
-
-def _settle(jobs: list[Job], results: Sequence[Prediction | Exception]) -> None:
+def _resolve(jobs: list[Job], results: Sequence[Prediction | Exception]) -> None:
     for job, result in zip(jobs, results, strict=True):
-        if job.answer.done():  # whoever asked went away
+        if job.answer.done():  # the client has disconnected
             continue
         if isinstance(result, Exception):
             job.answer.set_exception(result)

@@ -1,9 +1,9 @@
-"""A challenger beside the champion: compared in its shadow, then trusted with more and more.
+"""Canary and shadow: a challenger answers a growing share of the requests until it breaks a rule.
 
-Some requests are answered by both models, after the client has its answer: there they are
-compared. A share of the requests, which grows step by step, gets the answer of the challenger, or
-of the champion where the challenger fails. At the first broken rule it answers nothing any more.
-Requests with one id go to one model.
+Shadow: some requests are answered by both models, after the client has its answer, and the answers
+are compared. Canary: a share of the requests, which grows step by step, gets the answer of the
+challenger, or of the champion where the challenger fails. At the first broken rule the challenger
+stops answering. Requests with the same id go to the same model.
 """
 
 import asyncio
@@ -15,53 +15,67 @@ from zlib import crc32
 
 from prometheus_client import Counter, Gauge
 
-from ..predictor import Prediction, prepared
+from ..predictor import Prediction, prepare
 from ..refusal import Refusal
-from ..scope import SCOPE, load_scope
-from .batching import Engine, Overloaded
+from ..scope import SCOPE, Scope
+from .batching import DynamicBatcher, LoadedModel, Overloaded
 from .champion import Served, log
-from .warm import Warm
 
+# A fault that only real answers show reaches 1 % of the clients first; each further step is about
+# five times as many, so that full traffic takes four steps.
 STEPS = (0.01, 0.05, 0.25, 1.0)
-COMPARED = 0.1  # of all requests; each costs one run of both models
-ENOUGH = 200  # comparisons a step, and observations that a rule takes together
-P95, MEDIAN = 0.05, 0.5  # a p95 or a median keeps a limit when no larger share exceeds it
+# Share of the requests that are compared. A comparison runs both models twice in a thread, so this
+# adds at most 40 % to the runs of a model, and a step takes about 2,000 requests.
+COMPARED_SHARE = 0.1
+# Comparisons per step, and observations that a rule judges together. With 200, a limit of 10 %
+# passes a challenger that differs in 5 % with probability 0.999 and stops one of 15 % with 0.97.
+# A limit of 1 % is coarser: it stops 2 % with 0.76.
+MIN_COMPARISONS = 200
+# A p95, or a median, keeps a limit if at most this share of the observations exceeds it.
+P95, MEDIAN = 0.05, 0.5
 SHARE = Gauge("challenger_share_ratio", "Share of the requests it may answer", ["release"])
-STRAIN = Gauge("challenger_rule_ratio", "How far a rule is used up; above 1 it halts", ["rule"])
+USAGE = Gauge("challenger_rule_ratio", "How far a rule is used up; above 1 it halts", ["rule"])
 HALTS = Counter("challenger_halts_total", "Challengers that broke a rule", ["rule"])
 
 
 @dataclass
 class Rule:
-    """Of so many observations in a row, this share may break it."""
+    """Of `MIN_COMPARISONS` observations in a row, the share `allowed` may break the rule."""
 
     allowed: float
     seen: int = 0
     broken: int = 0
 
-    def is_over(self, broken: bool) -> bool:
-        """Take one observation in, and say whether there were too many that break the rule."""
-        if self.seen == ENOUGH:
+    def observe(self, is_broken: bool) -> bool:
+        """Count one observation; return whether too many have broken the rule."""
+        if self.seen == MIN_COMPARISONS:
             self.seen = self.broken = 0
         self.seen += 1
-        self.broken += broken
-        return self.strain > 1
+        self.broken += is_broken
+        return self.usage > 1
 
     @property
-    def strain(self) -> float:
-        """What broke it over what may break it."""
-        return self.broken / (self.allowed * ENOUGH)
+    def usage(self) -> float:
+        """Observations that broke the rule, over those that may."""
+        return self.broken / (self.allowed * MIN_COMPARISONS)
 
 
 class Trial:
-    """How far one challenger is trusted, and what it has done wrong."""
+    """A challenger that runs beside the champion, and the rules that it has to keep.
 
-    def __init__(self, champion: Served, challenger: Served) -> None:
-        scope, limits = load_scope(), load_scope().challenger
+    Raises:
+        SystemExit: `scope.yaml` has no rules for challengers.
+    """
+
+    def __init__(self, scope: Scope, champion: Served, challenger: Served) -> None:
+        limits = scope.challenger
         if not limits:
             raise SystemExit(f"{SCOPE} has no section `challenger`: without rules, no trial.")
-        self.champion, self.challenger, self.halted_by = champion, challenger, ""
-        self._limits, self._promise_s = limits, scope.max_latency_p95_ms / 1000
+        self.champion = champion
+        self.challenger = challenger
+        self.halted_by = ""
+        self._limits = limits
+        self._promise_s = scope.max_latency_p95_s
         self.rules = {
             "errors": Rule(limits.max_errors),
             "latency": Rule(P95),
@@ -70,12 +84,13 @@ class Trial:
             "shift": Rule(MEDIAN),
             "quality": Rule(1 - scope.min_metric),
         }
-        self._step = self._compared = 0
+        self._step = 0
+        self._compared = 0
         self._comparison: asyncio.Task[None] | None = None
         SHARE.clear()
         SHARE.labels(challenger.release).set_function(lambda: self.share)
         for name, rule in self.rules.items():
-            STRAIN.labels(name).set_function(partial(getattr, rule, "strain"))
+            USAGE.labels(name).set_function(partial(getattr, rule, "usage"))
 
     @property
     def share(self) -> float:
@@ -83,74 +98,83 @@ class Trial:
         return 0 if self.halted_by else STEPS[self._step]
 
     async def predict(
-        self, engine: Engine, id: str, payload: bytes, within_s: float
+        self, batcher: DynamicBatcher, id: str, payload: bytes, within_s: float
     ) -> tuple[Prediction, Served]:
-        """Answer by one of the two, and say which; raises what `Engine.predict` does."""
-        turn, start = crc32(id.encode()) / 2**32, time.perf_counter()
-        by, found = self.challenger, None
-        if turn < self.share:
-            found = await self._tried(engine, payload, within_s)
-        if found is None:
+        """Answer with one of the two models, and return which; raises like the batcher."""
+        position = crc32(id.encode()) / 2**32
+        start = time.perf_counter()
+        served = self.challenger
+        prediction = None
+        if position < self.share:
+            prediction = await self._ask_challenger(batcher, payload, within_s)
+        if prediction is None:
             left_s = within_s - (time.perf_counter() - start)
-            by, found = self.champion, await engine.predict(payload, self.champion.model, left_s)
-        idle = self._comparison is None or self._comparison.done()
-        if turn < COMPARED and idle and not self.halted_by:
+            served = self.champion
+            prediction = await batcher.predict(payload, self.champion.model, left_s)
+        is_idle = self._comparison is None or self._comparison.done()
+        if position < COMPARED_SHARE and is_idle and not self.halted_by:
             self._comparison = asyncio.create_task(self._compare(payload))
-        return found, by
+        return prediction, served
 
-    def judge(self, right: bool) -> None:
-        """Take in a label that came for an answer of the challenger."""
-        self._note(quality=not right)
+    def observe_label(self, is_right: bool) -> None:
+        """Count a label that arrived for an answer of the challenger."""
+        self._observe(quality=not is_right)
 
-    async def _tried(self, engine: Engine, payload: bytes, within_s: float) -> Prediction | None:
-        """Ask the challenger; there is no answer where it fails."""
+    async def _ask_challenger(
+        self, batcher: DynamicBatcher, payload: bytes, within_s: float
+    ) -> Prediction | None:
+        """Ask the challenger; None if it fails."""
         start = time.perf_counter()
         try:
-            found = await engine.predict(payload, self.challenger.model, within_s)
-        except (Refusal, Overloaded):
+            prediction = await batcher.predict(payload, self.challenger.model, within_s)
+        except (Refusal, Overloaded):  # the champion would say the same
             raise
-        except Exception:  # whatever is wrong with it
-            self._note(errors=True)
+        except Exception:  # whatever is wrong with the challenger, the client gets an answer
+            self._observe(errors=True)
             return None
-        self._note(errors=False, latency=time.perf_counter() - start > self._promise_s)
-        return found
+        self._observe(errors=False, latency=time.perf_counter() - start > self._promise_s)
+        return prediction
 
     async def _compare(self, payload: bytes) -> None:
-        """Let both answer the same payload, in an order that favours neither."""
+        """Let both models answer the same payload, in random order."""
         both = [self.champion.model, self.challenger.model]
         try:
-            timed = await asyncio.to_thread(_timed, payload, *random.sample(both, 2))
-        except Exception:  # a refusal, or a fault in `task/`: of no model
+            results = await asyncio.to_thread(_time_models, payload, *random.sample(both, 2))
+        except Exception:  # a refused payload, or a bug in `task/`: neither model's fault
             return
-        (old, old_s), (new, new_s) = (timed[model] for model in both)
+        (old, old_s), (new, new_s) = (results[model] for model in both)
         if isinstance(old, Exception):
             return
         if isinstance(new, Exception):
-            self._note(errors=True)
+            self._observe(errors=True)
         else:
-            self._note(
+            self._observe(
                 errors=False,
                 slowdown=new_s > self._limits.max_slowdown * old_s,
                 disagreement=new.label != old.label,
                 shift=abs(new.confidence - old.confidence) > self._limits.max_shift,
             )
         self._compared += 1
-        if self._compared == ENOUGH and not self.halted_by and self.share < STEPS[-1]:
-            self._compared, self._step = 0, self._step + 1
+        if self._compared == MIN_COMPARISONS and not self.halted_by and self.share < STEPS[-1]:
+            self._compared = 0
+            self._step += 1
             log.info("trusted", extra={"release": self.challenger.release, "share": self.share})
 
-    def _note(self, **broken: bool) -> None:
-        for name, it_is in broken.items():
-            if self.rules[name].is_over(it_is) and not self.halted_by:
+    def _observe(self, **broken: bool) -> None:
+        for name, is_broken in broken.items():
+            if self.rules[name].observe(is_broken) and not self.halted_by:
                 self.halted_by = name
                 HALTS.labels(name).inc()
                 log.error("halted", extra={"release": self.challenger.release, "rule": name})
 
 
-def _timed(payload: bytes, *models: Warm) -> dict[Warm, tuple[Prediction | Exception, float]]:
-    ready, found = prepared(payload), {}
-    for model in models * 2:  # the second time counts, when both find their caches warm
-        start = time.thread_time()  # CPU, so that what else the server does counts for neither
-        (result,) = model.answers([ready])
-        found[model] = result, time.thread_time() - start
-    return found
+def _time_models(
+    payload: bytes, *models: LoadedModel
+) -> dict[LoadedModel, tuple[Prediction | Exception, float]]:
+    ready = prepare(payload)
+    results = {}
+    for model in models * 2:  # the second run counts: by then, both find their caches warm
+        start = time.thread_time()  # CPU time, so that other work of the server does not count
+        (result,) = model.predict_batch([ready])
+        results[model] = result, time.thread_time() - start
+    return results

@@ -1,4 +1,4 @@
-"""Promises and measurements in, the size of a deployment out: numbers in the files of deploy/."""
+"""Sizes the deployment from the promises and the benchmark, and writes it into deploy/."""
 
 import re
 from pathlib import Path
@@ -10,23 +10,24 @@ from ..scope import load_scope, read_yaml
 AUTOSCALER = Path("deploy/kubernetes/autoscaler.yaml")
 CLOUD_RUN = Path("deploy/cloud-run.yaml")
 KSERVE = Path("deploy/kserve/inference-service.yaml")
-MOST_AT_ONCE = 1000  # of Cloud Run
+MAX_CONCURRENCY = 1000  # the limit of Cloud Run
 
 
 def size() -> None:
-    """Write how many servers the promises need, at least and at most, and how busy they may be."""
+    """Write the least and largest number of servers, and how busy they may be, into deploy/."""
     scope, prices = load_scope(), read_yaml(PRICES, Prices)
     speed = read_report("benchmark")["server"]["throughput_per_s"]
     least, most = prices.server.at_least, replicas("server", speed, scope.peak_requests_per_s)
     busy_percent = max(1, round(100 * prices.utilisation))
-    in_time = max(1, min(MOST_AT_ONCE, int(speed * scope.max_latency_p95_ms / 1000)))
+    # Little's law: this many requests at once still leave within the promised latency.
+    in_time = max(1, min(MAX_CONCURRENCY, int(speed * scope.max_latency_p95_s)))
     _write(AUTOSCALER, minReplicas=least, maxReplicas=most, averageUtilization=busy_percent)
     _write(CLOUD_RUN, minScale=least, maxScale=most, containerConcurrency=in_time)
     _write(KSERVE, minReplicas=least, maxReplicas=most, scaleTarget=busy_percent)
 
 
 def _write(path: Path, **numbers: int) -> None:
-    """Put each number behind its key, and leave the rest of the file as it is."""
+    """Replace the number after each key, and leave the rest of the file, comments too, as is."""
     text = path.read_text()
     for key, number in numbers.items():
         text, found = re.subn(rf'^( *(?:\S+/)?{key}: "?)\d+', rf"\g<1>{number}", text, flags=re.M)

@@ -1,40 +1,47 @@
-"""A release that can answer: verified, loaded and warm."""
+"""Loads a release for serving: verified, warmed up, with live windows of its own."""
 
 import logging
 from pathlib import Path
 from typing import NamedTuple
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 from ..artifacts import REFERENCE, SHIPPED
 from ..monitoring.labelled_quality import LabelledWindow
 from ..monitoring.live import Monitor
 from ..predictor import Predictor
 from ..releases.registry import UnfitRelease, read_rollout, verify_release
-from .warm import Warm
+from .batching import LoadedModel, warm_up
 
 UNRELEASED = "unreleased"
 PREDICTIONS = Counter("predictions_total", "Answers given", ["label"])
+LAST = Gauge("prediction_last_timestamp_seconds", "When the last answer was given; 0 before that")
 log = logging.getLogger(__package__)
 
 
 class Served(NamedTuple):
-    """What answers: a warm model, its live windows, and the release that it is from."""
+    """A model that can answer, its live windows, and the id of its release."""
 
-    model: Warm
+    model: LoadedModel
     monitor: Monitor
     labelled: LabelledWindow
     release: str
 
+    @property
+    def sha256(self) -> str:
+        return self.model.predictor.sha256
+
     def show(self) -> None:
-        """Export the windows as the gauges of the process: this is what answers."""
+        """Export the windows of this model as the gauges of the process."""
         self.monitor.show()
         self.labelled.show()
-        for label in self.model.predictor.labels:  # at 0 from the start: a rate knows no first time
+        # Start at zero: Prometheus' rate() misses the first increment of a counter it has never
+        # seen.
+        for label in self.model.predictor.labels:
             PREDICTIONS.labels(label)
 
 
-def loaded(id: str) -> Served:
+def load_release(id: str) -> Served:
     """Load a release.
 
     Raises:
@@ -42,27 +49,27 @@ def loaded(id: str) -> Served:
         SystemExit: this runtime cannot run it.
     """
     release = verify_release(id)
-    return _warm(release.folder / "model.onnx", release.folder / "reference.json", release.id)
+    return _load(release.folder / "model.onnx", release.folder / "reference.json", release.id)
 
 
-def released() -> Served:
-    """Load the champion.
+def load_champion() -> Served:
+    """Load the release that `releases/rollout.json` names.
 
     Raises:
-        SystemExit: it is missing, altered or unfit; the file and what to do are named.
+        SystemExit: it is missing, altered or not good enough; the file and the remedy are named.
     """
     try:
-        return loaded(read_rollout().champion)
+        return load_release(read_rollout().champion)
     except UnfitRelease as unfit:
         raise SystemExit(str(unfit)) from None
 
 
-def unreleased() -> Served:
-    """Load the model that was made last, whatever the gates say: to time it, or to try it."""
-    return _warm(SHIPPED, REFERENCE, UNRELEASED)
+def load_latest() -> Served:
+    """Load the latest model of the pipeline, even if it breaks a gate: to try or to time it."""
+    return _load(SHIPPED, REFERENCE, UNRELEASED)
 
 
-def _warm(model: Path, reference: Path, release: str) -> Served:
+def _load(model: Path, reference: Path, release: str) -> Served:
     predictor = Predictor(model)
-    monitor, labelled = Monitor(predictor, reference), LabelledWindow(predictor.labels)
-    return Served(Warm.up(predictor), monitor, labelled, release)
+    monitor = Monitor(predictor, reference)
+    return Served(warm_up(predictor), monitor, LabelledWindow(predictor.labels), release)

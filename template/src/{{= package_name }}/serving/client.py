@@ -1,4 +1,4 @@
-"""Clients of the real server, which is a process of its own."""
+"""HTTP clients for a prediction server, which runs in a process of its own."""
 
 import http.client
 import json
@@ -16,35 +16,34 @@ from urllib.parse import urlsplit
 
 from rich.progress import track
 
-from ..settings import PACKAGE, setting, variable
+from ..settings import PACKAGE, variable
 from ..task.features import CONTENT_TYPES
+from .settings import LoadSettings
 
-START_S = 60
+START_S = 60  # a busy machine may take that long to import and warm up
 TIMEOUT_S = 65  # longer than any promise
-IDLE_S = 1  # what is idle for longer may be closed by the other side
-KEY = setting("LOAD_KEY")
-HEADERS = {"content-type": next(iter(CONTENT_TYPES)), "x-api-key": KEY}
+IDLE_S = 1  # the server may close a connection that is idle for longer
 
 
 @contextmanager
 def running_server() -> Iterator[int]:
-    """Start the server on a free port, wait until it is ready, give the port, stop the server.
+    """Start a server on a free port; yield the port when it is ready, and stop it at the end.
 
     Raises:
-        SystemExit: it ended, or it was not ready in time.
+        SystemExit: it stopped, or it was not ready in time.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     environment = os.environ | {variable("PORT"): str(port)}
     command = [sys.executable, "-m", PACKAGE, "rehearse"]
-    quiet = subprocess.DEVNULL  # errors still show
+    quiet = subprocess.DEVNULL  # errors go to stderr
     process = subprocess.Popen(command, env=environment, stdout=quiet)  # noqa: S603 (our own)
     try:
         deadline = time.monotonic() + START_S
         while not ready(f"http://127.0.0.1:{port}"):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit("The server did not start; its last words are above.")
+                raise SystemExit("The server did not start; its output is above.")
             time.sleep(0.05)
         yield port
     finally:
@@ -53,8 +52,9 @@ def running_server() -> Iterator[int]:
 
 
 def connect(url: str, timeout_s: float) -> http.client.HTTPConnection:
-    """Return a connection that opens when it is used; it opens anew when it was closed."""
-    address, plain = urlsplit(url), http.client.HTTPConnection
+    """Return a connection that opens when it is used, and again after it was closed."""
+    address = urlsplit(url)
+    plain = http.client.HTTPConnection
     kinds: dict[str, type[http.client.HTTPConnection]] = {
         "http": plain,
         "https": http.client.HTTPSConnection,
@@ -63,33 +63,41 @@ def connect(url: str, timeout_s: float) -> http.client.HTTPConnection:
 
 
 def ready(url: str) -> dict[str, Any]:
-    """Return what a server says of its model; nothing when none is ready there."""
+    """Return the answer of `/readyz`; an empty one if no server is ready there."""
     try:
         connection = connect(url, timeout_s=5)
         connection.request("GET", "/readyz")
         response = connection.getresponse()
-        said: dict[str, Any] = json.loads(response.read())
+        answer: dict[str, Any] = json.loads(response.read())
         connection.close()
     except (OSError, http.client.HTTPException, LookupError, ValueError):
         return {}
-    return said if response.status == http.HTTPStatus.OK else {}
+    return answer if response.status == http.HTTPStatus.OK else {}
 
 
-def ask(connection: http.client.HTTPConnection, payload: bytes) -> tuple[int, bytes]:
-    """Send one payload; return the status and the body of what came back."""
-    connection.request("POST", "/predict", payload, HEADERS)
+def request_headers(key: str = "") -> dict[str, str]:
+    """Return the headers of a prediction request."""
+    return {"content-type": next(iter(CONTENT_TYPES)), "x-api-key": key}
+
+
+def ask(
+    connection: http.client.HTTPConnection, payload: bytes, headers: dict[str, str]
+) -> tuple[int, bytes]:
+    """Send one payload; return the status and the body of the response."""
+    connection.request("POST", "/predict", payload, headers)
     response = connection.getresponse()
     return response.status, response.read()
 
 
 @contextmanager
 def answering() -> Iterator[Callable[[bytes], bytes]]:
-    """Give a function that sends one payload to a running server and returns the answer."""
+    """Start a server; yield a function that sends it one payload and returns the answer."""
+    headers = request_headers(LoadSettings.read().load_key.get_secret_value())
     with running_server() as port:
         connection = connect(f"http://127.0.0.1:{port}", timeout_s=30)
 
         def answer(payload: bytes) -> bytes:
-            status, body = ask(connection, payload)
+            status, body = ask(connection, payload, headers)
             if status != http.HTTPStatus.OK:
                 raise SystemExit(f"The server answered {status}: {body.decode()}")
             return body
@@ -99,13 +107,19 @@ def answering() -> Iterator[Callable[[bytes], bytes]]:
 
 
 def drive(
-    url: str, clients: int, requests: Iterator[tuple[float, bytes]], last_s: float
+    url: str,
+    clients: int,
+    requests: Iterator[tuple[float, bytes]],
+    last_s: float,
+    headers: dict[str, str],
 ) -> list[tuple[float, float]]:
-    """Send each payload when it is due, as soon as one of the clients is free, until `last_s`.
+    """Send each payload when it is due, or as soon as a client is free, until `last_s`.
 
-    Return when each that was answered was due, and was answered, on `time.perf_counter()`.
+    Return when each answered request was due and when it was answered, on `time.perf_counter()`.
     """
-    answers, lock, end_s = list[tuple[float, float]](), Lock(), last_s + TIMEOUT_S
+    answers: list[tuple[float, float]] = []
+    lock = Lock()
+    end_s = last_s + TIMEOUT_S
     free = [(connect(url, TIMEOUT_S), 0.0) for _ in range(clients)]
 
     def client() -> None:
@@ -115,11 +129,11 @@ def drive(
             if due_s > last_s or time.perf_counter() > end_s:
                 return
             time.sleep(max(0, due_s - time.perf_counter()))
-            connection, used_s = free.pop()  # the one that was used last, like a pool does
+            connection, used_s = free.pop()  # the latest one used, like a connection pool
             if time.perf_counter() > used_s + IDLE_S:
                 connection.close()
             try:
-                if ask(connection, payload)[0] == http.HTTPStatus.OK:
+                if ask(connection, payload, headers)[0] == http.HTTPStatus.OK:
                     answers.append((due_s, time.perf_counter()))
             except (OSError, http.client.HTTPException):
                 connection.close()
@@ -132,4 +146,4 @@ def drive(
         time.sleep(0.1)
     for thread in threads:
         thread.join(max(0, end_s - time.perf_counter()))
-    return answers.copy()  # whoever still waits is left behind
+    return answers.copy()  # requests without an answer by now are left behind

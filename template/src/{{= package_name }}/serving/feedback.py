@@ -1,25 +1,22 @@
-"""Labels that come later, and requests that have to be forgotten, by the id of the request."""
+"""Labels that arrive after the answer, and requests to forget, both by the id of a request."""
 
 import sqlite3
 from typing import Any
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, Depends, HTTPException, Request
 from pydantic import BaseModel, Field, ValidationError
-from starlette.datastructures import State
 
 from ..monitoring.labelled_quality import LABELS, LAST
 from ..refusal import Refusal
-from .canary import Trial
-from .inference import REQUEST_ID, WHY, busy, read, refused
-from .journal import Journal, Labelled
+from .inference import ERRORS, REQUEST_ID, read_body, refuse, refuse_busy, require_key
+from .journal import LabelledAnswer
+from .state import ServerState, state_of
 
-FULL_S = 60
-router = APIRouter()
-
-
-MAX_BYTES = 10_000
+RETRY_AFTER_FULL_DISK_S = 60
+MAX_BYTES = 10_000  # an id, a label and a slice, with room for long labels
 EXAMPLE = {"id": "4f0c6f5f", "label": "the label that was right", "slice": "camera-2"}
 PATTERN = f"^{REQUEST_ID.pattern}$"
+router = APIRouter(dependencies=[Depends(require_key)])
 
 
 class Feedback(BaseModel):
@@ -32,14 +29,14 @@ class Feedback(BaseModel):
 
 SCHEMA = {"schema": Feedback.model_json_schema()}
 BODY = {"requestBody": {"required": True, "content": {"application/json": SCHEMA}}}
-STATUSES = WHY | {404: "nothing is kept under this id"}
-REFUSED: dict[int | str, dict[str, Any]] = {
+STATUSES = ERRORS | {404: "nothing is kept under this id"}
+RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"description": STATUSES[status]} for status in (401, 404, 408, 413, 422, 503)
 }
 
 
 class Joined(BaseModel):
-    """Whether the request is known here; if not, the label is kept until it is."""
+    """Whether the request is known; if not, the label is kept in case it arrives."""
 
     joined: bool
 
@@ -50,46 +47,47 @@ class Forgotten(BaseModel):
     rows: int
 
 
-@router.post("/feedback", openapi_extra=BODY, responses=REFUSED)
+@router.post("/feedback", openapi_extra=BODY, responses=RESPONSES)
 async def feedback(request: Request) -> Joined:
-    """Take the right label of a request; told twice, the last one counts."""
-    body, state = await read(request, MAX_BYTES), request.app.state
+    """Send the right label of a request; a later label replaces an earlier one."""
+    state = state_of(request)
+    body = await read_body(request, MAX_BYTES)
     try:
-        told = Feedback.model_validate_json(body)
+        sent = Feedback.model_validate_json(body)
     except ValidationError as error:
-        raise refused(422, Refusal.from_validation(error, EXAMPLE)) from None
-    known = state.served.model.predictor.labels
-    if told.label not in known:
-        rule = f"a label of the model: {', '.join(known)}"
-        raise refused(422, Refusal("label", told.label, rule, known[0]))
-    journal: Journal = state.journal
+        raise refuse(422, Refusal.from_validation(error, EXAMPLE)) from None
+    labels = state.served.model.predictor.labels
+    if sent.label not in labels:
+        rule = f"a label of the model: {', '.join(labels)}"
+        raise refuse(422, Refusal("label", sent.label, rule, labels[0]))
     try:
-        labelled = await journal.label(told.id, told.label, told.slice)
-    except sqlite3.Error:  # a full disk, most likely
-        raise busy(FULL_S) from None
+        labelled = await state.journal.label(sent.id, sent.label, sent.slice)
+    except sqlite3.Error:  # most likely a full disk
+        raise refuse_busy(RETRY_AFTER_FULL_DISK_S) from None
     LABELS.labels("yes" if labelled else "no").inc()
     if labelled:
-        count_in(state, labelled)
+        record_label(state, labelled)
     return Joined(joined=labelled is not None)
 
 
-def count_in(state: State, told: Labelled) -> None:
-    """Show a label to the model that gave the answer, if it still answers."""
-    LAST.set(told.time_s)
-    trial: Trial | None = state.trial
+def record_label(state: ServerState, labelled: LabelledAnswer) -> None:
+    """Add a label to the window of the model that gave the answer, if it still runs."""
+    LAST.set(labelled.time_s)
+    trial = state.trial
     for served in [state.served, trial.challenger] if trial else [state.served]:
-        if served.model.predictor.sha256 == told.model_sha256:
-            served.labelled.add(told.truth, told.answer, told.confidence, told.slice)
-    if trial and trial.challenger.model.predictor.sha256 == told.model_sha256:
-        trial.judge(told.truth == told.answer)
+        if served.sha256 == labelled.model_sha256:
+            served.labelled.add(
+                labelled.truth, labelled.answer, labelled.confidence, labelled.slice
+            )
+    if trial and trial.challenger.sha256 == labelled.model_sha256:
+        trial.observe_label(labelled.truth == labelled.answer)
     state.served.labelled.show()  # the slice may be new
 
 
-@router.delete("/requests/{id}", responses=REFUSED)
+@router.delete("/requests/{id}", responses=RESPONSES)
 async def forget(request: Request, id: str) -> Forgotten:
-    """Delete what is kept of a request, and its label."""
-    await read(request, 0)
-    journal: Journal = request.app.state.journal
-    if rows := await journal.forget(id):
+    """Delete everything that is stored of a request, its label included."""
+    await read_body(request, 0)
+    if rows := await state_of(request).journal.forget(id):
         return Forgotten(rows=rows)
     raise HTTPException(404, [Refusal("id", id, "an id that is kept here", "...").detail])

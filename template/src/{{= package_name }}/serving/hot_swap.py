@@ -1,23 +1,23 @@
-"""What `releases/rollout.json` says is what answers, while the server runs."""
+"""Replaces the model of a running server when `releases/rollout.json` changes.
+
+The new model is loaded beside the one that answers, and takes over once it is warm.
+"""
 
 import asyncio
 
 from prometheus_client import Counter
-from starlette.datastructures import State
 
 from ..releases.registry import RELEASES, read_rollout
 from .canary import SHARE, Trial
-from .champion import UNRELEASED, loaded, log
+from .champion import UNRELEASED, load_release, log
+from .state import ServerState
 
-POLL_S = 0.25
+POLL_S = 0.25  # one `stat` of a file; `promote` and `rollback` take effect within it
 SWITCHES = Counter("switches_total", "Exchanges of the model that answers", ["outcome"])
 
 
-async def follow(state: State) -> None:
-    """Do what `releases/rollout.json` says each time it changes; what is unfit is not used.
-
-    Another model is loaded beside the one that answers, and takes over once it is warm.
-    """
+async def follow_rollout(state: ServerState) -> None:
+    """Serve what `releases/rollout.json` names, until cancelled; unfit releases are rejected."""
     seen = 0
     while state.served.release != UNRELEASED:
         await asyncio.sleep(POLL_S)
@@ -26,30 +26,33 @@ async def follow(state: State) -> None:
                 continue
             seen = now
             rollout = read_rollout()
-            await _crown(state, rollout.champion)
-            await _try(state, rollout.challenger)
-        except (Exception, SystemExit) as error:  # whatever it is, the champion goes on answering
+            await _promote(state, rollout.champion)
+            await _start_trial(state, rollout.challenger)
+        except (Exception, SystemExit) as error:  # in any case, the champion goes on answering
             SWITCHES.labels("refused").inc()
             log.error("refused", extra={"reason": str(error), "release": state.served.release})
 
 
-async def _crown(state: State, id: str) -> None:
+async def _promote(state: ServerState, id: str) -> None:
     if id == state.served.release:
         return
-    trial: Trial | None = state.trial
-    known = trial and trial.challenger.release == id
-    served = trial.challenger if trial and known else await asyncio.to_thread(loaded, id)
-    state.served, state.trial = served, None
-    served.show()
+    trial = state.trial
+    if trial and trial.challenger.release == id:
+        state.served = trial.challenger
+    else:
+        state.served = await asyncio.to_thread(load_release, id)
+    state.trial = None
+    state.served.show()
     SWITCHES.labels("done").inc()
     log.info("switched", extra={"release": id})
 
 
-async def _try(state: State, id: str | None) -> None:
+async def _start_trial(state: ServerState, id: str | None) -> None:
     if state.trial and state.trial.challenger.release == id:
         return
     state.trial = None
     SHARE.clear()
     if id:
-        state.trial = Trial(state.served, await asyncio.to_thread(loaded, id))
+        challenger = await asyncio.to_thread(load_release, id)
+        state.trial = Trial(state.scope, state.served, challenger)
         log.info("tried", extra={"release": id, "share": state.trial.share})

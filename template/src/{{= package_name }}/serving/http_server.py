@@ -1,7 +1,8 @@
-"""What uvicorn leaves to a proxy in front of it: limits on heads of requests, and a drain.
+"""Runs the application with uvicorn, with limits on request heads and a graceful drain.
 
-Every connection has a few seconds and kilobytes for the head of each request. A server that is
-told to stop first says that it is not ready, and answers what still comes for a moment.
+uvicorn leaves these to a proxy, which not every deployment has: each connection has a few seconds
+and kilobytes for the head of each request, and a server that is told to stop first reports that it
+is not ready, and still answers for a moment.
 """
 
 import asyncio
@@ -10,16 +11,18 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
-from starlette.datastructures import State
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from ..settings import setting
+from .settings import ServerSettings
+from .state import ServerState
 
-HEAD_S, HEAD_BYTES = 10, 32_768
-MAX_CONNECTIONS = 1000
-DRAIN_S = 2  # whoever sends the traffic needs as long to see `/readyz` fail
-STOP_WITHIN_S = 20
+# A head is a few hundred bytes and one packet; slow ones are how "slowloris" holds connections.
+HEAD_S = 10
+HEAD_BYTES = 32_768  # nginx takes as much: 4 buffers of 8 kB
+MAX_CONNECTIONS = 1000  # each costs memory; below the usual limit of 1024 open files
+DRAIN_S = 2  # load balancers need about as long to see `/readyz` fail
+STOP_WITHIN_S = 20  # with DRAIN_S, below the 30 s after which deploy/ kills a server
 LOGS: dict[str, Any] = {
     "version": 1,
     "formatters": {
@@ -35,80 +38,74 @@ LOGS: dict[str, Any] = {
 }
 
 
-class Guarded(HttpToolsProtocol):
-    """One connection, which ends when the head of a request comes too slowly or grows too large."""
+class LimitedHttpProtocol(HttpToolsProtocol):
+    """A connection that is closed when the head of a request comes too slowly or is too large."""
 
-    _clock: asyncio.TimerHandle | None = None
+    _timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
 
     def connection_made(self, transport: Any) -> None:
-        """Start the clock: a client that never asks is gone when it rings."""
         super().connection_made(transport)
-        self._start_clock()
+        self._start_timer()  # also for a client that never sends anything
 
     def on_message_begin(self) -> None:
-        """Start the clock of the next request on a connection that is kept."""
         super().on_message_begin()
-        self._start_clock()
+        self._start_timer()  # for the next request on a kept-alive connection
 
     def on_headers_complete(self) -> None:
-        """Stop the clock; the body has its own."""
-        self._stop_clock()
+        self._stop_timer()  # the body has a limit of its own: `read_body`
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
-        """Count what came without completing a head."""
         super().data_received(data)
-        if self._clock:
+        if self._timer:  # the head is still incomplete
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES:
                 self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
-        self._stop_clock()
+        self._stop_timer()
         super().connection_lost(exc)
 
-    def _start_clock(self) -> None:
-        if not self._clock:
+    def _start_timer(self) -> None:
+        if not self._timer:
             self._head_bytes = 0
-            self._clock = self.loop.call_later(HEAD_S, self.transport.close)
+            self._timer = self.loop.call_later(HEAD_S, self.transport.close)
 
-    def _stop_clock(self) -> None:
-        if self._clock:
-            self._clock.cancel()
-            self._clock = None
+    def _stop_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
 
 
-class Server(uvicorn.Server):
-    """On SIGTERM: not ready at once, then a moment of traffic, then the end."""
+class DrainingServer(uvicorn.Server):
+    """On SIGTERM: report not ready, go on answering for `DRAIN_S`, then stop."""
 
-    def __init__(self, config: uvicorn.Config, state: State) -> None:
+    def __init__(self, config: uvicorn.Config, state: ServerState) -> None:
         super().__init__(config)
         self._state = state
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Drain, then end with status 0; a second signal, or Ctrl-C, ends at once."""
-        if sig != signal.SIGTERM or self._state.draining:
-            return super().handle_exit(sig, frame)
-        self._state.draining = True
+        """Drain, then exit with status 0; a second signal, or Ctrl-C, stops at once."""
+        if sig != signal.SIGTERM or self._state.is_draining:
+            super().handle_exit(sig, frame)
+            return
+        self._state.is_draining = True
         asyncio.get_running_loop().call_later(DRAIN_S, setattr, self, "should_exit", True)
 
 
-def listen(app: ASGIApp, state: State) -> None:
-    """Listen until told to stop; `<PACKAGE>_HOST` and `<PACKAGE>_PORT` say where."""
-    host = setting("HOST", "127.0.0.1")
-    port = int(setting("PORT", "8000"))
-    print(f"Answering on http://{host}:{port}", flush=True)
+def run_server(app: ASGIApp, state: ServerState, settings: ServerSettings) -> None:
+    """Answer requests until told to stop."""
+    print(f"Answering on http://{settings.host}:{settings.port}", flush=True)
     config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
-        http=Guarded,
+        host=settings.host,
+        port=settings.port,
+        http=LimitedHttpProtocol,
         log_config=LOGS,
         access_log=False,
         limit_concurrency=MAX_CONNECTIONS,
         timeout_graceful_shutdown=STOP_WITHIN_S,
         server_header=False,
     )
-    Server(config, state).run()
+    DrainingServer(config, state).run()

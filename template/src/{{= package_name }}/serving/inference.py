@@ -1,32 +1,36 @@
-"""From a request to an answer: who may ask, how much, for how long, and what is counted."""
+"""From a request to a prediction: access, size and time limits, and what is counted."""
 
 import asyncio
 import logging
 import math
 import re
-from typing import Any
+from functools import cache
+from typing import Annotated, Any
 from uuid import uuid4
 
-from fastapi import HTTPException, Request
+from fastapi import HTTPException, Request, Security
+from fastapi.security import APIKeyHeader
 from prometheus_client import Counter, Histogram
 from starlette.requests import ClientDisconnect
 
-from ..keys import admits, known_keys
 from ..predictor import Prediction
 from ..refusal import Refusal
-from ..scope import load_scope
-from .batching import Engine, Overloaded
-from .canary import Trial
-from .champion import PREDICTIONS, Served
+from ..settings import is_authorized
+from .batching import Overloaded
+from .champion import LAST, PREDICTIONS
+from .state import ServerState, state_of
 
-PROMISE_S = load_scope().max_latency_p95_ms / 1000
-BUCKETS = [PROMISE_S * share for share in (0.05, 0.1, 0.2, 0.5, 0.75, 1, 1.5, 2, 5)]
-LATENCY = Histogram("prediction_latency_seconds", "From payload to answer", buckets=BUCKETS)
+# Shares of the promised latency: finer below it, where the p95 is expected, and exact at 1.
+BUCKETS = (0.05, 0.1, 0.2, 0.5, 0.75, 1, 1.5, 2, 5)
 REFUSALS = Counter("refusals_total", "Requests without an answer, by HTTP status", ["status"])
-BODY_S, MAX_TIMEOUT_S = 10, 60
-MAX_BODIES_BYTES = 128_000_000  # of all requests that are being read
+BODY_S = 10  # a client that takes longer to send a body holds memory for nothing
+MAX_TIMEOUT_S = 60  # proxies and load balancers end a request after about as long
+# Of all bodies that are being read. With MAX_WAITING_BYTES and some 120 MB for the process itself,
+# they fit into the 512 MiB that the files in deploy/ give a server.
+MAX_BODIES_BYTES = 128_000_000
 REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
-WHY = {
+API_KEY = APIKeyHeader(name="x-api-key", auto_error=False)
+ERRORS = {
     401: "no API key that is known here",
     408: "the body came too slowly",
     413: "too large",
@@ -35,24 +39,42 @@ WHY = {
     500: "the model failed",
     503: "too busy to answer in time, or stopping",
 }
-for _status in WHY:  # at 0 from the start: a rate knows no first time
+# Start at zero: Prometheus' rate() misses the first increment of a counter it has never seen.
+for _status in ERRORS:
     REFUSALS.labels(str(_status))
-KEYS = known_keys("API_KEYS")
 log = logging.getLogger(__package__)
 
 
-async def read(request: Request, max_bytes: int) -> bytes:
-    """Read a body: for those who may ask, no more than there may be, and not for too long.
+@cache
+def latency_histogram(promise_s: float) -> Histogram:
+    """Return the histogram of latencies, of which one bucket ends exactly at the promise."""
+    buckets = [promise_s * share for share in BUCKETS]
+    return Histogram("prediction_latency_seconds", "From payload to answer", buckets=buckets)
 
-    The keys are lines of the file `<PACKAGE>_API_KEYS_FILE`, or words of `<PACKAGE>_API_KEYS`;
-    without any, everybody may ask.
+
+def authorize(request: Request) -> None:
+    """Check the API key of a request.
 
     Raises:
-        HTTPException: 401, 408, 413, or 503 when too many bytes are being read at once.
+        HTTPException: 401.
     """
-    if not admits(KEYS, request.headers.get("x-api-key", "")):
-        raise refused(401, Refusal("x-api-key", "no known key", "a key of this server", "..."))
-    state, body = request.app.state, bytearray()
+    if not is_authorized(request.headers.get("x-api-key", ""), state_of(request).keys):
+        raise refuse(401, Refusal("x-api-key", "no known key", "a key of this server", "..."))
+
+
+async def require_key(request: Request, key: Annotated[str | None, Security(API_KEY)]) -> None:
+    """Check the API key, as a dependency that the API's documentation shows."""
+    authorize(request)
+
+
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    """Read the body of a request, limited in size and time.
+
+    Raises:
+        HTTPException: 408, 413, or 503 when too many bytes are being read at once.
+    """
+    state = state_of(request)
+    body = bytearray()
     try:
         async with asyncio.timeout(BODY_S):
             async for chunk in request.stream():
@@ -60,74 +82,74 @@ async def read(request: Request, max_bytes: int) -> bytes:
                 state.bodies_bytes += len(chunk)
                 if len(body) > max_bytes:
                     found, rule = f"{len(body)} bytes or more", f"at most {max_bytes} bytes"
-                    raise refused(413, Refusal("payload", found, rule, "a smaller file"))
+                    raise refuse(413, Refusal("payload", found, rule, "a smaller file"))
                 if state.bodies_bytes > MAX_BODIES_BYTES:
-                    raise busy(PROMISE_S)
+                    raise refuse_busy(state.scope.max_latency_p95_s)
     except (TimeoutError, ClientDisconnect):
         rule = f"the whole payload within {BODY_S} s"
-        raise refused(408, Refusal("payload", f"{len(body)} bytes", rule, "all of it")) from None
+        raise refuse(408, Refusal("payload", f"{len(body)} bytes", rule, "all of it")) from None
     finally:
         state.bodies_bytes -= len(body)
     return bytes(body)
 
 
-def id_of(request: Request) -> str:
-    """Return the `x-request-id` that came along, or a new one."""
+def request_id(request: Request) -> str:
+    """Return the `x-request-id` of the client if it is well formed, or a new one."""
     given = request.headers.get("x-request-id", "")
     return given if REQUEST_ID.fullmatch(given) else uuid4().hex
 
 
-async def answered(request: Request, id: str, payload: bytes) -> tuple[Prediction, str]:
-    """Answer one payload of the request with this id; return the prediction and the model's hash.
+async def infer(request: Request, id: str, payload: bytes) -> tuple[Prediction, str]:
+    """Answer one payload of a request; return the prediction and the SHA-256 of the model.
 
     Raises:
-        HTTPException: 422 with the rule that is broken, 500, or 503 with when to come again.
+        HTTPException: 422 with the broken rule, 500, or 503 with `Retry-After`.
     """
-    within_s = _within_s(request)
-    engine: Engine = request.app.state.engine
-    served: Served = request.app.state.served  # once: another model may come while this one answers
-    trial: Trial | None = request.app.state.trial
+    state = state_of(request)
+    within_s = _timeout_s(request, state)
+    served, trial = state.served, state.trial  # read once: a hot swap may replace both meanwhile
     try:
-        with LATENCY.time():
+        with state.latency.time():
             if trial:
-                prediction, served = await trial.predict(engine, id, payload, within_s)
+                prediction, served = await trial.predict(state.batcher, id, payload, within_s)
             else:
-                prediction = await engine.predict(payload, served.model, within_s)
+                prediction = await state.batcher.predict(payload, served.model, within_s)
     except Refusal as refusal:
-        raise refused(422, refusal) from None
+        raise refuse(422, refusal) from None
     except Overloaded as overload:
-        raise busy(overload.retry_after_s) from None
-    except Exception as error:  # of the network or of `task/`; the client learns only the id
+        raise refuse_busy(overload.retry_after_s) from None
+    except Exception as error:  # of the model or of `task/`; the client gets only the id
         log.exception("failed", extra={"request_id": id, "release": served.release})
-        raise refused(500, Refusal("model", type(error).__name__, "a finite answer", id)) from None
+        raise refuse(500, Refusal("model", type(error).__name__, "a finite answer", id)) from None
     served.monitor.observe(prediction)
-    request.app.state.journal.note(id, payload, prediction, served.model.predictor.sha256)
+    state.journal.note(id, payload, prediction, served.sha256)
     PREDICTIONS.labels(prediction.label).inc()
-    return prediction, served.model.predictor.sha256
+    LAST.set_to_current_time()
+    return prediction, served.sha256
 
 
-def _within_s(request: Request) -> float:
-    """Read how long the client waits; without a word of it, as long as was promised."""
+def _timeout_s(request: Request, state: ServerState) -> float:
+    """Read how long the client will wait; by default, as long as the latency target."""
     text = request.headers.get("x-timeout-ms")
     if text is None:
-        return PROMISE_S
+        return state.scope.max_latency_p95_s
     try:
         if 0 < (seconds := float(text) / 1000) <= MAX_TIMEOUT_S:
             return seconds
     except ValueError:
         pass
     rule = f"milliseconds above 0, at most {1000 * MAX_TIMEOUT_S}"
-    raise refused(422, Refusal("x-timeout-ms", text, rule, 1000 * PROMISE_S))
+    raise refuse(422, Refusal("x-timeout-ms", text, rule, state.scope.max_latency_p95_ms))
 
 
-def refused(status: int, refusal: Refusal) -> HTTPException:
-    """Count a request that gets no answer; return what says why."""
+def refuse(status: int, refusal: Refusal) -> HTTPException:
+    """Count a request without an answer; return the exception to raise."""
     REFUSALS.labels(str(status)).inc()
     return HTTPException(status, [refusal.detail])
 
 
-def busy(retry_after_s: float) -> HTTPException:
-    """Count a request that has to come again; return what says when."""
+def refuse_busy(retry_after_s: float) -> HTTPException:
+    """Count a request that should come again later; return the exception to raise."""
     headers: dict[str, Any] = {"Retry-After": str(math.ceil(retry_after_s))}
     REFUSALS.labels("503").inc()
-    return HTTPException(503, WHY[503], headers)
+    return HTTPException(503, ERRORS[503], headers)

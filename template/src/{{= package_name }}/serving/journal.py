@@ -1,6 +1,7 @@
-"""What was asked and answered, and the labels that come later: one SQLite file, bounded in time.
+"""The journal: requests, their answers, and labels that arrive later, in one SQLite file.
 
-How much of a payload is kept is `payloads` in `scope.yaml`: nothing, its hash, or all of it.
+`payloads` in `scope.yaml` says how much of a payload is kept: nothing, its hash, or all of it.
+`journal_days` and `journal_mb` in `params.yaml` limit the age and the size of the file.
 """
 
 import asyncio
@@ -20,8 +21,11 @@ from ..predictor import Prediction
 from ..scope import load_params, load_scope
 
 JOURNAL, NOWHERE = Path("data/journal.db"), Path(":memory:")
-WRITE_EVERY_S, MAX_PENDING = 0.2, 10_000
-UNWRITTEN = Counter("journal_dropped", "Requests that were answered, and not written down")
+# A crash loses at most this much; one transaction takes all rows, so that writing is cheap.
+WRITE_EVERY_S = 0.2
+# Some seconds of the fastest traffic that one server takes, if the disk stalls.
+MAX_PENDING = 10_000
+DROPPED = Counter("journal_dropped", "Requests that were answered, and not written down")
 TABLES = """
 PRAGMA journal_mode=WAL;
 PRAGMA synchronous=NORMAL;
@@ -33,46 +37,46 @@ CREATE TABLE IF NOT EXISTS forgotten (payload_sha256 PRIMARY KEY);
 CREATE INDEX IF NOT EXISTS by_time ON requests (time_s);
 CREATE INDEX IF NOT EXISTS by_label_time ON labels (time_s);
 """
-# Of a deleted request whose payload may be an example, the hash stays, for `make feedback`.
-REMEMBERED = """INSERT OR IGNORE INTO forgotten
+# The hash of a deleted payload stays, so that `make feedback` also removes the example made of it.
+REMEMBER_FORGOTTEN = """INSERT OR IGNORE INTO forgotten
 SELECT payload_sha256 FROM requests WHERE id = ? AND payload IS NOT NULL"""
-AT_ONCE = 10
-OLDEST_GO = """DELETE FROM {0} WHERE id IN
+ROWS_PER_DELETE = 10  # a row may hold a payload of megabytes
+DELETE_OLDEST = """DELETE FROM {0} WHERE id IN
 (SELECT id FROM {0} ORDER BY time_s LIMIT ?)"""
-JOINED = """SELECT id, r.label, r.confidence, r.model_sha256, l.label, l.slice, l.time_s
+JOIN = """SELECT id, r.label, r.confidence, r.model_sha256, l.label, l.slice, l.time_s
 FROM labels l JOIN requests r USING (id)"""
 log = logging.getLogger(__package__)
 Result = TypeVar("Result")
 Row = tuple[str, float, str, float, str, str | None, bytes | None]
 
 
-class Labelled(NamedTuple):
-    """An answer and what was right."""
+class LabelledAnswer(NamedTuple):
+    """An answer, and the label that was right."""
 
     id: str
     answer: str
     confidence: float
     model_sha256: str
     truth: str
-    slice: str  # of the request, as told with the label; empty when nobody said
-    time_s: float  # when the label came, in seconds since 1970
+    slice: str  # sent with the label; may be empty
+    time_s: float  # when the label arrived, in seconds since 1970
 
 
-def opened(rehearsal: bool) -> "Journal":
-    """Open the journal; a rehearsal has none, nor has a server that may not write it."""
+def open_journal(is_rehearsal: bool) -> "Journal":
+    """Open the journal; in memory for a rehearsal, or if the file cannot be written."""
     try:
-        return Journal(NOWHERE if rehearsal else JOURNAL)
+        return Journal(NOWHERE if is_rehearsal else JOURNAL)
     except (OSError, sqlite3.Error) as error:
         log.error("no journal", extra={"reason": str(error)})
         return Journal(NOWHERE)
 
 
 class Journal:
-    """A file that one thread writes; whoever answers requests never waits for it.
+    """A file that one thread writes, so that requests never wait for the disk.
 
     Raises:
-        OSError: there is no such folder, and it cannot be made.
-        sqlite3.Error: the file is damaged, or may not be written.
+        OSError: the folder cannot be created.
+        sqlite3.Error: the file is damaged or read-only.
     """
 
     def __init__(self, path: Path) -> None:
@@ -80,51 +84,53 @@ class Journal:
         self._db = sqlite3.connect(path, check_same_thread=False)
         self._db.executescript(TABLES)
         if "slice" not in [row[1] for row in self._db.execute("PRAGMA table_info(labels)")]:
-            self._db.execute("ALTER TABLE labels ADD COLUMN slice DEFAULT ''")  # older than that
-        self._thread, self._pending = ThreadPoolExecutor(1), list[Row]()
+            self._db.execute("ALTER TABLE labels ADD COLUMN slice DEFAULT ''")  # by 0.1.0
+        self._thread = ThreadPoolExecutor(1)
+        self._pending: list[Row] = []
         self._share = 0 if path == NOWHERE else load_params().journal_share
-        self._kept = load_scope().payloads
+        self._payloads = load_scope().payloads
 
     def note(self, id: str, payload: bytes, prediction: Prediction, model_sha256: str) -> None:
-        """Write a request down soon; what comes too fast is counted, and not waited for."""
+        """Queue a request for writing; count it as dropped if too many are pending."""
         if crc32(id.encode()) >= self._share * 2**32:
-            return  # the same ids on every server
+            return  # by id, so that every server keeps the same ones
         if len(self._pending) >= MAX_PENDING:
-            return UNWRITTEN.inc()
-        hashed = None if self._kept == "none" else hashlib.sha256(payload).hexdigest()
-        kept = payload if self._kept == "all" else None
+            DROPPED.inc()
+            return
+        hashed = None if self._payloads == "none" else hashlib.sha256(payload).hexdigest()
+        kept = payload if self._payloads == "all" else None
         label, confidence = prediction.label, prediction.confidence
         self._pending.append((id, time.time(), label, confidence, model_sha256, hashed, kept))
 
-    async def label(self, id: str, truth: str, slice: str = "") -> Labelled | None:
-        """Keep what was right; return what was answered, if that is known here."""
+    async def label(self, id: str, truth: str, slice: str = "") -> LabelledAnswer | None:
+        """Store the right label of a request; return it with the answer, if that is known."""
         return await self._do(lambda: self._label(id, truth, slice))
 
     async def forget(self, id: str) -> int:
-        """Delete all that is known under an id, and return how many rows there were.
+        """Delete everything about an id; return the number of rows.
 
-        What stays is the hash of the payload, under no id: see `REMEMBERED`.
+        The hash of the payload stays, without the id: see `REMEMBER_FORGOTTEN`.
         """
         rows = await self._do(lambda: self._forget(id))
-        # What was deleted is still in the log of the database, until that begins anew.
+        # Until a checkpoint, deleted rows can still be read in the write-ahead log.
         checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)"
         await asyncio.wrap_future(self._thread.submit(self._db.execute, checkpoint))
         return rows
 
-    async def labelled(self, n: int) -> list[Labelled]:
-        """Return the latest answers that have a label, oldest first."""
-        query = f"{JOINED} ORDER BY l.time_s DESC LIMIT {n}"  # noqa: S608 (a number)
+    async def latest_labelled(self, n: int) -> list[LabelledAnswer]:
+        """Return the latest `n` answers that have a label, oldest first."""
+        query = f"{JOIN} ORDER BY l.time_s DESC LIMIT {n}"  # noqa: S608 (a number)
         rows = await self._do(lambda: self._db.execute(query).fetchall())
-        return [Labelled(*row) for row in rows[::-1]]
+        return [LabelledAnswer(*row) for row in rows[::-1]]
 
-    async def write(self) -> None:
-        """Write what is pending every now and then, until cancelled."""
+    async def write_regularly(self) -> None:
+        """Write pending rows every `WRITE_EVERY_S`, until cancelled."""
         while True:
             await asyncio.sleep(WRITE_EVERY_S)
             await self._do(lambda: None)
 
     def close(self) -> None:
-        """Write what is pending, and end."""
+        """Write pending rows, then stop the thread and close the file."""
         self._thread.submit(self._write, self._pending).result()
         self._thread.shutdown()
         self._db.close()
@@ -132,15 +138,15 @@ class Journal:
     async def _do(self, work: Callable[[], Result]) -> Result:
         rows, self._pending = self._pending, []
 
-        def written_first() -> Result:
+        def write_first() -> Result:
             try:
                 self._write(rows)
-            except sqlite3.Error:  # a full disk, most likely: requests are answered all the same
-                UNWRITTEN.inc(len(rows))
+            except sqlite3.Error:  # most likely a full disk; the server goes on answering
+                DROPPED.inc(len(rows))
             with self._db:
                 return work()
 
-        return await asyncio.wrap_future(self._thread.submit(written_first))
+        return await asyncio.wrap_future(self._thread.submit(write_first))
 
     def _write(self, rows: list[Row]) -> None:
         params = load_params()
@@ -150,28 +156,30 @@ class Journal:
             for table in ("requests", "labels"):
                 self._db.execute(f"DELETE FROM {table} WHERE time_s < ?", (oldest_s,))  # noqa: S608
         while self._bytes() > 1e6 * params.journal_mb:
-            if not (self._shortened("requests") or self._shortened("labels")):
+            if not (self._delete_oldest("requests") or self._delete_oldest("labels")):
                 break
 
-    def _shortened(self, table: str) -> bool:
+    def _delete_oldest(self, table: str) -> bool:
+        """Delete the oldest rows of a table; return whether there were any."""
         with self._db:
-            return self._db.execute(OLDEST_GO.format(table), (AT_ONCE,)).rowcount > 0
+            query = DELETE_OLDEST.format(table)
+            return self._db.execute(query, (ROWS_PER_DELETE,)).rowcount > 0
 
     def _bytes(self) -> int:
-        """Return how much of the file is in use; what was deleted is used again."""
+        """Return how much of the file is in use; SQLite reuses the pages of deleted rows."""
         names = ("page_count", "freelist_count", "page_size")
         pages, free, size = (self._db.execute(f"PRAGMA {n}").fetchone()[0] for n in names)
         return int((pages - free) * size)
 
-    def _label(self, id: str, truth: str, slice: str) -> Labelled | None:
-        told = (id, time.time(), truth, slice)
-        self._db.execute("INSERT OR REPLACE INTO labels VALUES (?,?,?,?)", told)
-        row = self._db.execute(f"{JOINED} WHERE id = ?", (id,)).fetchone()
-        return Labelled(*row) if row else None
+    def _label(self, id: str, truth: str, slice: str) -> LabelledAnswer | None:
+        label = (id, time.time(), truth, slice)
+        self._db.execute("INSERT OR REPLACE INTO labels VALUES (?,?,?,?)", label)
+        row = self._db.execute(f"{JOIN} WHERE id = ?", (id,)).fetchone()
+        return LabelledAnswer(*row) if row else None
 
     def _forget(self, id: str) -> int:
         tables = ("requests", "labels")
-        self._db.execute(REMEMBERED, (id,))
+        self._db.execute(REMEMBER_FORGOTTEN, (id,))
         return sum(
             self._db.execute(f"DELETE FROM {table} WHERE id = ?", (id,)).rowcount  # noqa: S608
             for table in tables

@@ -1,8 +1,8 @@
-"""The Open Inference Protocol v2, which clients of KServe, Triton and MLServer speak.
+"""The Open Inference Protocol v2, for clients of KServe, Triton and MLServer.
 
 https://kserve.github.io/website/docs/concepts/architecture/data-plane/v2-protocol, with the
-binary tensor extension. The one input is `payload`: bytes as `/predict` takes them, so that these
-clients, too, pass the contract and cannot compute features that training did not.
+binary tensor extension. The only input is `payload`, the bytes that `/predict` takes: these clients
+are checked against the same contract, and the features are always computed here.
 """
 
 import asyncio
@@ -11,21 +11,20 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
 
-from ..scope import load_scope
 from ..task.features import MAX_PAYLOAD_BYTES
-from .inference import answered, id_of, read
+from .inference import infer, read_body, request_id, require_key
+from .state import state_of
 
-MAX_PAYLOADS, MAX_BYTES = 64, 4 * MAX_PAYLOAD_BYTES
+MAX_PAYLOADS = 64  # all of one request wait together, so more would push out other clients
+MAX_BYTES = 4 * MAX_PAYLOAD_BYTES  # many small payloads, or a few as large as possible
 HEADER = "inference-header-content-length"
-NAME = load_scope().project
 INPUTS = [{"name": "payload", "datatype": "BYTES", "shape": [-1]}]
 OUTPUTS = [
     {"name": "label", "datatype": "BYTES", "shape": [-1]},
     {"name": "confidence", "datatype": "FP32", "shape": [-1]},
 ]
-MODEL = f"/models/{NAME}"
 TENSOR = {
     "name": {"const": "payload"},
     "datatype": {"const": "BYTES"},
@@ -38,49 +37,59 @@ TENSORS = {
 }
 REQUEST = {"type": "object", "properties": {"inputs": TENSORS}, "required": ["inputs"]}
 BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": REQUEST}}}}
-router = APIRouter(prefix="/v2", tags=["Open Inference Protocol v2"])
 
 
-@router.get("")
-async def server() -> dict[str, Any]:
-    """Say what this server speaks."""
-    return {"name": NAME, "version": "2", "extensions": ["binary_tensor_data"]}
+def create_router(project: str) -> APIRouter:
+    """Return the routes; the model has the name of the project."""
+    router = APIRouter(prefix="/v2", tags=["Open Inference Protocol v2"])
+    model = f"/models/{project}"
+    keys = [Depends(require_key)]
+    router.add_api_route("", server_metadata)
+    router.add_api_route("/health/live", live)
+    router.add_api_route("/health/ready", ready)
+    router.add_api_route(f"{model}/ready", model_ready)
+    router.add_api_route(model, model_metadata)
+    router.add_api_route(
+        f"{model}/infer", infer_tensor, methods=["POST"], openapi_extra=BODY, dependencies=keys
+    )
+    return router
 
 
-@router.get("/health/live")
+async def server_metadata(request: Request) -> dict[str, Any]:
+    """Name this server and its protocol."""
+    name = state_of(request).scope.project
+    return {"name": name, "version": "2", "extensions": ["binary_tensor_data"]}
+
+
 async def live(request: Request) -> dict[str, bool]:
-    """Say that the process is alive."""
-    if not request.app.state.engine.alive:
+    """Whether the process is alive."""
+    if not state_of(request).batcher.is_alive:
         raise HTTPException(500, "the worker has ended")
     return {"live": True}
 
 
-@router.get("/health/ready")
 async def ready(request: Request) -> dict[str, bool]:
-    """Say that a model is loaded and warm."""
-    if request.app.state.draining:
+    """Whether a model is loaded and warm."""
+    if state_of(request).is_draining:
         raise HTTPException(503, "stopping")
     return {"ready": True}
 
 
-@router.get(f"{MODEL}/ready")
 async def model_ready(request: Request) -> dict[str, bool]:
-    """Say the same of the one model there is."""
+    """Whether the model is loaded and warm."""
     return await ready(request)
 
 
-@router.get(MODEL)
-async def metadata(request: Request) -> dict[str, Any]:
-    """Say what goes in and what comes out."""
-    version = request.app.state.served.model.predictor.sha256[:12]
-    tensors = {"inputs": INPUTS, "outputs": OUTPUTS}
-    return {"name": NAME, "versions": [version], "platform": "onnxruntime_onnx"} | tensors
+async def model_metadata(request: Request) -> dict[str, Any]:
+    """Describe the inputs and outputs of the model."""
+    state = state_of(request)
+    about = {"versions": [state.served.sha256[:12]], "platform": "onnxruntime_onnx"}
+    return {"name": state.scope.project} | about | {"inputs": INPUTS, "outputs": OUTPUTS}
 
 
-@router.post(f"{MODEL}/infer", openapi_extra=BODY)
-async def infer(request: Request) -> Response:
+async def infer_tensor(request: Request) -> Response:
     """Answer a tensor of payloads."""
-    body = await read(request, MAX_BYTES)
+    body = await read_body(request, MAX_BYTES)
     try:
         head = int(request.headers.get(HEADER, len(body)))
         document = json.loads(body[:head])
@@ -88,8 +97,8 @@ async def infer(request: Request) -> Response:
     except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
         rule = f"one input `payload` of type BYTES and shape [1] to [{MAX_PAYLOADS}]"
         raise HTTPException(400, f"expected {rule}, in JSON or as binary data: {error}") from None
-    id = id_of(request)
-    results = await asyncio.gather(*(answered(request, id, payload) for payload in payloads))
+    id = request_id(request)
+    results = await asyncio.gather(*(infer(request, id, payload) for payload in payloads))
     version = results[0][1][:12]
     labels = [prediction.label for prediction, _ in results]
     confidences = [prediction.confidence for prediction, _ in results]
@@ -97,8 +106,9 @@ async def infer(request: Request) -> Response:
         spec | {"shape": [len(results)], "data": data}
         for spec, data in zip(OUTPUTS, (labels, confidences), strict=True)
     ]
-    answer = {"model_name": NAME, "model_version": version, "id": str(document.get("id", ""))}
-    tail = _packed(outputs, document)
+    project = state_of(request).scope.project
+    answer = {"model_name": project, "model_version": version, "id": str(document.get("id", ""))}
+    tail = _move_to_binary(outputs, document)
     text = json.dumps(answer | {"outputs": outputs}).encode()
     if not tail:
         return Response(text, media_type="application/json")
@@ -107,14 +117,12 @@ async def infer(request: Request) -> Response:
 
 
 def _payloads(inputs: list[dict[str, Any]], tail: bytes) -> Iterator[bytes]:
-    """Yield the payloads of a request; binary ones have their length before each, in 4 bytes."""
+    """Yield the payloads of a request; in binary form, 4 bytes before each are its length."""
     (tensor,) = inputs
     (count,) = tensor["shape"]
     size = tensor.get("parameters", {}).get("binary_data_size")
-    if (tensor["name"], tensor["datatype"]) != (
-        "payload",
-        "BYTES",
-    ) or not 0 < count <= MAX_PAYLOADS:
+    is_payload = (tensor["name"], tensor["datatype"]) == ("payload", "BYTES")
+    if not is_payload or not 0 < count <= MAX_PAYLOADS:
         raise ValueError(f"got {tensor['name']} of {tensor['datatype']} {tensor['shape']}")
     if size is None:
         if len(tensor["data"]) != count:
@@ -133,12 +141,15 @@ def _payloads(inputs: list[dict[str, Any]], tail: bytes) -> Iterator[bytes]:
         raise ValueError(f"{len(tail)} bytes of binary data, but {size} announced and {at} used")
 
 
-def _packed(outputs: list[dict[str, Any]], document: dict[str, Any]) -> bytes:
-    """Move the data of those outputs into binary that were asked for so; return the binary."""
-    asked = {output["name"]: output.get("parameters", {}) for output in document.get("outputs", [])}
-    always, tail = document.get("parameters", {}).get("binary_data_output", False), b""
+def _move_to_binary(outputs: list[dict[str, Any]], document: dict[str, Any]) -> bytes:
+    """Take the data of the outputs that the client wants in binary form; return it as bytes."""
+    wanted = {
+        output["name"]: output.get("parameters", {}) for output in document.get("outputs", [])
+    }
+    by_default = document.get("parameters", {}).get("binary_data_output", False)
+    tail = b""
     for output in outputs:
-        if asked.get(output["name"], {}).get("binary_data", always):
+        if wanted.get(output["name"], {}).get("binary_data", by_default):
             data = output.pop("data")
             elements = [text.encode() for text in data] if output["datatype"] == "BYTES" else []
             binary = b"".join(struct.pack("<I", len(e)) + e for e in elements)

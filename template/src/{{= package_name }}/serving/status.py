@@ -1,107 +1,115 @@
-"""The status page, for people: promises beside now, budgets, drift, labels, model, challenger."""
+"""The status page: promises, error budgets, drift, labels, the model and its challenger."""
 
 import json
 import math
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
-from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ..alerts.server import IN_TIME
 from ..artifacts import RAW, REPORTS
+from ..monitoring.scope_limits import IN_TIME
 from ..releases.registry import RELEASES
-from ..scope import load_scope
-from .canary import Trial
 from .champion import UNRELEASED, Served
-from .promises import STARTED_S, Numbers, Promise, budget_left, percent, promises
+from .promises import (
+    STARTED_S,
+    MetricsSnapshot,
+    budget_left,
+    check_promises,
+    percent,
+)
+from .state import ServerState, state_of
 
 MARKS = {"kept": "✓ kept", "broken": "✗ broken", "unsure": "? unsure", "waiting": "… no data yet"}
+ANSWER_SIGNALS = ("label", "confidence", "entropy")
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
 router = APIRouter(include_in_schema=False)
+
+
+class Bar(NamedTuple):
+    """A row with a bar, which is full at a share of 1, and the value in words."""
+
+    name: str
+    share: float
+    text: str
+    is_broken: bool = False
+
+    @property
+    def width_percent(self) -> str:
+        return f"{100 * min(max(self.share, 0), 1):.1f}"
 
 
 @router.get("/status", response_class=HTMLResponse)
 @router.get("/", response_class=HTMLResponse)
 async def status(request: Request) -> str:
-    """Show the numbers of `/metrics` to people."""
-    served: Served = request.app.state.served
-    numbers, page = Numbers(), files(__package__).joinpath("status.html").read_text()
+    """Show the metrics of this server to people."""
+    state = state_of(request)
+    served, scope, trial = state.served, state.scope, state.trial
+    metrics = MetricsSnapshot()
     folder = REPORTS if served.release == UNRELEASED else RELEASES / served.release
-    judged = {gate["id"]: gate["observed"] for gate in _read(folder / "gates.json", [])}
-    found = promises(numbers, judged)
-    broken = ", ".join(promise.name for promise in found if promise.state == "broken")
-    kept = sum(promise.state == "kept" for promise in found)
-    fine = f"✓ {kept} of {len(found)} promises are kept, none is broken"
-    return Template(page).substitute(
-        project=escape(load_scope().project),
-        state="broken" if broken else "kept",
-        verdict=f"✗ Broken: {broken}" if broken else fine,
+    gates = {gate["id"]: gate["observed"] for gate in _read(folder / "gates.json", [])}
+    fill = metrics.value("drift_window_fill_ratio")
+    rules = trial.rules.items() if trial else ()
+    return TEMPLATES.get_template("status.html").render(
+        project=scope.project,
         since=_moment(STARTED_S),
-        promises="".join(map(_card, found)),
-        budgets=_budgets(numbers),
-        drift=_drift(numbers, served.monitor.window.reference.window),
-        labels=_labels(numbers),
-        model=_model(numbers, served, _read(folder / "manifest.json", {})),
-        challenger=_challenger(request.app.state.trial),
+        marks=MARKS,
+        promises=check_promises(metrics, gates),
+        budgets=_budgets(metrics, state),
+        window=served.monitor.window.reference.window,
+        window_filled=Bar("Window filled", fill, percent(fill, 0)),
+        max_drift_score=scope.watch.max_drift_score,
+        drift=_drift(metrics, scope.watch.max_drift_score),
+        labels=_labels(metrics),
+        model=_model(metrics, served, _read(folder / "manifest.json", {})),
+        trial=trial,
+        rules=[_with_alarm_line(name, rule.usage, 1) for name, rule in rules],
     )
 
 
-def _card(promise: Promise) -> str:
-    name, state, now, promised, runbook = promise
-    more = f"<p>What to do: <code>docs/runbook.md#{runbook}</code></p>" if state == "broken" else ""
-    head = f'<div><h3>{name}</h3><b class="mark">{MARKS[state]}</b></div><p><b>{now}</b></p>'
-    return f'<li class="{state}">{head}<p>{promised}</p>{more}</li>\n'
+def _with_alarm_line(name: str, value: float, limit: float) -> Bar:
+    """Return a bar on which the limit is in the middle, so that values above it can be seen."""
+    return Bar(name, value / limit / 2, f"{value:.2f}", value > limit)
 
 
-def _bar(name: str, share: float, text: str, broken: bool = False, line: str = "") -> str:
-    """Write one row: a bar that is full at a share of 1, and the same in words."""
-    bar = f'<i class="track {line}"><i style="width:{100 * min(max(share, 0), 1):.1f}%"></i></i>'
-    state, said = ("broken", f"{text} ✗") if broken else ("kept", text)
-    return f'<li class="{state}"><span>{escape(name)}</span>{bar}<b>{said}</b></li>\n'
-
-
-def _budgets(numbers: Numbers) -> str:
-    late, asked, _ = numbers.late()
-    failed, requests = numbers.failed()
+def _budgets(metrics: MetricsSnapshot, state: ServerState) -> list[Bar]:
+    late, asked, _ = metrics.late()
+    failed, requests = metrics.failed()
     left = {
         "In time": budget_left(late, asked, IN_TIME),
-        "Available": budget_left(failed, requests, load_scope().min_availability),
+        "Available": budget_left(failed, requests, state.scope.min_availability),
     }
-    return "".join(_bar(n, share, percent(share, 0), share < 0) for n, share in left.items())
+    return [Bar(name, share, percent(share, 0), share < 0) for name, share in left.items()]
 
 
-def _drift(numbers: Numbers, window: int) -> str:
-    """Write how full the window is and, once it is, each signal; an alarm line is at half a bar."""
-    fill = numbers.one("drift_window_fill_ratio")
-    limit = load_scope().watch.max_drift_score
-    groups = dict.fromkeys(("Input", "Embedding", "Prediction"), "")
-    for name, score in numbers.by("drift_score", "signal").items():
+def _drift(metrics: MetricsSnapshot, limit: float) -> dict[str, list[Bar]]:
+    """Return the signals by group; there are none until the window is full."""
+    groups: dict[str, list[Bar]] = {"Input": [], "Embedding": [], "Prediction": []}
+    for name, score in metrics.by_label("drift_score", "signal").items():
         group = "Embedding" if name.startswith("embedding_") else "Input"
-        group = "Prediction" if name in ("label", "confidence", "entropy") else group
+        group = "Prediction" if name in ANSWER_SIGNALS else group
         if score >= 0:
-            row = _bar(name, score / limit / 2, f"{score:.2f}", score > limit, "line")
-            groups[group] += row
-    head = f"<p>The last {window} predictions, against those at training;"
-    head += f' <span class="line"></span> is the alarm line, {limit:.2f}.</p>\n'
-    head += f'<ul class="bars">{_bar("Window filled", fill, percent(fill, 0))}</ul>\n'
-    return head + "".join(
-        f'<h3>{g}</h3><ul class="bars">{r}</ul>\n' for g, r in groups.items() if r
-    )
+            groups[group].append(_with_alarm_line(name, score, limit))
+    return groups
 
 
-def _labels(numbers: Numbers) -> str:
-    last_s, error = (
-        numbers.one(name) for name in ("label_last_timestamp_seconds", "calibration_error")
-    )
-    joined = numbers.by("labels_total", "joined")
-    slices = numbers.by("labelled_slice_quality", "slice").items()
-    return _facts(
+def _labels(metrics: MetricsSnapshot) -> dict[str, str]:
+    last_s = metrics.value("label_last_timestamp_seconds")
+    error = metrics.value("calibration_error")
+    joined = metrics.by_label("labels_total", "joined")
+    slices = metrics.by_label("labelled_slice_quality", "slice").items()
+    return (
         ({"Last label": _moment(last_s)} if last_s > 0 else {})
         | {
             "Joined": f"{joined.get('yes', 0):.0f} since the start",
@@ -112,44 +120,28 @@ def _labels(numbers: Numbers) -> str:
     )
 
 
-def _model(numbers: Numbers, served: Served, manifest: dict[str, Any]) -> str:
-    data = manifest.get("data", {}).get(str(RAW), "not recorded, as it is no release")
-    return _facts(
-        {
-            "Release": f"{served.release} {manifest.get('name', '')}",
-            "SHA-256": served.model.predictor.sha256[:12],
-            "Trained": _moment(numbers.one("model_trained_timestamp_seconds")),
-            "Data, md5": data,
-            "Predictions": f"{sum(numbers.by('predictions_total', 'label').values()):.0f}",
-        }
-    )
-
-
-def _challenger(trial: Trial | None) -> str:
-    if not trial:
-        return "<p>None is tried.</p>"
-    said = f"may answer {trial.share:.0%} of the requests"
-    said = f"✗ halted by the rule for {trial.halted_by}" if trial.halted_by else said
-    rules = [(name, rule.strain) for name, rule in trial.rules.items()]
-    bars = "".join(_bar(n, s / 2, f"{s:.2f}", s > 1, "line") for n, s in rules)
-    return f'<p>{trial.challenger.release} {said}.</p>\n<ul class="bars">{bars}</ul>'
-
-
-def _facts(facts: dict[str, str]) -> str:
-    rows = (f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>\n" for k, v in facts.items())
-    return f"<dl>{''.join(rows)}</dl>"
+def _model(metrics: MetricsSnapshot, served: Served, manifest: dict[str, Any]) -> dict[str, str]:
+    predictions = metrics.by_label("predictions_total", "label").values()
+    return {
+        "Release": f"{served.release} {manifest.get('name', '')}",
+        "SHA-256": served.sha256[:12],
+        "Trained": _moment(metrics.value("model_trained_timestamp_seconds")),
+        "Data, md5": manifest.get("data", {}).get(str(RAW), "not recorded, as it is no release"),
+        "Predictions": f"{sum(predictions):.0f}",
+    }
 
 
 def _moment(seconds: float) -> str:
-    """Write a Unix time, and how long ago that was."""
-    gone_s, said = time.time() - seconds, f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"
+    """Format a Unix time, and how long ago it was."""
+    ago_s = time.time() - seconds
     units = {"days": 86_400, "h": 3600, "min": 60, "s": 1}
-    unit = next((unit for unit, length_s in units.items() if gone_s >= 2 * length_s), "s")
-    return f"{said} UTC, {gone_s / units[unit]:.0f} {unit} ago"
+    unit = next((unit for unit, length_s in units.items() if ago_s >= 2 * length_s), "s")
+    moment = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"
+    return f"{moment} UTC, {ago_s / units[unit]:.0f} {unit} ago"
 
 
-def _read(path: Path, otherwise: Any) -> Any:
-    """Read JSON; what this model has none of is told otherwise."""
+def _read(path: Path, default: Any) -> Any:
+    """Read JSON; return the default if the file is missing or damaged."""
     with suppress(OSError, ValueError):
         return json.loads(path.read_text())
-    return otherwise
+    return default

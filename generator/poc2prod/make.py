@@ -1,4 +1,4 @@
-"""Running the make targets of a project that has just been written."""
+"""Runs the make targets of a project."""
 
 import os
 import signal
@@ -14,26 +14,26 @@ from .refusal import Refusal
 STOPPED_WITHIN_S = 10
 
 
-def inherited() -> dict[str, str]:
-    """Return what a project's commands inherit: our `uv` is found, our venv and make are not."""
+def child_environment() -> dict[str, str]:
+    """Return the environment for a project's commands: with our `uv`, without our venv and make."""
     ours = {"VIRTUAL_ENV", "MAKEFLAGS", "MFLAGS", "MAKELEVEL"}
     kept = {name: value for name, value in os.environ.items() if name not in ours}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return kept | {"PATH": path}
 
 
-def make(target: str, folder: Path, environment: dict[str, str]) -> None:
-    """Run `make target` to its end. Raises ValueError when it fails."""
-    with started(target, folder, environment, log=None) as process:
+def run_make(target: str, folder: Path, environment: dict[str, str]) -> None:
+    """Run `make target` and wait. Raises ValueError when it fails."""
+    with start_make(target, folder, environment, log=None) as process:
         if status := process.wait():
             raise ValueError(f"exit status {status}, see above")
 
 
 @contextmanager
-def started(
+def start_make(
     target: str, folder: Path, environment: dict[str, str], log: IO[bytes] | None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `make target` in a process group of its own, which is gone afterwards."""
+    """Run `make target` in its own process group, which is stopped afterwards."""
     process = subprocess.Popen(
         ["make", target],
         cwd=folder,
@@ -55,15 +55,15 @@ def started(
                 process.wait()
 
 
-def start(folder: Path) -> None:
+def set_up(folder: Path) -> None:
     """Set up what `make setup` does (environment, git, hooks), then commit everything once.
 
     Raises Refusal that names the step; what was written stays, and the step can be repeated.
     """
-    environment = inherited()
+    environment = child_environment()
     commit = ["git", "commit", "--quiet", "--message=Start from poc2prod"]
     try:
-        make("setup", folder, environment)
+        run_make("setup", folder, environment)
         for command in (["git", "add", "--", "."], [*commit, "--", "."]):
             subprocess.run(command, cwd=folder, env=environment, check=True)
     except (OSError, ValueError, subprocess.CalledProcessError) as error:

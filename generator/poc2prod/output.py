@@ -1,4 +1,4 @@
-"""What is printed, as it is: names of files and words of others steer nothing."""
+"""Prints text from files and other programs without control characters or passwords."""
 
 from rich.console import Console
 
@@ -6,7 +6,7 @@ from .questions import SECRET
 
 
 def plain(text: str) -> str:
-    """Return text in which no name of a file can steer the terminal, and no password is left."""
+    """Remove control characters and passwords from text."""
     return "".join(c if c.isprintable() else "?" for c in SECRET.sub("://***@", text))
 
 

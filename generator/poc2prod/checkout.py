@@ -1,0 +1,88 @@
+"""A project as the user has committed it."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from .answers import ANSWERS, read_answers
+from .git import Files, Repository
+from .refusal import Refusal
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A project as its user has it, at the top of their repository or in a folder of it."""
+
+    folder: Path
+    git: Repository
+    prefix: str
+    head: str
+    files: Files
+    recorded: dict[str, Any]
+    gone: frozenset[str] = frozenset()
+
+    def tracked(self, name: str) -> str | None:
+        """Return the mode and id of a file of the project; None if git does not track it."""
+        return self.files.get(self.prefix + name)
+
+    def inside(self, name: str) -> str:
+        """Return the name in the project of a file of its repository."""
+        return name.removeprefix(self.prefix)
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a file, tracked by git or not."""
+        is_there = os.path.lexists(self.folder / name) and name not in self.gone
+        return self.tracked(name) is not None or is_there
+
+    def with_moves(self, moves: Mapping[str, str]) -> "Checkout":
+        """Return the project with files moved, as far as it has them; nothing on disk changes."""
+        paths = {self.prefix + was: self.prefix + now for was, now in moves.items()}
+        files = {paths.get(name, name): about for name, about in self.files.items()}
+        gone = frozenset(was for was in moves if self.tracked(was) is not None)
+        return replace(self, files=files, gone=gone)
+
+    def own_files(self) -> Files:
+        """Return the files of the project, by their names in it."""
+        return {
+            self.inside(n): about for n, about in self.files.items() if n.startswith(self.prefix)
+        }
+
+    def with_files(self, files: Files) -> Files:
+        """Return the files of the whole repository, with these and no others in the project."""
+        # With the rest of a larger repository, so that nothing seems to have moved there.
+        rest = {n: about for n, about in self.files.items() if not n.startswith(self.prefix)}
+        return rest | {self.prefix + name: about for name, about in files.items()}
+
+
+def read_checkout(folder: Path) -> Checkout:
+    """Read a project that is committed and can be updated. Raises Refusal."""
+    folder = Path(os.path.realpath(folder))
+    if not (folder / ANSWERS).is_file():
+        above = (parent for parent in folder.parents if (parent / ANSWERS).is_file())
+        hint = next((f"did you mean {parent}?" for parent in above), "poc2prod adopt makes it one")
+        raise Refusal(f"{folder} is no project of a template: it has no {ANSWERS}; {hint}")
+    git = Repository(folder)
+    try:
+        git = replace(git, folder=Path(os.path.realpath(git.line("rev-parse", "--show-toplevel"))))
+    except Refusal as error:
+        if "not a git repository" not in str(error):
+            raise
+        start = "git init && git add --all && git commit"
+        raise Refusal(f"{folder} is in no git repository; make one: {start}") from None
+    recorded = read_answers(folder / ANSWERS)[0]
+    for key, example in (("_commit", "v0.1.0"), ("_src_path", "https://...git")):
+        if not recorded.get(key):
+            raise Refusal(
+                f"{folder / ANSWERS} has no {key}, so no update can start from it; write the one "
+                f"the project was rendered with: `{key}: {example}`, and commit it"
+            )
+    head = git.line("rev-parse", "--verify", "--quiet", "HEAD", ok=(0, 1))
+    prefix = "".join(f"{part}/" for part in folder.relative_to(git.folder).parts)
+    files = git.files(head) if head else {}
+    if f"{prefix}{ANSWERS}" not in files:
+        raise Refusal(f"{folder / ANSWERS} is not committed; git add --all && git commit")
+    if git("status", "--porcelain", "--untracked-files=no", "--", str(folder)):
+        raise Refusal(f"{folder} has changes that are not committed; commit them, or git stash")
+    return Checkout(folder, git, prefix, head, files, recorded)

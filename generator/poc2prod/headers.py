@@ -1,0 +1,121 @@
+"""Merges the imports at the top of a Python file as a set, where git compares neighbouring lines.
+
+A template that changes imports of a file would conflict with each import that a user has added.
+"""
+
+import ast
+import re
+import sys
+from dataclasses import dataclass
+
+from .imports import Import, Key, Source, join_neighbours
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """An import with the comments above and beside it."""
+
+    text: str
+    key: Key
+    kind: str
+    alias: str
+    """What a module is called here, if that is not its own name."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """Leading imports: the numbers of their first line and of the one after, and their sections."""
+
+    start: int
+    end: int
+    sections: list[list[Chunk]]
+
+    @property
+    def chunks(self) -> set[str]:
+        """The imports, each as it is written."""
+        return {chunk.text for section in self.sections for chunk in section}
+
+    def put_into(self, lines: list[str], place: "Header") -> str:
+        """Return a file with these imports in place of its own."""
+        text = "\n\n".join("\n".join(join_neighbours([c.text for c in s])) for s in self.sections)
+        return "\n".join([*lines[: place.start], text, *lines[place.end :]])
+
+
+def merge_headers(base: str, ours: str, theirs: str) -> tuple[str, str] | None:
+    """Return `base` and `ours` with the imports of `theirs`; `ours` keeps what it has changed.
+
+    None when a file cannot be parsed or has no imports at its top.
+    """
+    if "\r" in base + ours + theirs:
+        return None
+    try:
+        before, mine, new = (_header(text) for text in (base, ours, theirs))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    if not (before and mine and new):
+        return None
+    dropped = before.chunks - mine.chunks
+    kept = [[c for c in section if c.text not in dropped] for section in new.sections]
+    merged = Header(0, 0, [section for section in kept if section])
+    body = "\n".join({*ours.split("\n")[mine.end :]} - {*base.split("\n")})
+    for section in mine.sections:
+        for chunk in section:
+            # The template may use a moved module by its new name now, and the user by the old one.
+            is_used = chunk.alias and re.search(rf"\b{re.escape(chunk.alias)}\b", body)
+            if chunk.text not in new.chunks and (chunk.text not in before.chunks or is_used):
+                _insert(merged.sections, chunk, {other.text for other in section})
+    as_theirs = theirs.split("\n")[new.start : new.end]
+    lines = base.split("\n")
+    lines[before.start : before.end] = as_theirs
+    own = ours.split("\n")
+    if merged.chunks == new.chunks:
+        own[mine.start : mine.end] = as_theirs
+        return "\n".join(lines), "\n".join(own)
+    return "\n".join(lines), merged.put_into(own, mine)
+
+
+def _header(text: str) -> Header | None:
+    source, lines = Source(text), text.split("\n")
+    body = ast.parse(text).body
+    first = next((n for n, node in enumerate(body) if isinstance(node, Import)), None)
+    if first is None:
+        return None
+    header = Header(body[first].lineno - 1, 0, [[]])
+    end = header.start
+    for node in body[first:]:
+        if not isinstance(node, Import) or not source.is_alone(node):
+            break
+        between = lines[end : node.lineno - 1]
+        if any(not line.strip() for line in between) and header.sections[-1]:
+            header.sections.append([])
+        comments = [line for line in between if line.strip()]
+        end = node.end_lineno or node.lineno
+        chunk = "\n".join([*comments, *lines[node.lineno - 1 : end]])
+        header.sections[-1].append(
+            Chunk(chunk, source.statement(node).key, _kind(node), node.names[0].asname or "")
+        )
+    return Header(header.start, end, header.sections) if header.chunks else None
+
+
+def _kind(node: Import) -> str:
+    """Return in which section of its own ruff puts an import."""
+    if isinstance(node, ast.ImportFrom) and node.level:
+        return "local"
+    module = node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
+    top = (module or "").partition(".")[0]
+    return "standard library" if top in sys.stdlib_module_names else "installed"
+
+
+def _insert(sections: list[list[Chunk]], chunk: Chunk, beside: set[str]) -> None:
+    """Insert an import where it sorts, in the section that is most like the one it comes from."""
+
+    def likeness(section: list[Chunk]) -> tuple[int, int]:
+        shared = sum(other.text in beside for other in section)
+        return shared, sum(other.kind == chunk.kind for other in section)
+
+    fitting = max(sections, key=likeness, default=[])
+    if not fitting or likeness(fitting) == (0, 0):
+        fitting = []
+        sections.insert(0 if chunk.kind == "standard library" else len(sections), fitting)
+    after = (number for number, other in enumerate(fitting) if other.key > chunk.key)
+    fitting.insert(next(after, len(fitting)), chunk)

@@ -1,0 +1,83 @@
+"""Finds the two versions of a template that an update goes from and to."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from .answers import ANSWERS
+from .checkout import Checkout
+from .git import LOG, Repository
+from .output import plain, say
+from .questions import did_you_mean
+from .refusal import Refusal
+from .template import check_out, clone, list_releases, version_key
+
+
+@dataclass(frozen=True)
+class Versions:
+    """A clone of the template, at the newer of two versions; `new` is empty if there is none."""
+
+    source: str
+    template: Repository
+    old: str
+    new: str
+    name: str
+
+
+def find_versions(
+    project: Checkout, source: str, to: str | None, can_stay: bool, place: Path
+) -> Versions:
+    """Clone the template and find the recorded version and the one to go to.
+
+    With `can_stay`, the recorded version is worth another render. Raises Refusal.
+    """
+    try:
+        template = clone(source, place, project.folder, may_ask=True)
+    except Refusal as error:
+        raise Refusal(f"{error}; name a source that can: --template SOURCE") from None
+    address, recorded = plain(source), str(project.recorded["_commit"])
+    if not (old := template.find_commit(recorded)):
+        raise Refusal(
+            f"{address} has no {recorded}, which {ANSWERS} records as the version of the project; "
+            "name a source that has it: --template SOURCE"
+        )
+    releases = list_releases(template)
+    wanted = to or (releases[-1] if releases else "HEAD")
+    new = old if to == "current" else template.find_commit(wanted)
+    if not new:
+        hint = did_you_mean(wanted, releases) or f"; it has {', '.join(releases[-5:]) or 'no tag'}"
+        raise Refusal(f"{address} has no {wanted}{hint}")
+    # What was rendered may be newer than the last release.
+    if not to and template.line("merge-base", new, old, ok=(0, 1)) == new:
+        new = old if can_stay else ""
+    if new and not check_out(template, new):
+        raise Refusal(f"{address} is no template at {wanted}: it has no copier.yml")
+    name = template.line("describe", "--tags", "--always", new) if new else ""
+    return Versions(source, template, old, new, name)
+
+
+def tell_news(console: Console, versions: Versions, before: str) -> None:
+    """Print what changed, from the change log or else from the subjects of the commits."""
+    path, template = versions.template.folder / "CHANGELOG.md", versions.template
+    text = path.read_text("utf-8", "replace") if path.is_file() else ""
+    known = template("show", f"{versions.old}:CHANGELOG.md", ok=(0, 128))
+    since = version_key(before)
+    news = []
+    for section in re.split(r"^(?=## )", text, flags=re.MULTILINE)[1:]:
+        release = re.match(r"## \[?(v?\d+(?:\.\d+)+)", section)
+        if version_key(release[1]) > since if since and release else section.strip() not in known:
+            news.append(section)
+    between = f"{versions.old}..{versions.new}"
+    if said := "".join(news) or template(*LOG, "--format=- %s", "--max-count=10", between):
+        _print_markdown(console, said)
+
+
+def _print_markdown(console: Console, text: str) -> None:
+    """Format it on a terminal; leave it as it is for a log or a pull request."""
+    if not console.is_terminal:
+        return say(console, *text.rstrip().splitlines())
+    from rich.markdown import Markdown
+
+    console.print(Markdown(text))

@@ -1,1 +1,0 @@
-"""When somebody is called: the rules of Prometheus, written from the scope."""

@@ -1,0 +1,13 @@
+"""Environment variables of a device."""
+
+from pydantic import Field, SecretStr
+
+from ..settings import Settings
+
+
+class UploadSettings(Settings):
+    """Variables of the upload to the collector."""
+
+    upload_key: SecretStr = Field(
+        SecretStr(""), description="API key to send to the collector as `x-api-key`."
+    )

@@ -1,0 +1,35 @@
+"""Environment variables of the server and of its load test."""
+
+from pydantic import Field, SecretStr
+
+from ..settings import Settings
+
+
+class ServerSettings(Settings):
+    """Variables of the server."""
+
+    host: str = Field(
+        "127.0.0.1", description="Address to listen on; 0.0.0.0 in a container.", min_length=1
+    )
+    port: int = Field(8000, description="Port to listen on.", ge=1, le=65_535)
+    api_keys: SecretStr = Field(
+        SecretStr(""),
+        description="API keys, separated by blanks. Clients send one as `x-api-key`; "
+        "without any, every client may ask.",
+    )
+    api_keys_file: str = Field(
+        "",
+        description="File with the API keys, one per line, instead of API_KEYS.",
+        examples=["/run/secrets/api_keys"],
+    )
+
+
+class LoadSettings(Settings):
+    """Variables of the load test."""
+
+    load_url: str = Field(
+        "",
+        description="Server to load; without it, one is started for the test.",
+        examples=["http://127.0.0.1:8000"],
+    )
+    load_key: SecretStr = Field(SecretStr(""), description="API key to send to that server.")

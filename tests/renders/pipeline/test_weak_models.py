@@ -1,0 +1,38 @@
+"""A weak model in a real render: DVC records it, and `make model` refuses it by every limit."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+from conftest import Render
+from repository import committed, done, git, run_in
+
+STRONGER = "learning_rate=1.0"  # a hundred times what the sample data needs
+
+
+def test_an_experiment_that_misses_its_limits_is_recorded_and_refused(
+    render: Render, tmp_path: Path
+) -> None:
+    folder = tmp_path / "repo"
+    shutil.copytree(render(modality="tabular", target="cloud"), folder)
+    git(folder, "init", "-q", "-b", "main")
+    committed(folder)
+    done(run_in(folder, "dvc", "exp", "run", "--quiet", "--name", "weak", "-S", STRONGER))
+    shown = json.loads(done(run_in(folder, "dvc", "exp", "show", "--json", "main")))
+    assert '"weak"' in json.dumps(shown)
+    gates = json.loads((folder / "reports/gates.json").read_text())
+    failed = [gate["id"] for gate in gates if not gate["passed"]]
+    assert {"quality", "baseline_gain"} <= set(failed)
+    page = (folder / "reports/report.html").read_text()
+    assert page.count('class="broken"') == len(failed)
+
+    refused = run_in(folder, "make", "model")
+    assert refused.returncode != 0 and "Traceback" not in refused.stderr
+    assert "didn't change, skipping" in refused.stdout, "the recorded run is judged, not another"
+    words = refused.stderr.partition("Limits not met")[2]
+    assert re.findall(r"^  (\w+): ", words, re.MULTILINE) == failed
+    assert "**broken**" in (folder / "README.md").read_text()
+    for command in ("release", "check"):
+        assert run_in(folder, "python", "-m", "scratch_detector", command).returncode == 1
+    assert not list((folder / "releases").glob("*/manifest.json"))
