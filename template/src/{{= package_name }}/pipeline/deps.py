@@ -117,9 +117,7 @@ class Package:
         """
         task = self.folder / "task"
         uses_task = any(name.startswith(f"{self.name}.task.") for name in loaded)
-        named = {
-            self.modules[name].parent / text for name in loaded for text in self._texts[name]
-        }
+        named = {self.modules[name].parent / text for name in loaded for text in self._texts[name]}
         found: set[Path] = set()
         for path in self.folder.rglob("*"):
             hidden = any(part[0] in "._" for part in path.relative_to(self.folder).parts)
