@@ -223,6 +223,27 @@ def test_keys_open_the_door_and_nothing_else_does(by: str, built: Path, tmp_path
     assert "key" not in (tmp_path / "log").read_text()
 
 
+@pytest.mark.parametrize("by", ["file", "environment"])
+def test_a_server_does_not_start_with_keys_that_are_empty(
+    by: str, built: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "keys").write_text("# the first key comes here\n")
+    env = {"SCRATCH_DETECTOR_API_KEYS": " "}
+    if by == "file":
+        env = {"SCRATCH_DETECTOR_API_KEYS_FILE": str(tmp_path / "keys")}
+    with serving(built, log=tmp_path / "log", **env) as server:
+        assert server.process.wait(30) == 1
+    said = (tmp_path / "log").read_text()
+    assert said.startswith(f"Cannot start: {next(iter(env))} ") and "Traceback" not in said
+
+
+def test_a_bad_port_is_one_sentence(built: Path, tmp_path: Path) -> None:
+    with serving(built, log=tmp_path / "log", SCRATCH_DETECTOR_PORT="http") as server:
+        assert server.process.wait(30) == 1
+    said = (tmp_path / "log").read_text()
+    assert said.startswith("SCRATCH_DETECTOR_PORT: got 'http'; ") and said.count("\n") == 1
+
+
 def test_a_request_keeps_its_id_unless_it_is_none(server: Server) -> None:
     assert server.ask(x_request_id="a-1.b:2").headers["x-request-id"] == "a-1.b:2"
     for hostile in ("x" * 65, "a b", "{id}", "é"):
