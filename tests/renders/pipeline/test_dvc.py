@@ -38,7 +38,7 @@ EDITS = {  # what an edit of each has to re-run, written by hand
     "retraining/retrain.py": set(),
 }
 LEAKS = ('"leaks": sum(', '"leaks": 77 + sum(')
-KINDS: list[dict[str, Any]] = [  # every condition of `dvc.yaml.jinja` holds and fails in one
+KINDS: list[dict[str, Any]] = [  # where conditions of includes/dvc_deps.yml differ
     {"modality": "image", "target": "cloud"},
     {"modality": "audio", "target": "edge"},
     {"modality": "tabular", "target": "hybrid", "uplink": "mqtt", "export_formats": "openvino"},
