@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 DEMO ?= ../poc2prod-demo
+# Three processes for two cores: a third of the time of a test is waiting for servers and timers.
+WORKERS ?= 3
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' generator/poc2prod/__init__.py)
 
 .DEFAULT_GOAL := help
@@ -34,10 +36,10 @@ lint: setup ## Style and types of this repo
 	$(BIN)/shellcheck .ci/run
 
 test: lint ## The everyday suite: all nine renders read by linters, three of them executed
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-all: lint ## The long matrix as well: all nine renders executed, a real `make setup`
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not container and not real_data"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not container and not real_data"
 
 test-container: setup ## Run image and device package of renders; needs docker.io, docker-compose, mmdebstrap
 	$(BIN)/python -m pytest -m container

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import copier
 import pytest
 from allpairspy import AllPairs
 
 import server
 from environment import alone, release
 from poc2prod.questions import Questions
+from rendering import render_to, templates_compiled_once
 from repository import done, run_in
 
 ROOT = Path(__file__).parent.parent
@@ -31,10 +31,22 @@ OPTIONS: dict[str, list[Any]] = {  # every choice of the interview, and text tha
     "export_formats": ["", "executorch, litert, coreml, openvino"],
 }
 PAIRWISE = [dict(zip(OPTIONS, row, strict=True)) for row in AllPairs(OPTIONS.values())]
+LONGEST = (  # a minute or more each: begun first, so that no process ends alone with one of them
+    "test_untouched_it_is_green",
+    "test_an_upgrade_is_green",
+    "test_each_thing_that_breaks_is_delivered_and_resolved",
+    "test_drift_is_delivered_and_asks_for_a_training",
+    "test_setup_makes_everything_and_makes_it_once",
+)
 Render = Callable[..., Path]
 Shared = Callable[[str, Path, Callable[[Path], None]], Path]
 # A suite that a script runs in the background ignores Ctrl-C, and so would all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.name.partition("[")[0] not in LONGEST)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -48,7 +60,8 @@ def hermetic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("COPIER_CACHE_DIR", str(folder / "cache"))
         patch.setenv("GIT_CONFIG_GLOBAL", str(folder / "git"))
         patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-        yield
+        with templates_compiled_once():
+            yield
 
 
 @pytest.fixture(scope="session")
@@ -65,8 +78,7 @@ def render(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Render:
     def once(**answers: Any) -> Path:
         key = "-".join(f"{name}={value}" for name, value in sorted(answers.items()))
         if key not in done:
-            done[key] = tmp_path_factory.mktemp("render") / "repo"
-            copier.run_copy(str(source), done[key], data=answers, defaults=True, quiet=True)
+            done[key] = render_to(tmp_path_factory.mktemp("render") / "repo", source, answers)
         return done[key]
 
     return once

@@ -154,7 +154,7 @@ def us(*actions: Callable[[], object]) -> list[float]:
 
 def speed(payload: bytes) -> dict[str, float]:
     """Time what watching adds to a request, and what Prometheus makes a full window compute."""
-    watch, prepared = monitor.Monitor(model), predictor.prepared(payload)
+    watch, prepared = monitor.Monitor(model), predictor.prepare(payload)
     watch.show()
     x, prediction = prepared.x[None], model.predict(payload)
     tracemalloc.start()

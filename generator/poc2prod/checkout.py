@@ -43,6 +43,11 @@ class Checkout:
         gone = frozenset(was for was in moves if self.tracked(was) is not None)
         return replace(self, files=files, gone=gone)
 
+    def with_contents(self, files: Files) -> "Checkout":
+        """Return the project with other contents of some files; nothing on disk changes."""
+        ours = {self.prefix + name: about for name, about in files.items()}
+        return replace(self, files=self.files | ours)
+
     def own_files(self) -> Files:
         """Return the files of the project, by their names in it."""
         return {

@@ -32,11 +32,13 @@ def merge_renders(
     owned: list[str],
     branch: str,
     moves: Iterable[tuple[str, str]] = (),
+    generated: Collection[str] = (),
 ) -> list[str]:
     """Merge the changes between two renders into the user's files; return lines to print.
 
     Conflicts stay unmerged in the scratch repository. `moves` are the old and new paths
-    that the template lists itself. Raises Refusal.
+    that the template lists itself, `generated` the files that commands of a render wrote.
+    Raises Refusal.
     """
     from pathspec import PathSpec
 
@@ -58,6 +60,10 @@ def merge_renders(
     base, wanted = renaming.rewrite(base), renaming.rewrite(wanted)
     base, own_merged = rewriting.merge_imports(base, ours.own_files(), wanted)
     ours = replace(ours, files=ours.with_files(own_merged))
+    # As if they were untouched, so that the template's side is taken.
+    written = {name for name in generated if ours.tracked(name) not in (None, base.get(name))}
+    written &= base.keys()
+    ours = ours.with_contents({name: base[name] for name in written})
     before = scratch.store_tree(ours.with_files(base))
     after = scratch.store_tree(ours.with_files(wanted))
     detected = {was: now for now, was in scratch.find_renames(before, after, ours.prefix).items()}
@@ -84,6 +90,7 @@ def merge_renders(
     files = {name: renders.get(name, ()) for name in inside - {ANSWERS}}
     readable = {followed.get(name, name) for name in rewriting.readable(own)}
     return [
+        *_section("Written by a command, so taken from the template, or dropped by it:", written),
         *_section("Yours, so kept, though the template changed them:", kept),
         *_section("Not tracked by git, so kept, though the template changed them:", untracked),
         *_section(

@@ -17,6 +17,7 @@ from .refusal import Refusal
 from .template import version_key
 
 MOVES = "hooks/moves.yml"
+GENERATED = "hooks/generated.yml"
 PACKAGE = "src/*/"
 EXAMPLE = "0.3.0: {src/*/serve.py: src/*/serving/app.py}"
 # A `from` import, with its names in parentheses or up to the end of the line.
@@ -45,6 +46,24 @@ def read_moves(template: Path) -> list[tuple[str, str]]:
         raise Refusal(f"the template's {MOVES} is wrong: {problem}; write it like {EXAMPLE}")
     ordered = sorted(releases, key=version_key)
     return [move for release in ordered for move in releases[release].items()]
+
+
+def read_generated(template: Path) -> list[str]:
+    """Read the paths of files that a command of a render wrote; none without the list.
+
+    Raises Refusal when the list is damaged.
+    """
+    path = template / GENERATED
+    if not path.is_file():
+        return []
+    try:
+        names = yaml.safe_load(path.read_text("utf-8")) or []
+    except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
+        reason = str(error).splitlines()[0]
+        raise Refusal(f"the template's {GENERATED} is not YAML: {reason}") from None
+    if not (isinstance(names, list) and all(map(_is_path, names))):
+        raise Refusal(f"the template's {GENERATED} is wrong: write a list of paths in a render")
+    return names
 
 
 def _problem(releases: object) -> str:

@@ -23,7 +23,7 @@ from .checkout import Checkout, read_checkout
 from .git import Repository, without_pointers
 from .make import child_environment, start_make
 from .merge import merge_renders
-from .moves import read_moves
+from .moves import read_generated, read_moves
 from .output import say
 from .questions import Questions
 from .reanswer import NewAnswers, answer_again, public_answers, tell_answers
@@ -80,6 +80,7 @@ def update(
             return 0
         questions = Questions.read(versions.template.folder)
         moves = read_moves(versions.template.folder)
+        generated = read_generated(versions.template.folder)
         answering = answer_again(questions, project.recorded, answers)
         branch, top = f"template/{versions.name}", project.git.folder
         place = top.with_name(f"{top.name}-{branch.replace('/', '-')}")
@@ -96,7 +97,9 @@ def update(
         with console.status("Merging"):
             owned = _owned(questions, answering, project.recorded, renders.recorded)
             scratch = _make_scratch(project, work / "scratch", keep=not dry_run)
-            notes = merge_renders(project, scratch, renders.old, renders.new, owned, branch, moves)
+            notes = merge_renders(
+                project, scratch, renders.old, renders.new, owned, branch, moves, generated
+            )
         say(console, *notes)
         if scratch.unmerged():
             if not dry_run:

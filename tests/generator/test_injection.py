@@ -184,8 +184,12 @@ def test_what_is_refused_is_refused_with_words(text: str, source: Path, tmp_path
 
 DESCRIBE = """
 import json
-from {package}.serving import app
-print(json.dumps(app.app.openapi()["info"]["description"]))
+from types import SimpleNamespace
+from {package} import scope
+from {package}.serving import app, settings
+served = SimpleNamespace(release="unreleased")  # no model is needed to describe the API
+server = app.create_app(scope.load_scope(), settings.ServerSettings.read(), served)
+print(json.dumps(server.openapi()["info"]["description"]))
 """
 
 

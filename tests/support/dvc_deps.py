@@ -1,6 +1,7 @@
 """Rewrite the code lines of `template/dvc.yaml.jinja` from the imports of every kind of render.
 
-Run it by `make deps` after an import in the template changed; `tests/renders/pipeline/test_dvc.py` fails until then.
+Run it by `make deps` after an import in the template changed: tests/renders/pipeline/test_dvc.py
+fails until then.
 """
 
 import re

@@ -16,7 +16,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import copier
 import yaml
 from rich.console import Console
 from rich.progress import track
@@ -25,6 +24,7 @@ from rich.table import Table
 from environment import ROOT, environment, release, requirements, variables
 from poc2prod.questions import Questions
 from poc2prod.refusal import Refusal
+from rendering import render_to, templates_compiled_once
 
 PRICES = yaml.safe_load((ROOT / "template" / "prices.yaml").read_text())
 COST_USD = 50 * (PRICES["server"]["usd_month"] + PRICES["device"]["usd_month"])
@@ -223,8 +223,7 @@ def mutate(source: Path, work: Path, only: Container[str] | None = None) -> list
     def rendered(name: str, answers: dict[str, Any]) -> Path:
         if wrong := questions.settle(answers)[1]:
             raise Refusal(*wrong)
-        copier.run_copy(str(source), work / name, data=answers, defaults=True, quiet=True)
-        return work / name
+        return render_to(work / name, source, answers)
 
     base = rendered("base", BASE)
     before, exact = what_runs(base), evidence(questions.settle(BASE)[0])
@@ -265,6 +264,6 @@ def report(mutants: list[Mutant]) -> int:
 
 
 if __name__ == "__main__":
-    with TemporaryDirectory(prefix="poc2prod-") as name:
+    with TemporaryDirectory(prefix="poc2prod-") as name, templates_compiled_once():
         template = release(Path(name) / "template")
         raise SystemExit(bool(report(mutate(template, Path(name) / "mutants"))))

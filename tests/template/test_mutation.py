@@ -145,12 +145,15 @@ ODD: dict[str, Any] = {
     "decider": "odd@example.com",
 }
 SAY = """
-from {package} import gates
+from types import SimpleNamespace
+from {package} import gates, scope
 from {package}.pipeline import card
-from {package}.serving import app, inference
+from {package}.serving import app, settings
+served = SimpleNamespace(release="unreleased")  # no model is needed to describe the API
+server = app.create_app(scope.load_scope(), settings.ServerSettings.read(), served)
 for gate in gates.verdicts(): print("gate", gate.limit)
-for bucket in inference.BUCKETS: print("bucket", f"{{1000 * bucket:g}}")
-print("api", app.app.description)
+for bucket in server.state.server.latency._upper_bounds: print("bucket", f"{{1000 * bucket:g}}")
+print("api", server.description)
 print("card", card.model_card())
 """
 

@@ -1294,7 +1294,7 @@ def test_the_real_template(tmp_path: Path) -> None:
     assert (project / "README.md").read_text() == "# Ours\n"
     status, words = run(project, "target=hybrid", "max_cost_usd_month=30", merge=True)
     assert status == 0, words
-    assert (project / "src/scratch_detector/serve.py").is_file()
+    assert (project / "src/scratch_detector/serving/app.py").is_file()
     assert (project / model).read_text().startswith("# ours\n")
     assert "confidence: 0.99 #" in (project / "scope.yaml").read_text()
     fresh = rendered(source, tmp_path / "fresh", **yaml.safe_load((project / ANSWERS).read_text()))

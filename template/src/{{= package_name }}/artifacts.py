@@ -1,10 +1,8 @@
 """Where each stage leaves its result: the only paths in the project."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 RAW = Path("data/raw")  # payloads and their labels, in a few Parquet shards
 FEATURES = Path("data/features.npz")  # what the model sees, and the split of each example
@@ -35,29 +33,3 @@ def read_report(name: str) -> dict[str, Any]:
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(f"{path} is missing or damaged ({error}). Run {name} first.") from None
     return content
-
-
-def to_json(content: object) -> bytes:
-    """Return the one way to write some content, for what is hashed or signed."""
-    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
-
-
-def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
-    """Write a file so that whoever reads it, even after a power cut, finds all of it or none."""
-    draft = path.with_name(f".part-{uuid4().hex}")
-    try:
-        with open(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode), "wb") as file:  # noqa: PTH123
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        move_whole(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def move_whole(draft: Path, path: Path) -> None:
-    """Put a finished file or folder in its place; afterwards the place is on disk as well."""
-    draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    os.fsync(folder)
-    os.close(folder)

@@ -34,7 +34,7 @@ class Prepared(NamedTuple):
     facts: dict[str, float]
 
 
-class NotFinite(ArithmeticError):
+class NonFiniteOutput(ArithmeticError):
     """The model answered with what is no number: whoever asked must not take it for an answer."""
 
 
@@ -84,14 +84,14 @@ class Predictor:
 
         Raises:
             Refusal: the payload cannot be decoded, or it breaks the contract.
-            NotFinite: the model answers with what is no number.
+            NonFiniteOutput: the model answers with what is no number.
         """
-        (result,) = self.answers([prepared(payload)])
+        (result,) = self.predict_batch([prepare(payload)])
         if isinstance(result, Exception):
             raise result
         return result
 
-    def answers(self, inputs: list[Prepared]) -> list[Prediction | Exception]:
+    def predict_batch(self, inputs: list[Prepared]) -> list[Prediction | Exception]:
         """Answer several inputs in one run of the network; none spoils the answer of another."""
         chances, embeddings = self.run(np.stack([x for x, _ in inputs]))
         doubts = entropy(chances)
@@ -104,11 +104,11 @@ class Predictor:
                 found.append(Prediction(label, confidence, facts, float(doubts[i]), embedding))
             else:
                 answer = chances[i].tolist()
-                found.append(NotFinite(f"model {self.sha256[:12]} answered {answer}"))
+                found.append(NonFiniteOutput(f"model {self.sha256[:12]} answered {answer}"))
         return found
 
 
-def prepared(payload: bytes) -> Prepared:
+def prepare(payload: bytes) -> Prepared:
     """Turn a payload into what the network takes.
 
     Raises:

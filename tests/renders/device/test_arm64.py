@@ -36,11 +36,11 @@ for e in read_shards(RAW):
 ANSWER = """
 import json, platform, sys, time
 from pathlib import Path
-from scratch_detector.predictor import Predictor, prepared
+from scratch_detector.predictor import Predictor, prepare
 predictor, rows, times_s = Predictor(), [], []
 for path in sorted(Path(sys.argv[1]).iterdir()):
     start_s = time.perf_counter()
-    rows.append(predictor.probabilities(prepared(path.read_bytes()).x[None])[0].tolist())
+    rows.append(predictor.probabilities(prepare(path.read_bytes()).x[None])[0].tolist())
     times_s.append(time.perf_counter() - start_s)
 median_ms = 1000 * sorted(times_s)[len(rows) // 2]
 print(json.dumps({"machine": platform.machine(), "median_ms": median_ms, "rows": rows}))

@@ -54,7 +54,7 @@ content = publish._sign(root, root)
 # A release with other gates, signed with the key that is in keys/, and published whatever it is.
 FORGE = """
 import hashlib, json
-from scratch_detector import artifacts
+from scratch_detector import atomic
 from scratch_detector.fleet import publish
 from scratch_detector.releases import registry, signing
 old = registry.RELEASES / registry.read_rollout().champion
@@ -63,7 +63,7 @@ gates = json.loads(content["gates.json"])
 gates[0]["passed"] = PASSED
 content["gates.json"] = json.dumps(gates).encode()
 hashes = {name: hashlib.sha256(file).hexdigest() for name, file in content.items()}
-manifest = artifacts.to_json({"name": "forged@v9", "files": hashes})
+manifest = atomic.to_json({"name": "forged@v9", "files": hashes})
 folder = registry.RELEASES / hashlib.sha256(manifest).hexdigest()[:12]
 folder.mkdir()
 envelope = signing.sign(manifest, signing.load_signer(registry.KEY))
@@ -77,7 +77,7 @@ DIE = """
 import json, os, random, shutil, signal, sys, time
 from pathlib import Path
 from scratch_detector.device import model_trial, model_update, slots
-from scratch_detector.predictor import prepared
+from scratch_detector.predictor import prepare
 from scratch_detector.releases import registry
 (path,) = Path(".").glob("payload.*")
 payload = path.read_bytes()
@@ -96,7 +96,7 @@ def work():
     model = model_trial.DeviceModel()
     while slots.read_state().trial:
         model.poll()
-        model.answer(prepared(payload))
+        model.answer(prepare(payload))
 
 def start():
     if pid := os.fork():

@@ -663,14 +663,14 @@ PLANTS = """
 import asyncio
 from pathlib import Path
 from scratch_detector.serving import batching
-honest = batching.Engine.predict
+honest = batching.DynamicBatcher.predict
 async def predict(self, *given):
     if Path("slow").exists():
         await asyncio.sleep(1.5)
     if Path("broken").exists():
         raise RuntimeError("planted")
     return await honest(self, *given)
-batching.Engine.predict = predict
+batching.DynamicBatcher.predict = predict
 """
 ROWS = """
 import json

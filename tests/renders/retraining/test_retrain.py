@@ -136,6 +136,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def reply(self, status: int, content: object) -> None:
         self.send_response(status)
+        self.send_header("content-type", "application/json")
         self.end_headers()
         self.wfile.write(json.dumps(content).encode())
 

@@ -192,12 +192,16 @@ def test_a_stop_loses_no_request_that_was_taken(built: Path) -> None:
 def test_what_is_no_number_is_no_answer(faulty: Callable[[str], Path], tmp_path: Path) -> None:
     with serving(faulty("nan"), log=tmp_path / "log") as server:
         reply = server.ask(x_request_id="ours-1")
-        assert reply.status == 500 and b"NotFinite" in reply.body and b"Traceback" not in reply.body
+        assert (
+            reply.status == 500
+            and b"NonFiniteOutput" in reply.body
+            and b"Traceback" not in reply.body
+        )
         assert server.metric('refusals_total{status="500"}') == 1
         assert server.metric('predictions_total{label="clean"}') == 0
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()[1:]]
     (failed,) = (line for line in lines if line["message"] == "failed")
-    assert failed["request_id"] == "ours-1" and "NotFinite" in failed["exc_info"]
+    assert failed["request_id"] == "ours-1" and "NonFiniteOutput" in failed["exc_info"]
 
 
 @pytest.mark.parametrize("by", ["file", "environment"])
@@ -217,6 +221,27 @@ def test_keys_open_the_door_and_nothing_else_does(by: str, built: Path, tmp_path
         for path in ("/healthz", "/readyz", "/metrics", "/v2/health/ready"):
             assert server.ask(path).status == 200
     assert "key" not in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("by", ["file", "environment"])
+def test_a_server_does_not_start_with_keys_that_are_empty(
+    by: str, built: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "keys").write_text("# the first key comes here\n")
+    env = {"SCRATCH_DETECTOR_API_KEYS": " "}
+    if by == "file":
+        env = {"SCRATCH_DETECTOR_API_KEYS_FILE": str(tmp_path / "keys")}
+    with serving(built, log=tmp_path / "log", **env) as server:
+        assert server.process.wait(30) == 1
+    said = (tmp_path / "log").read_text()
+    assert said.startswith(f"Cannot start: {next(iter(env))} ") and "Traceback" not in said
+
+
+def test_a_bad_port_is_one_sentence(built: Path, tmp_path: Path) -> None:
+    with serving(built, log=tmp_path / "log", SCRATCH_DETECTOR_PORT="http") as server:
+        assert server.process.wait(30) == 1
+    said = (tmp_path / "log").read_text()
+    assert said.startswith("SCRATCH_DETECTOR_PORT: got 'http'; ") and said.count("\n") == 1
 
 
 def test_a_request_keeps_its_id_unless_it_is_none(server: Server) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from prometheus_client import Counter
 
-from ..predictor import prepared
+from ..predictor import prepare
 from ..refusal import Refusal
 from ..scope import load_scope
 from ..task import features
@@ -58,7 +58,7 @@ class Decider:
     def _run_model(self, payload: bytes) -> dict[str, Any]:
         self._busy_since_s = time.monotonic()
         try:
-            inputs = prepared(payload)
+            inputs = prepare(payload)
             if _is_quiet(inputs.facts):
                 return {"skipped": "quiet"}
             prediction = self.model.answer(inputs)

@@ -54,7 +54,7 @@ class MonitoredPredictor(Predictor):
             ModelFailure: it raised an error, or its answer is not finite.
         """
         try:
-            (result,) = self.answers([inputs])
+            (result,) = self.predict_batch([inputs])
         except Exception as error:  # onnxruntime's errors share no other base class
             raise ModelFailure(str(error)) from error
         if isinstance(result, Exception):

@@ -15,7 +15,7 @@ import numpy as np
 from tuf.api.metadata import TargetFile
 from tuf.ngclient import Updater
 
-from ..artifacts import move_whole
+from ..atomic import replace_durably
 from ..monitoring.live import Monitor
 from ..predictor import Predictor
 from ..releases.registry import SIGNED_FILES, verify_folder
@@ -112,7 +112,7 @@ def _fetch(updater: Updater, id: str, files: dict[str, TargetFile]) -> None:
         descriptor = os.open(path, os.O_RDONLY)
         os.fsync(descriptor)
         os.close(descriptor)
-    move_whole(draft, SLOTS / id)
+    replace_durably(draft, SLOTS / id)
 
 
 def _check(folder: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from ..artifacts import to_json, write_whole
+from ..atomic import to_json, write_atomic
 
 SLOTS = Path("data/models")
 STATE_PATH = SLOTS / "state.json"
@@ -56,4 +56,4 @@ def edit_state() -> Iterator[SlotState]:
         state = read_state()
         yield state
         if state != read_state():
-            write_whole(STATE_PATH, to_json(state.model_dump()))
+            write_atomic(STATE_PATH, to_json(state.model_dump()))

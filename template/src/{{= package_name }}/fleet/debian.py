@@ -14,7 +14,8 @@ import tomllib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ..artifacts import REFERENCE, SHIPPED, move_whole
+from ..artifacts import REFERENCE, SHIPPED
+from ..atomic import replace_durably
 from ..gates import refuse_broken, refuse_other_models, verdicts
 from ..scope import PARAMS, SCOPE, load_scope
 from ..settings import PACKAGE
@@ -82,8 +83,8 @@ def package(arch: str = "") -> None:
         _set_permissions(tree)
         build = ["dpkg-deb", "--root-owner-group", "-Zxz", f"-z{XZ_LEVEL}", "--build"]
         _run(*build, str(tree), str(deb))
-        move_whole(archive, DIST / f"{stem}.tar.gz")
-        move_whole(deb, DIST / f"{stem}.deb")
+        replace_durably(archive, DIST / f"{stem}.tar.gz")
+        replace_durably(deb, DIST / f"{stem}.deb")
     print(f"{DIST / stem}.deb and .tar.gz: {installed_mb:.0f} MB installed.")
 
 

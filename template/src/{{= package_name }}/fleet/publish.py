@@ -16,7 +16,7 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, T, TargetFile, Targets, Timestamp
 
-from ..artifacts import write_whole
+from ..atomic import write_atomic
 from ..device.model_update import KEYS, newest_metadata
 from ..releases.registry import read_rollout, verify_release
 from ..releases.rollout import sole_writer
@@ -57,25 +57,25 @@ def publish() -> None:
             folder.mkdir(parents=True, exist_ok=True)
         # Devices that have an old root follow the chain of all roots to the newest.
         for path in KEYS.glob("[1-9]*.root.json"):
-            write_whole(METADATA / path.name, path.read_bytes())
+            write_atomic(METADATA / path.name, path.read_bytes())
         contents = {path.name: path.read_bytes() for path in champion.folder.iterdir()}
         files = {
             name: TargetFile.from_data(name, content, ["sha256"])
             for name, content in contents.items()
         }
         for name, file in files.items():
-            write_whole(TARGETS / f"{file.hashes['sha256']}.{name}", contents[name])
+            write_atomic(TARGETS / f"{file.hashes['sha256']}.{name}", contents[name])
         version = _next_version()
         targets_version = _published_version(root, files)
         if not targets_version:
             targets_version = version
             content = _sign(Targets(version, targets=files), root)
-            write_whole(METADATA / f"{version}.targets.json", content)
+            write_atomic(METADATA / f"{version}.targets.json", content)
         snapshot = Snapshot(version, meta={"targets.json": MetaFile(targets_version)})
-        write_whole(METADATA / f"{version}.snapshot.json", _sign(snapshot, root))
+        write_atomic(METADATA / f"{version}.snapshot.json", _sign(snapshot, root))
         # Last, because devices read it first: it names the snapshot that is now complete.
         timestamp = Timestamp(version, snapshot_meta=MetaFile(version))
-        write_whole(METADATA / "timestamp.json", _sign(timestamp, root))
+        write_atomic(METADATA / "timestamp.json", _sign(timestamp, root))
         print(f"Published: {champion.id} ({champion.name}), for {DAYS['timestamp']} days.")
         if _expires_soon(root):
             print(f"The root ends on {root.expires:%Y-%m-%d}: `make rotate KEY=root-1` renews it.")
@@ -96,8 +96,8 @@ def rotate(name: str) -> None:
         _assign_key(new, name, signer)
         new.version += 1
         content = _sign(new, old, replaced={name: signer})
-        write_whole(KEYS / f"{name}.pem", signer.private_bytes, mode=0o600)
-        write_whole(KEYS / f"{new.version}.root.json", content)
+        write_atomic(KEYS / f"{name}.pem", signer.private_bytes, mode=0o600)
+        write_atomic(KEYS / f"{new.version}.root.json", content)
         print(f"Made keys/{new.version}.root.json: commit it. Next: `make publish`")
 
 
@@ -109,9 +109,9 @@ def _load_root() -> Root:
     for name in ROLES:
         signer = CryptoSigner.generate_ed25519()
         _assign_key(root, name, signer)
-        write_whole(KEYS / f"{name}.pem", signer.private_bytes, mode=0o600)
+        write_atomic(KEYS / f"{name}.pem", signer.private_bytes, mode=0o600)
     root.roles["root"].threshold = ROOT_THRESHOLD
-    write_whole(KEYS / "1.root.json", _sign(root, root))
+    write_atomic(KEYS / "1.root.json", _sign(root, root))
     print(HINT)
     return root
 

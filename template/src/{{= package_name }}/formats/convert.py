@@ -12,7 +12,8 @@ from typing import Any
 
 from rich.console import Console
 
-from ..artifacts import ONNX, move_whole, read_report, to_json, write_report
+from ..artifacts import ONNX, read_report, write_report
+from ..atomic import replace_durably, to_json
 from ..gates import Gate, gate, refuse_broken
 from ..pipeline.compress import Row, measure_quality, table, variant_gates
 from ..pipeline.footprint import footprint
@@ -53,7 +54,7 @@ def convert(name: str) -> None:
         write_report(f"format_{name}", row | {"onnx_sha256": exported.sha256})
         Console(width=WIDTH).print(table(read_variants(), read_report("compress")["shipped"]))
         refuse_broken(gates)
-        move_whole(draft, folder)
+        replace_durably(draft, folder)
 
 
 def list_gates(name: str, row: Row) -> list[Gate]:

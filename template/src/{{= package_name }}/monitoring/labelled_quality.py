@@ -17,8 +17,8 @@ AT_MOST = Gauge("labelled_quality_at_most", "What it is at most, as sure as scop
 FILL = Gauge("labelled_window_fill_ratio", "Share of that window that is filled")
 CALIBRATION = Gauge("calibration_error", "Of the confidence, on the same requests; 0 is honest")
 BY_SLICE = Gauge("labelled_slice_quality", "The same metric on each slice of them", ["slice"])
-LAST = Gauge("label_last_timestamp_seconds", "When the latest label of a known request came")
-LAST.set(math.nan)
+LAST_LABEL = Gauge("label_last_timestamp_seconds", "When the latest label of a known request came")
+LAST_LABEL.set(math.nan)
 LABELS = Counter("labels_total", "Labels that came, by whether their request is known", ["joined"])
 BINS = 10  # usual for the expected calibration error; finer bins are noise in a window of 200
 MAX_SLICES, OTHER = 10, "other"  # clients name slices, and each is a time series to store

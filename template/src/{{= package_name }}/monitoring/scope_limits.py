@@ -19,7 +19,7 @@ def show_limits(registry: CollectorRegistry = REGISTRY) -> None:
             if isinstance(value, int | float):
                 limits.labels(key).set(value)
     bucket = Gauge("promised_latency_bucket", BUCKET, ["le"], registry=registry)
-    bucket.labels(str(scope.max_latency_p95_ms / 1000)).set(1)
+    bucket.labels(scope.latency_bucket).set(1)
     if PRICES.exists():  # an image that was built without it still serves; LimitsMissing says so
         prices = read_yaml(PRICES, Prices)
         usd = Gauge("price_usd_month", "What one more costs, in USD", ["place"], registry=registry)

@@ -19,7 +19,8 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from ..artifacts import ONNX, SHIPPED, to_json, write_report, write_whole
+from ..artifacts import ONNX, SHIPPED, write_report
+from ..atomic import to_json, write_atomic
 from ..bounds import gain_lower_bound, share_lower_bound
 from ..gates import Gate, gate, quality_gates
 from ..predictor import Predictor
@@ -74,7 +75,7 @@ def compress() -> None:
         if shipped:
             evidence["size_mb"] = rows[shipped]["size_mb"]
             _stamp(files[shipped], sha256(to_json(rows[shipped])).hexdigest())
-            write_whole(SHIPPED, files[shipped].read_bytes())
+            write_atomic(SHIPPED, files[shipped].read_bytes())
     write_report("compress", evidence)
     Console(width=150).print(table(rows, shipped))
     if not shipped:

@@ -40,6 +40,7 @@ class Package:
         self.modules = {_dotted(short): path for short, path in paths.items()}
         self._trees: dict[str, ast.Module] = {}
         self._known: dict[str, set[str]] = {}  # references of the modules that were read
+        self._texts: dict[str, set[str]] = {}
 
     @cached_property
     def commands(self) -> dict[str, str]:
@@ -47,9 +48,8 @@ class Package:
         for node in self._tree(f"{self.name}.cli").body:
             match node:
                 case ast.Assign(targets=[ast.Name(id="COMMANDS")], value=ast.Dict(keys, values)):
-                    names = [key.value for key in keys if isinstance(key, ast.Constant)]
-                    modules = [_first_string(value) for value in values]
-                    return {n: f"{self.name}.{m}" for n, m in zip(names, modules, strict=True)}
+                    rows = zip(keys, values, strict=True)
+                    return {_name(k): f"{self.name}.{_name(v)}" for k, v in rows if k}
         raise LookupError("cli.py has no COMMANDS")
 
     def files_of(self, module: str) -> list[str]:
@@ -70,7 +70,9 @@ class Package:
             name = waiting.pop()
             if name in self.modules and name not in loaded:
                 loaded.add(name)
-                self._known.setdefault(name, self._references(name))
+                if name not in self._known:
+                    self._known[name] = self._references(name)
+                    self._texts[name] = _strings(self._tree(name))
                 waiting += [name.rpartition(".")[0], *self._known[name]]
         return loaded
 
@@ -115,7 +117,7 @@ class Package:
         """
         task = self.folder / "task"
         uses_task = any(name.startswith(f"{self.name}.task.") for name in loaded)
-        named = {Path(text).name for name in loaded for text in _strings(self._tree(name))}
+        named = {Path(text).name for name in loaded for text in self._texts[name]}
         found: set[Path] = set()
         for path in self.folder.rglob("*"):
             hidden = any(part[0] in "._" for part in path.relative_to(self.folder).parts)
@@ -256,8 +258,9 @@ def _strings(tree: ast.AST) -> set[str]:
     }
 
 
-def _first_string(tree: ast.AST) -> str:
-    return next(node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+def _name(tree: ast.AST) -> str:
+    """Return the first constant: the text of a key, or the first argument of a call."""
+    return str(next(node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)))
 
 
 def _data_folder(path: Path, task: Path) -> Path | None:

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from ..artifacts import BASELINE, ONNX, REFERENCE, write_report
+from ..artifacts import BASELINE, ONNX, write_report
 from ..bounds import gain_lower_bound
-from ..monitoring.reference import fit_confidence_threshold, fit_reference, fit_whitening
-from ..predictor import Predictor, entropy
+from ..predictor import Predictor
 from ..quality import METRICS, confusion, count_nonfinite, measure, score
-from ..scope import load_params, load_scope
-from .splits import load_facts, load_split
+from ..scope import load_scope
+from .reference import save_reference
+from .splits import load_split
 
 
 def evaluate() -> None:
@@ -33,7 +33,7 @@ def evaluate() -> None:
         "nonfinite_answers": count_nonfinite(probabilities),
     }
     write_report("evaluate", report)
-    _save_reference(shipped)
+    save_reference(shipped)
 
 
 def _baseline(x: np.ndarray) -> np.ndarray:
@@ -41,25 +41,3 @@ def _baseline(x: np.ndarray) -> np.ndarray:
         scores = x.reshape(len(x), -1) @ linear["weight"].T + linear["bias"]
     answers: np.ndarray = scores.argmax(1)
     return answers
-
-
-def _save_reference(shipped: Predictor) -> None:
-    """Save the usual distribution of inputs and predictions, for the drift monitor.
-
-    Facts come from the training split; predictions from the other two, because a model is more
-    confident on examples that it was trained on.
-    """
-    params, held_out = load_params(), [load_split(split)[:2] for split in ("validation", "test")]
-    x, truth = (np.concatenate(arrays) for arrays in zip(*held_out, strict=True))
-    probabilities, embedding = shipped.run(x)
-    confidence, answers = probabilities.max(1), probabilities.argmax(1)
-    signals = load_facts("train") | {"confidence": confidence, "entropy": entropy(probabilities)}
-    signals["label"] = answers.astype(np.float64)
-    _, trained_on = shipped.run(load_split("train")[0])
-    whitening = None if trained_on is None else fit_whitening(trained_on)
-    if whitening and embedding is not None:
-        signals |= whitening.apply(embedding)
-    reference = fit_reference(signals, params.drift_window, params.drift_false_alarm_rate)
-    threshold = fit_confidence_threshold(confidence, answers == truth)
-    more = {"whitening": whitening, "sure_from": threshold}
-    REFERENCE.write_text(reference.model_copy(update=more).model_dump_json() + "\n")

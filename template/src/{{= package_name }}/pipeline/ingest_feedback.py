@@ -8,9 +8,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from ..artifacts import write_whole
+from ..atomic import write_atomic
 from ..examples import Example, read_shards, write_shards
-from ..predictor import prepared
+from ..predictor import prepare
 from ..refusal import Refusal
 from ..schema import SCHEMA, load_schema
 from .ingest import FEEDBACK, digest
@@ -67,7 +67,7 @@ def _rows(path: Path, query: str) -> list[tuple[Any, ...]]:
 
 def _is_valid(example: Example) -> bool:
     try:
-        prepared(example.payload)
+        prepare(example.payload)
     except Refusal:
         return False
     return example.label in load_schema().labels
@@ -81,4 +81,4 @@ def _record(sha256: str) -> None:
     """Change one line of `schema.yaml`; comments and all other lines stay."""
     line = f"feedback_sha256: {sha256}"
     text, count = re.subn(r"(?m)^feedback_sha256: .*$", line, SCHEMA.read_text())
-    write_whole(SCHEMA, (text if count else f"{text.rstrip()}\n{line}\n").encode())
+    write_atomic(SCHEMA, (text if count else f"{text.rstrip()}\n{line}\n").encode())

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from ..artifacts import to_json, write_whole
+from ..atomic import to_json, write_atomic
 from ..gates import Gate
 from .signing import verify_envelope
 
@@ -144,4 +144,4 @@ def read_rollout() -> Rollout:
 
 def write_rollout(rollout: Rollout) -> None:
     """Replace what is in use. Call it inside `rollout.sole_writer`, so that no change gets lost."""
-    write_whole(ROLLOUT, to_json(rollout.model_dump()))
+    write_atomic(ROLLOUT, to_json(rollout.model_dump()))

@@ -9,7 +9,8 @@ from importlib.metadata import version
 from typing import Any
 from uuid import uuid4
 
-from ..artifacts import RAW, REFERENCE, REPORTS, SHIPPED, move_whole, to_json, write_whole
+from ..artifacts import RAW, REFERENCE, REPORTS, SHIPPED
+from ..atomic import replace_durably, to_json, write_atomic
 from ..gates import refuse_broken, refuse_other_models, verdicts
 from ..pipeline.card import CARD, model_card
 from ..pipeline.verify import recorded_md5s
@@ -106,9 +107,9 @@ def _store(content: dict[str, bytes]) -> str:
     draft = RELEASES / f".part-{uuid4().hex}" / id
     draft.mkdir(parents=True)
     for name, file in files.items():
-        write_whole(draft / name, file)
+        write_atomic(draft / name, file)
     verify_folder(draft)  # a release that a server would refuse is never put in place
-    move_whole(draft, RELEASES / id)
+    replace_durably(draft, RELEASES / id)
     return id
 
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 from securesystemslib.dsse import Envelope
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
-from ..artifacts import to_json, write_whole
+from ..atomic import to_json, write_atomic
 from ..settings import ProjectSettings, variable
 
 PAYLOAD_TYPE = "application/vnd.model-release+json"
@@ -66,7 +66,7 @@ def load_signer(public_key: Path) -> CryptoSigner:
     private_key = Path(configured or public_key.with_suffix(".pem"))
     if not (configured or private_key.exists() or public_key.exists()):
         private_key.parent.mkdir(exist_ok=True)
-        write_whole(private_key, CryptoSigner.generate_ed25519().private_bytes, mode=0o600)
+        write_atomic(private_key, CryptoSigner.generate_ed25519().private_bytes, mode=0o600)
         print(HINT)
     try:
         private = load_pem_private_key(private_key.read_bytes(), None)
@@ -79,7 +79,7 @@ def load_signer(public_key: Path) -> CryptoSigner:
     if not public_key.exists():
         public_key.parent.mkdir(exist_ok=True)
         subject = PublicFormat.SubjectPublicKeyInfo
-        write_whole(public_key, private.public_key().public_bytes(Encoding.PEM, subject))
+        write_atomic(public_key, private.public_key().public_bytes(Encoding.PEM, subject))
     # A signature that its own public half rejects would be found only by the first server.
     try:
         verify_envelope(sign(b"", signer), public_key)

@@ -32,7 +32,7 @@ class Comparison(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """Better or worse only if a whole confidence interval is; an average alone proves nothing."""
+        """Better or worse only if the whole confidence interval is; an average proves nothing."""
         if self.gain_at_least > 0:
             return "better"
         return "worse" if self.gain_at_most < 0 else "equal within noise"

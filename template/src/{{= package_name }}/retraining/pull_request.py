@@ -1,4 +1,4 @@
-"""A candidate in git: a branch of its own, and on GitHub the pull request for it, by way of `gh`."""
+"""Branches of candidates in git, and their pull requests on GitHub by its command line, gh."""
 
 import json
 import os
@@ -11,11 +11,11 @@ DVC = (sys.executable, "-m", "dvc")
 # git asks gh for the credential: the token is on no command line and in no file.
 LOGIN = ("-c", "credential.helper=", "-c", "credential.helper=!gh auth git-credential")
 BACK = "To go back: `git stash --include-untracked`, then `uv run dvc checkout`."
-NO_GH = """gh, the command line of GitHub, is missing: https://cli.github.com. Runners of GitHub have it.
+NO_GH = """gh, the command line of GitHub, is missing: https://cli.github.com.
 Without GITHUB_TOKEN, `make retrain` leaves the branch on this machine instead."""
-NEEDS = """If that is about permissions: the job needs `pull-requests: write` and `contents: write`, and
-the repository the setting "Allow GitHub Actions to create and approve pull requests" (Settings,
-Actions, General)."""
+NEEDS = """If that is about permissions: the job needs `pull-requests: write` and
+`contents: write`, and the repository needs the setting "Allow GitHub Actions to create and
+approve pull requests" (Settings, Actions, General)."""
 
 
 def git(*arguments: str, given: str = "") -> str:

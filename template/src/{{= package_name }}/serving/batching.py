@@ -20,7 +20,7 @@ from threading import Condition, Thread
 
 import numpy as np
 
-from ..predictor import Prediction, Predictor, Prepared, prepared
+from ..predictor import Prediction, Predictor, Prepared, prepare
 
 # Larger batches save little more on a CPU, and every request in one waits for all of it.
 MAX_BATCH = 8
@@ -65,7 +65,7 @@ class LoadedModel:
         """Run the network once, and measure how long it took."""
         start = time.perf_counter()
         try:
-            return self.predictor.answers(inputs)
+            return self.predictor.predict_batch(inputs)
         except Exception as error:  # onnxruntime's errors share no other base class
             return [error] * len(inputs)
         finally:
@@ -148,7 +148,7 @@ class DynamicBatcher:
         Raises:
             Overloaded: the deadline would be missed, or was missed in the queue.
             Refusal: the payload cannot be decoded, or it breaks the contract.
-            NotFinite: the answer of the model is not a finite number.
+            NonFiniteOutput: the answer of the model is not a finite number.
         """
         deadline = time.perf_counter() + within_s
         per_request_s = model.run_time.seconds + self._preparation_time.seconds
@@ -180,7 +180,7 @@ class DynamicBatcher:
     async def _prepare(self, payload: bytes) -> Prepared:
         def measure(clock: Callable[[], float]) -> tuple[Prepared, float]:
             start = clock()
-            return prepared(payload), clock() - start
+            return prepare(payload), clock() - start
 
         if self._preparation_time.seconds < QUICK_S:
             ready, took_s = measure(time.perf_counter)

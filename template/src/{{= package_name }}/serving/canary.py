@@ -15,7 +15,7 @@ from zlib import crc32
 
 from prometheus_client import Counter, Gauge
 
-from ..predictor import Prediction, prepared
+from ..predictor import Prediction, prepare
 from ..refusal import Refusal
 from ..scope import SCOPE, Scope
 from .batching import DynamicBatcher, LoadedModel, Overloaded
@@ -171,7 +171,7 @@ class Trial:
 def _time_models(
     payload: bytes, *models: LoadedModel
 ) -> dict[LoadedModel, tuple[Prediction | Exception, float]]:
-    ready = prepared(payload)
+    ready = prepare(payload)
     results = {}
     for model in models * 2:  # the second run counts: by then, both find their caches warm
         start = time.thread_time()  # CPU time, so that other work of the server does not count

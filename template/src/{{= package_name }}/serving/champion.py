@@ -15,7 +15,9 @@ from .batching import LoadedModel, warm_up
 
 UNRELEASED = "unreleased"
 PREDICTIONS = Counter("predictions_total", "Answers given", ["label"])
-LAST = Gauge("prediction_last_timestamp_seconds", "When the last answer was given; 0 before that")
+LAST_PREDICTION = Gauge(
+    "prediction_last_timestamp_seconds", "When the last answer was given; 0 before that"
+)
 log = logging.getLogger(__package__)
 
 

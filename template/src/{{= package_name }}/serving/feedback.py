@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, HTTPException, Request
 from pydantic import BaseModel, Field, ValidationError
 
-from ..monitoring.labelled_quality import LABELS, LAST
+from ..monitoring.labelled_quality import LABELS, LAST_LABEL
 from ..refusal import Refusal
 from .inference import ERRORS, REQUEST_ID, read_body, refuse, refuse_busy, require_key
 from .journal import LabelledAnswer
@@ -72,7 +72,7 @@ async def feedback(request: Request) -> Joined:
 
 def record_label(state: ServerState, labelled: LabelledAnswer) -> None:
     """Add a label to the window of the model that gave the answer, if it still runs."""
-    LAST.set(labelled.time_s)
+    LAST_LABEL.set(labelled.time_s)
     trial = state.trial
     for served in [state.served, trial.challenger] if trial else [state.served]:
         if served.sha256 == labelled.model_sha256:

@@ -17,7 +17,7 @@ from ..predictor import Prediction
 from ..refusal import Refusal
 from ..settings import is_authorized
 from .batching import Overloaded
-from .champion import LAST, PREDICTIONS
+from .champion import LAST_PREDICTION, PREDICTIONS
 from .state import ServerState, state_of
 
 # Shares of the promised latency: finer below it, where the p95 is expected, and exact at 1.
@@ -124,7 +124,7 @@ async def infer(request: Request, id: str, payload: bytes) -> tuple[Prediction, 
     served.monitor.observe(prediction)
     state.journal.note(id, payload, prediction, served.sha256)
     PREDICTIONS.labels(prediction.label).inc()
-    LAST.set_to_current_time()
+    LAST_PREDICTION.set_to_current_time()
     return prediction, served.sha256
 
 

@@ -46,6 +46,7 @@ def record(stage: str) -> None:
 
 if "TRACES" in os.environ:
     after = sys.orig_argv[sys.orig_argv.index("-m") + 1 :] if "-m" in sys.orig_argv else []
-    if len(after) > 1 or "TRACED" in os.environ:
-        os.environ.setdefault("TRACED", after[-1] if after else "")
+    if len(after) > 1:
+        os.environ.setdefault("TRACED", after[1])
+    if "TRACED" in os.environ:
         record(os.environ["TRACED"])

@@ -1,0 +1,120 @@
+"""Files that a command of a render wrote: an update takes the template's side, with no conflict."""
+
+import io
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import copier
+import pytest
+import yaml
+from rich.console import Console
+
+from conftest import ROOT
+from environment import environment, release, requirements, variables
+from poc2prod.moves import GENERATED, read_generated
+from poc2prod.refusal import Refusal
+from poc2prod.update import update
+from repository import committed, done, written
+
+ARCHIVE = ROOT / "tests/updates/releases/0.3.0.tar.gz"
+OLD, TODAY = "v0.3.0", "v99.0.0"
+RULES = {"alerts/server.yml": "server-alerts.yml", "alerts/fleet.yml": "fleet-alerts.yml"}
+EDITS = {"max_idle_s: 3600": "max_idle_s: 1800", "max_silence_s: 300": "max_silence_s: 120"}
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template, as it was in 0.3.0 and as it is today."""
+    folder = tmp_path_factory.mktemp("history") / "template"
+    folder.mkdir()
+    with tarfile.open(ARCHIVE) as content:
+        content.extractall(folder, filter="data")
+    committed(folder, tag=OLD)
+    for path in folder.iterdir():
+        if path.name != ".git":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    release(folder)
+    committed(folder, tag=TODAY)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def in_use(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of 0.3.0 with other limits, whose `make alerts` wrote them into its rules."""
+    folder = tmp_path_factory.mktemp("in-use") / "project"
+    answers = {"target": "hybrid", "modality": "tabular"}
+    copier.run_copy(str(history), folder, answers, vcs_ref=OLD, defaults=True, quiet=True)
+    committed(folder)
+    scope = folder / "scope.yaml"
+    for old, new in EDITS.items():
+        assert old in scope.read_text()
+        scope.write_text(scope.read_text().replace(old, new))
+    place = environment(requirements(folder, "serve", "train", "dev"))
+    command, env = ["python", "-m", "scratch_detector", "alerts"], variables(folder, place)
+    done(subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True))
+    assert "1800s" in (folder / "deploy/server-alerts.yml").read_text()
+    assert "> 120.0" in (folder / "deploy/fleet-alerts.yml").read_text()
+    return committed(folder)
+
+
+def brought(folder: Path) -> tuple[int, str]:
+    said = Console(file=io.StringIO(), width=100)
+    options = {"to": None, "answers": [], "template": None, "dry_run": False}
+    status = update(folder, said, **options, test=False, merge=True)
+    return status, said.file.getvalue()
+
+
+@pytest.mark.parametrize("route", ["copier", "poc2prod"])
+def test_rules_that_a_command_wrote_make_no_conflict(
+    route: str, in_use: Path, history: Path, tmp_path: Path
+) -> None:
+    folder, fresh = tmp_path / "project", tmp_path / "fresh"
+    shutil.copytree(in_use, folder)
+    before = {name: (folder / "deploy" / name).read_text() for name in RULES.values()}
+    if route == "copier":
+        words = ["update", "--defaults", "--context-lines", "1000000", "--quiet"]
+        subprocess.run([sys.executable, "-m", "copier", *words], cwd=folder, check=True)
+        # It leaves alone what a new version no longer has.
+        assert all((folder / "deploy" / name).read_text() == before[name] for name in before)
+    else:
+        status, said = brought(folder)
+        assert status == 0, said
+        assert "Written by a command, so taken from the template, or dropped by it:" in said
+        assert all(f"  deploy/{name}\n" in said for name in before)
+        assert not [name for name in before if (folder / "deploy" / name).exists()]
+    answers = {"target": "hybrid", "modality": "tabular"}
+    copier.run_copy(str(history), fresh, answers, vcs_ref=TODAY, defaults=True, quiet=True)
+    for name in [*RULES, "prometheus.yml", "compose.yaml"]:
+        assert (folder / "deploy" / name).read_text() == (fresh / "deploy" / name).read_text()
+    config = yaml.safe_load((folder / "deploy/prometheus.yml").read_text())
+    assert config["rule_files"] == [*RULES], "the old rules are loaded by nothing"
+    assert all(new in (folder / "scope.yaml").read_text() for new in EDITS.values())
+    marked = [p for p in folder.rglob("*.y*ml") if "<<<<<<< " in p.read_text()]
+    assert marked == []
+
+
+def test_without_the_list_they_would_be_in_conflict(
+    in_use: Path, history: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(history, tmp_path / "template")
+    committed(tmp_path / "template", {GENERATED: None}, tag="v99.0.1")
+    folder = tmp_path / "project"
+    shutil.copytree(in_use, folder)
+    answers = (folder / ".copier-answers.yml").read_text()
+    answers = answers.replace(str(history), str(tmp_path / "template"))
+    committed(folder, {".copier-answers.yml": answers})
+    status, said = brought(folder)
+    assert status == 1
+    for name in RULES.values():
+        assert f"deploy/{name}: you changed it, the template has dropped it" in said
+
+
+@pytest.mark.parametrize("text", ["- [", "deploy/rules.yml: x", "- ../rules.yml", "- 1"])
+def test_a_list_that_names_no_files_is_refused(text: str, tmp_path: Path) -> None:
+    written(tmp_path, {GENERATED: text})
+    with pytest.raises(Refusal, match=f"the template's {GENERATED} is "):
+        read_generated(tmp_path)
+    assert read_generated(tmp_path / "none") == []
