@@ -56,7 +56,8 @@ def merge_renders(
     start, mine = scratch.store_tree(ours.with_files(base)), scratch.store_tree(ours.files)
     moved_by_user = scratch.find_renames(start, mine, project.prefix)
     # The template names files as the user has renamed them, in what it changes and in what it adds.
-    renaming = Rewriting(scratch, {was: now for now, was in moved_by_user.items()}, is_owned)
+    renamed = {was: now for now, was in moved_by_user.items() if was.endswith(".py")}
+    renaming, as_rendered = Rewriting(scratch, renamed, is_owned), wanted
     base, wanted = renaming.rewrite(base), renaming.rewrite(wanted)
     base, own_merged = rewriting.merge_imports(base, ours.own_files(), wanted)
     ours = replace(ours, files=ours.with_files(own_merged))
@@ -104,6 +105,10 @@ def merge_renders(
         ),
         *_section("In conflict:", [f"{name}: {CONFLICTS[sides]}" for name, sides in conflicts]),
         *_list_rewritten(rewriting, rendered, own),
+        *_section(
+            "Files of the template, rewritten because of what you have renamed:",
+            [name for name in wanted if wanted[name] != as_rendered[name]],
+        ),
         *_list_mentions(scratch.folder / project.prefix, files, Mentions(listed, readable)),
     ]
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from conftest import ROOT
 from poc2prod.moves import MOVES, Mentions, moved_paths, read_moves
 from poc2prod.refusal import Refusal
 from repository import committed, git, written
@@ -313,6 +312,29 @@ def test_imports_of_the_user_are_merged_with_a_move(tmp_path: Path) -> None:
     assert "  tools/ours.py:1: load.py is now serving/client.py\n" in words
 
 
+def test_what_the_template_adds_names_modules_as_the_user_has_renamed_them(tmp_path: Path) -> None:
+    package, use = "src/{{ package }}", "from .load import ask\n"
+    lists = "deps:\n  - ${src}/cli.py\n  - ${src}/load.py\n"
+    template, project = start(
+        tmp_path, {f"{package}/cli.py": use, LOAD: "import os\n" + CODE, "dvc.yaml": lists}
+    )
+    user: Files = {"src/pack/load.py": None, "src/pack/ours.py": "import os\n" + CODE}
+    user |= {"src/pack/cli.py": use.replace("load", "ours")}
+    committed(project, {**user, "dvc.yaml": lists.replace("load", "ours")})
+    changes: Files = {f"{package}/cli.py": "from .load import ask, more\n"}
+    changes |= {f"{package}/serving/new.py": "from ..load import ask\n"}
+    more = lists.replace("  - ${src}/load", "  - ${src}/keys.py\n  - ${src}/load")
+    released(template, {**changes, "dvc.yaml": more}, "v1.1.0")
+    words = updated(project)
+    assert contents(project, "src/pack/cli.py", "src/pack/serving/new.py", "dvc.yaml") == {
+        "src/pack/cli.py": "from .ours import ask, more\n",
+        "src/pack/serving/new.py": "from ..ours import ask\n",
+        "dvc.yaml": more.replace("load", "ours"),
+    }
+    heading = "Files of the template, rewritten because of what you have renamed:\n"
+    assert f"{heading}  dvc.yaml\n  src/pack/cli.py\n  src/pack/serving/new.py\n" in words
+
+
 def test_a_file_that_is_the_users_is_never_rewritten(tmp_path: Path) -> None:
     template, project = start(tmp_path, {OLD: PYTHON, "README.md": "Read me.\n"})
     owned = (template / "copier.yml").read_text().replace("[/README", "[src/*/task/, /README")
@@ -417,14 +439,3 @@ def test_moves_are_in_the_order_of_the_releases(tmp_path: Path) -> None:
     assert moved_paths(moves, ["a", "d"], ["c"]) == {"a": "c"}
     # `a` is an alias, because what was there has moved already.
     assert moved_paths(moves, ["a", "b"], ["a", "c"]) == {"b": "c"}
-
-
-def test_this_template_lists_moves_that_happened() -> None:
-    names = git(ROOT, "ls-files", "template").splitlines()
-    now = {
-        name.removeprefix("template/").removesuffix(".jinja").replace("{{= package_name }}", "*")
-        for name in names
-    }
-    moves = dict(read_moves(ROOT))
-    for old, new in moves.items():
-        assert new in now or new in moves, f"{old} has moved to {new}, which is not there"
