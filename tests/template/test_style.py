@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from conftest import NINE, ROOT, Render
-from dvc_deps import WRAPPED
 
 TEMPLATE = ROOT / "template"
 FILES = [path for path in sorted(TEMPLATE.rglob("*")) if path.is_file() and "pyc" not in path.name]
@@ -31,11 +30,7 @@ COPIER_READS = [path for path in FILES if not is_page(path)]
 
 
 def blocks(path: Path) -> list[str]:
-    """List the words of the conditions and loops; those that `make deps` writes do not count."""
-    text = path.read_text()
-    if path.name == "dvc.yaml.jinja":
-        text = WRAPPED.sub(r"\1", text)
-    return ["".join(words) for words in BLOCK.findall(text)]
+    return ["".join(words) for words in BLOCK.findall(path.read_text())]
 
 
 # Each test looks at all files and names those that break its rule: a test of its own for each of
