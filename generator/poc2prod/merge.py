@@ -53,9 +53,13 @@ def merge_renders(
     # With both sides at the new path, git merges there, however little the two files share.
     base = {followed.get(n, n): about for n, about in rewriting.rewrite(rendered).items()}
     ours = replace(project, files=project.with_files(rewriting.rewrite(own))).with_moves(followed)
-    if followed:
-        base, own_merged = rewriting.merge_imports(base, ours.own_files(), wanted)
-        ours = replace(ours, files=ours.with_files(own_merged))
+    start, mine = scratch.store_tree(ours.with_files(base)), scratch.store_tree(ours.files)
+    moved_by_user = scratch.find_renames(start, mine, project.prefix)
+    # The template names files as the user has renamed them, in what it changes and in what it adds.
+    renaming = Rewriting(scratch, {was: now for now, was in moved_by_user.items()}, is_owned)
+    base, wanted = renaming.rewrite(base), renaming.rewrite(wanted)
+    base, own_merged = rewriting.merge_imports(base, ours.own_files(), wanted)
+    ours = replace(ours, files=ours.with_files(own_merged))
     # As if they were untouched, so that the template's side is taken.
     written = {name for name in generated if ours.tracked(name) not in (None, base.get(name))}
     written &= base.keys()
@@ -73,7 +77,6 @@ def merge_renders(
     dropped = {project.inside(name) for name in scratch.merge(mine, last, branch)}
     result = [n for n in scratch.rows("ls-files", "-z") if os.path.lexists(scratch.folder / n)]
     _refuse_overwriting(project, result)
-    moved_by_user = scratch.find_renames(before, mine, project.prefix)
     dropped |= {*absent.values()} - {*moved_by_user.values()}
     untracked = {name for name in dropped if ours.has(name)}
     origins = {now: was for was, now in followed.items()}

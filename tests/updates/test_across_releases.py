@@ -40,7 +40,6 @@ MONTH = {
     "params.yaml": ("epochs:", "# we tried 20: no better\nepochs:"),
     "scope.yaml": ("min_metric: 0.9\n", "min_metric: 0.91 # we do better\n"),
     "Makefile": ("help: ##", "our-check:\n\techo ours\n\nhelp: ##"),
-    f"{PACKAGE}/cli.py": ("def run(", "# our own command comes here\ndef run("),
     ".github/workflows/ci.yml": (
         "jobs:\n",
         "jobs:\n  ours:\n    name: our own job\n    runs-on: ubuntu-24.04\n    timeout-minutes: 9\n"
@@ -62,7 +61,7 @@ MOVED = {
     ],
     f"{PACKAGE}/ingest.py": [
         ("from .schema import", "from .scope import load_params\nfrom .schema import"),
-        ("PROBLEMS_SHOWN = 10", "PROBLEMS_SHOWN = 25  # ours"),
+        ("{example.id}: {error}", "{example.id}, says our code: {error}"),
         (
             "def example(",
             'def our_seed() -> int:\n    """Return it."""\n    return load_params().seed\n\n\n'
@@ -70,20 +69,23 @@ MOVED = {
         ),
     ],
     f"{PACKAGE}/metrics.py": [
-        ("DRAWS = 4000", "DRAWS = 6000"),
         (
-            "def _hits(",
-            'def our_recall(matrix: np.ndarray) -> np.ndarray:\n    """Call it ours."""\n'
-            "    return macro_recall(matrix)\n\n\ndef _hits(",
+            "default_rng(0).dirichlet(counts, DRAWS) * c",
+            "default_rng(7).dirichlet(counts, DRAWS) * c",
+        ),
+        (
+            "scores[1], 1 - confidence))\n",
+            "scores[1], 1 - confidence))\n\n\ndef our_share(matrix: np.ndarray) -> float:\n"
+            '    """Return the share of ours."""\n    return float(matrix[0, 0] / matrix.sum())\n',
         ),
     ],
     f"{PACKAGE}/report.py": [
         ("from html import escape\n", "from html import escape\nfrom pathlib import Path\n"),
         ('cmap="Greens"', 'cmap="Blues"'),
         (
-            "def _svg(",
-            'def our_copy(figure: Figure, path: Path) -> None:\n    """Keep a picture."""\n'
-            "    path.write_text(_svg(figure))\n\n\ndef _svg(",
+            '.partition(">")[2]\n',
+            '.partition(">")[2]\n\n\ndef our_copy(figure: Figure, path: Path) -> None:\n'
+            '    """Keep a picture."""\n    path.write_text(_svg(figure))\n',
         ),
     ],
     "tests/test_code_gates.py": [
@@ -111,14 +113,15 @@ OURS = {
     ),
     "tests/test_ours.py": (
         "from scratch_detector import _ours\nfrom scratch_detector.metrics import DRAWS\n\n\n"
-        "def test_ours() -> None:\n    assert _ours.STEPS == 2000 and DRAWS == 6000\n",
+        "def test_ours() -> None:\n    assert _ours.STEPS == 2000 and DRAWS == 4000\n",
         "from scratch_detector import _ours\nfrom scratch_detector.bounds import DRAWS\n\n\n"
-        "def test_ours() -> None:\n    assert _ours.STEPS == 2000 and DRAWS == 6000\n",
+        "def test_ours() -> None:\n    assert _ours.STEPS == 2000 and DRAWS == 4000\n",
     ),
 }
 MOVES = read_moves(ROOT)
 DELETED, PLAN, PIXELS = "CONTRIBUTING.md", "docs/plan.png", bytes(range(256)) * 8
 RENAMED = "intake", "our_intake"
+OWNED = (f"{PACKAGE}/task/", "tests/task/", "README.md", "prices.yaml", "schema.yaml", "docs/dec")
 ARCHIVES = pytest.mark.parametrize("archive", RELEASES, ids=lambda path: f"from {version(path)}")
 
 
@@ -168,9 +171,7 @@ def a_month_later(folder: Path) -> dict[str, list[str]]:
     (folder / module).rename(folder / ours)
     code = [*(folder / PACKAGE).rglob("*.py"), *(folder / "tests").rglob("*.py")]
     for path in [*code, folder / "dvc.yaml"]:
-        text, (old, new) = path.read_text(), RENAMED
-        for left, right in ((".", " import"), ("/", ".py")):
-            text = text.replace(f"{left}{old}{right}", f"{left}{new}{right}")
+        text, (old, new) = _renamed(path.read_text()), RENAMED
         if "LAYERS = [" in text:
             text += f'\n\nLAYER_OF["{new}"] = LAYER_OF["{old}"]\n'
         path.write_text(text)
@@ -200,6 +201,12 @@ def _edit_moved(folder: Path, name: str, edits: list[tuple[str, str]]) -> None:
 def _moved(text: str, place: str) -> str:
     text = text.replace("scratch_detector.train ", "scratch_detector.pipeline.train ")
     return re.sub(r"from \.+(?=\w)", f"from {'.' * (place.count('/') - 1)}", text)
+
+
+def _renamed(text: str) -> str:
+    """Name a module as the team does, in imports and in dvc.yaml."""
+    old, new = RENAMED
+    return text.replace(f".{old} import", f".{new} import").replace(f"/{old}.py", f"/{new}.py")
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -263,7 +270,22 @@ def test_both_sides_of_a_line_are_in_the_worktree(
     for name, lines in written.items():
         place = moved.get(name, name)
         expected = {_moved(line, place) for line in lines} if place != name else {*lines}
-        assert name in OURS or expected <= {*there[place].splitlines()}, name
+        assert name in OURS or lost(expected, there[place]) == [], name
+
+
+def lost(expected: set[str], text: str) -> list[str]:
+    """List lines that are not in a text; a longer import of the same names is as good."""
+    lines = {*text.splitlines()}
+    return [line for line in expected - lines if not any(_imports_more(one, line) for one in lines)]
+
+
+def _imports_more(line: str, than: str) -> bool:
+    parts = [re.fullmatch(r"(from \S+ import) (.*)", one) for one in (line, than)]
+    return (
+        all(parts)
+        and parts[0][1] == parts[1][1]
+        and ({*parts[0][2].split(", ")} > {*parts[1][2].split(", ")})
+    )
 
 
 def _sides(text: str) -> tuple[list[str], list[str]]:
@@ -307,17 +329,19 @@ def test_an_update_keeps_what_a_team_wrote_and_brings_the_rest(
 ) -> None:
     folder, written = team(version(archive), target, tmp_path / "project")
     fresh = contents(rendered(history, tmp_path / "fresh", TODAY, target))
-    moved = moved_paths(MOVES, contents(folder), fresh)
+    fresh |= {name: _renamed(fresh[name]) for name in fresh if "/task/" not in name}
+    before = contents(folder)
+    moved = moved_paths(MOVES, before, fresh)
     updated(folder, "poc2prod")
     now = contents(folder)
     assert (folder / PLAN).read_bytes() == PIXELS
     for name, lines in written.items():
         place = moved.get(name, name)
         expected = {_moved(line, place) for line in lines} if place != name else {*lines}
-        if name not in OURS:
-            assert expected <= {*now[place].splitlines()}, name
+        assert name in OURS or lost(expected, now[place]) == [], name
     assert {name: now[name] for name in OURS} == {name: after for name, (_, after) in OURS.items()}
     assert not {*moved} & {*now} - {*fresh}
+    fresh |= {name: before[name] for name in before if name.startswith(OWNED)}
     is_as_fresh(now, fresh, {moved.get(name, name) for name in written}, target)
 
 
@@ -341,6 +365,7 @@ def test_plain_copier_leaves_moved_files_with_all_edits_where_they_were(
     for name, lines in written.items():
         assert {*lines} <= {*now[name].splitlines()}, name
     assert {name: now[name] for name in left} == {name: before[name] for name in left}
+    fresh |= {name: before[name] for name in before if name.startswith(OWNED)}
     # Imports that both have changed are in conflict there, with both sides in the file.
     conflicts = {n for n in now if re.search("^<<<<<<< |^>>>>>>> ", now[n], re.MULTILINE)}
     assert conflicts <= {*written}
