@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from repository import done, run_in
-from server import command, serving
+from server import command, promising, serving
 
 # What 0.2 wrote: a file that shows nothing but logits, and a reference without missing values.
 OLDER = """
@@ -67,7 +67,10 @@ def scores(metrics: str) -> dict[str, float]:
 
 def test_requests_in_parallel_are_all_counted_exactly_once(project: Path) -> None:
     clients, each = 8, 30
-    with serving(project) as server, ThreadPoolExecutor(clients) as pool:
+    with (
+        serving(project, promising(5000)) as server,  # none of them is too late
+        ThreadPoolExecutor(clients) as pool,
+    ):
         answers = list(pool.map(lambda _: server.ask().status, range(clients * each)))
         assert answers == [200] * clients * each
         assert 250 * server.metric("drift_window_fill_ratio") == pytest.approx(clients * each)

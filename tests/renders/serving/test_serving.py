@@ -192,11 +192,7 @@ def test_a_stop_loses_no_request_that_was_taken(built: Path) -> None:
 def test_what_is_no_number_is_no_answer(faulty: Callable[[str], Path], tmp_path: Path) -> None:
     with serving(faulty("nan"), log=tmp_path / "log") as server:
         reply = server.ask(x_request_id="ours-1")
-        assert (
-            reply.status == 500
-            and b"NotFinite" in reply.body
-            and b"Traceback" not in reply.body
-        )
+        assert reply.status == 500 and b"NotFinite" in reply.body and b"Traceback" not in reply.body
         assert server.metric('refusals_total{status="500"}') == 1
         assert server.metric('predictions_total{label="clean"}') == 0
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()[1:]]
