@@ -38,6 +38,7 @@ LONGEST = (  # a minute or more each: begun first, so that no process ends alone
     "test_drift_is_delivered_and_asks_for_a_training",
     "test_setup_makes_everything_and_makes_it_once",
 )
+pytest_plugins = ["small_template", "situations"]  # fixtures, and asserts that show values
 Render = Callable[..., Path]
 Shared = Callable[[str, Path, Callable[[Path], None]], Path]
 # A suite that a script runs in the background ignores Ctrl-C, and so would all that it starts.

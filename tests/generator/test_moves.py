@@ -8,7 +8,7 @@ import pytest
 from poc2prod.moves import MOVES, Mentions, moved_paths, read_moves
 from poc2prod.refusal import Refusal
 from repository import committed, git, written
-from test_three_way import CODE, MORE, Files, by_both, by_user, released, rendered, run, state
+from small_template import CODE, MORE, Files, by_both, by_user, released, rendered, run, state
 
 OLD, NEW = "src/{{ package }}/serve.py", "src/{{ package }}/serving/app.py"
 WAS, NOW = "src/pack/serve.py", "src/pack/serving/app.py"

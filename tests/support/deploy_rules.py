@@ -18,13 +18,13 @@ def read(folder: Path) -> Files:
     """Read what deploy/ says: manifests by kind, the rest by file name."""
     deploy, package = folder / "deploy", folder / "src/scratch_detector"
     grafana = deploy / "grafana"
-    serve, guard = (
-        (package / f"{name}.py").read_text() for name in ("serving/app", "serving/http_server")
+    app, settings = (
+        (package / f"{name}.py").read_text() for name in ("serving/app", "serving/settings")
     )
     manifests = [yaml.safe_load(p.read_text()) for p in (deploy / "kubernetes").glob("*.yaml")]
     lines = (deploy / "Dockerfile").read_text().replace("\\\n", " ")
     compose = yaml.safe_load((deploy / "compose.yaml").read_text())
-    (port,) = re.findall(r'"PORT", "(\d+)"', guard)
+    (port,) = re.findall(r"\bport: int = Field\(\s*(\d+)", settings)
     return {m["kind"]: m for m in manifests} | {
         "cloud-run": yaml.safe_load((deploy / "cloud-run.yaml").read_text())["spec"]["template"],
         "kserve": yaml.safe_load((deploy / "kserve/inference-service.yaml").read_text()),
@@ -46,7 +46,7 @@ def read(folder: Path) -> Files:
             "dashboards": {path.name for path in (grafana / "dashboards").glob("*.json")},
         },
         "docker": dict(re.findall(r"^([A-Z]+) +(.+)$", lines, re.M)),  # of several, the last
-        "app": {"port": int(port), "paths": re.findall(r'@app\.get\("([^"]+)"', serve)}
+        "app": {"port": int(port), "paths": re.findall(r'add_api_route\("([^"]+)"', app)}
         | {
             "v2": re.findall(
                 r'prefix="/(v\d+)"', (package / "serving/open_inference.py").read_text()

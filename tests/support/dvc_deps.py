@@ -1,11 +1,9 @@
-"""Rewrite the code lines of `template/dvc.yaml.jinja` from the imports of every kind of render.
+"""Write `includes/dvc_deps.yml`, the code that each stage needs, from the imports in renders.
 
-Run it by `make deps` after an import in the template changed: tests/renders/pipeline/test_dvc.py
-fails until then.
+Run it by `make deps` after an import in the template changed: until then,
+`tests/renders/pipeline/test_dvc.py` fails.
 """
 
-import re
-import sys
 import tempfile
 from importlib.util import module_from_spec, spec_from_file_location
 from itertools import groupby, product
@@ -16,19 +14,22 @@ import copier
 
 from environment import ROOT, release
 
-TEMPLATE = ROOT / "template" / "dvc.yaml.jinja"
+LISTS = ROOT / "includes" / "dvc_deps.yml"
 PACKAGE = ROOT / "template" / "src" / "{{= package_name }}"
+HEADER = """\
+# The code that each stage of template/dvc.yaml.jinja depends on. `make deps` writes this file from
+# the imports; do not edit it.
+"""
 MODALITIES = ("image", "audio", "tabular")
 TARGETS = ("cloud", "edge", "hybrid")
-CONDITIONS = {  # Jinja's words, in the order of preference
-    "server": lambda modality, target: target != "edge",
-    "device": lambda modality, target: target != "cloud",
-    "server and device": lambda modality, target: target == "hybrid",
-    **{name: (lambda modality, target, name=name: modality == name) for name in MODALITIES},
+Kind = tuple[str, str]
+KINDS: list[Kind] = list(product(MODALITIES, TARGETS))
+CONDITIONS: dict[str, set[Kind]] = {  # Jinja's words, and where they hold
+    "server": {kind for kind in KINDS if kind[1] != "edge"},
+    "device": {kind for kind in KINDS if kind[1] != "cloud"},
+    "server and device": {kind for kind in KINDS if kind[1] == "hybrid"},
+    **{name: {kind for kind in KINDS if kind[0] == name} for name in MODALITIES},
 }
-# A condition around nothing but code lines; what else `# ?` says is written by hand.
-WRAPPED = re.compile(r"^ +# \? if .+\n((?: +- \$\{src\}.*\n)+) +# \? endif\n", re.MULTILINE)
-Needed = dict[str, dict[str, set[tuple[str, str]]]]
 
 
 def read_deps() -> ModuleType:
@@ -40,62 +41,50 @@ def read_deps() -> ModuleType:
     return module
 
 
-def derive_all(folder: Path) -> Needed:
-    """Return, for each stage and file, the renders in which the stage needs it."""
+def derive_all(folder: Path, deps: ModuleType) -> dict[str, dict[str, set[Kind]]]:
+    """Return, for each stage and file, the kinds of renders in which the stage needs it."""
     source = release(folder / "source")
-    deps, needed = read_deps(), Needed()
-    for modality, target in product(MODALITIES, TARGETS):
+    needed: dict[str, dict[str, set[Kind]]] = {}
+    for modality, target in KINDS:
         render = folder / f"{modality}-{target}"
         answers = {"modality": modality, "target": target, "uplink": "mqtt"}
         answers |= {"export_formats": "executorch, litert, coreml, openvino"}
         copier.run_copy(str(source), render, data=answers, defaults=True, quiet=True)
         package = deps.Package(next((render / "src").iterdir()))
-        stages = deps.derive((render / "dvc.yaml").read_text(), package)
-        for stage, path in ((stage, path) for stage, paths in stages.items() for path in paths):
-            needed.setdefault(stage, {}).setdefault(path, set()).add((modality, target))
+        for stage, paths in deps.derive((render / "dvc.yaml").read_text(), package).items():
+            for path in paths:
+                needed.setdefault(stage, {}).setdefault(path, set()).add((modality, target))
     return needed
 
 
-def rewrite(text: str, needed: Needed) -> str:
-    """Return the template's text with other code lines, each below its condition."""
-    bare = WRAPPED.sub(r"\1", text)
-    deps = read_deps()
-    ordered = {stage: sorted(paths, key=deps.order) for stage, paths in needed.items()}
-    lines = deps.rewrite(bare, ordered).splitlines(keepends=True)
-    stage, written = "", list[str]()
-
-    def condition_of(line: str) -> str:
-        nonlocal stage
-        if named := re.match(r"  ([\w-]+):", line):
-            stage = named[1]
-        code = re.fullmatch(r" +- \$\{src\}/(\S+)\n", line)
-        return _condition(needed[stage][code[1]]) if code and stage in needed else ""
-
-    for condition, group in groupby(lines, condition_of):
-        block = list(group)
-        indent = " " * (len(block[0]) - len(block[0].lstrip()))
-        end = [f"{indent}# ? endif\n"] if condition else []
-        written += [f"{indent}# ? if {condition}\n"] * bool(condition) + block + end
-    return "".join(written)
+def write_lists(needed: dict[str, dict[str, set[Kind]]], deps: ModuleType) -> str:
+    """Return the lists as YAML, with Jinja's conditions around what only some renders need."""
+    lines = [HEADER]
+    for stage, paths in needed.items():
+        lines.append(f"{stage}:\n")
+        for kinds, group in groupby(sorted(paths, key=deps.order), paths.__getitem__):
+            block = [f"  - {path}\n" for path in group]
+            if kinds != set(KINDS):
+                block = [f"  # ? if {_condition(kinds)}\n", *block, "  # ? endif\n"]
+            lines += block
+    return "".join(lines)
 
 
-def _condition(renders: set[tuple[str, str]]) -> str:
-    everywhere = set(product(MODALITIES, TARGETS))
-    if renders == everywhere:
-        return ""
-    for words, holds in CONDITIONS.items():
-        if renders == {render for render in everywhere if holds(*render)}:
+def _condition(kinds: set[Kind]) -> str:
+    for words, where in CONDITIONS.items():
+        if kinds == where:
             return words
-    raise SystemExit(f"no condition of dvc.yaml.jinja holds in just {sorted(renders)}: add one")
+    raise SystemExit(f"CONDITIONS has none that holds in just {sorted(kinds)}: add one")
 
 
 def main() -> None:
-    text = TEMPLATE.read_text()
+    deps = read_deps()
+    before = LISTS.read_text() if LISTS.exists() else ""
     with tempfile.TemporaryDirectory() as folder:
-        changed = rewrite(text, derive_all(Path(folder)))
-    TEMPLATE.write_text(changed)
-    print(f"{TEMPLATE.relative_to(ROOT)}: {'unchanged' if changed == text else 'rewritten'}")
+        after = write_lists(derive_all(Path(folder), deps), deps)
+    LISTS.write_text(after)
+    print(f"{LISTS.relative_to(ROOT)}: {'unchanged' if after == before else 'rewritten'}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -12,8 +12,6 @@ from conftest import NINE, ROOT, Render
 
 TEMPLATE = ROOT / "template"
 FILES = [path for path in sorted(TEMPLATE.rglob("*")) if path.is_file() and "pyc" not in path.name]
-# HTML is a template of the render's own, which Copier copies as it is.
-COPIER_READS = [path for path in FILES if path.suffix != ".html"]
 BLOCK = re.compile(r"^\s*# \? *(\w+)|\{%-? *(\w+)", re.MULTILINE)
 VALUE = re.compile(r"\{\{=(.*?)\}\}")
 PACKAGE_ONLY = {"package_name"}
@@ -28,8 +26,11 @@ def is_page(path: Path) -> bool:
     return name(path).startswith("src/") and path.suffix in (".html", ".md")
 
 
+COPIER_READS = [path for path in FILES if not is_page(path)]
+
+
 def blocks(path: Path) -> list[str]:
-    return [] if is_page(path) else ["".join(words) for words in BLOCK.findall(path.read_text())]
+    return ["".join(words) for words in BLOCK.findall(path.read_text())]
 
 
 # Each test looks at all files and names those that break its rule: a test of its own for each of

@@ -6,6 +6,7 @@ A module is imported when its command runs: a device without PyTorch has all com
 from collections.abc import Callable
 from importlib import import_module
 from importlib.resources import files
+from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
@@ -61,7 +62,7 @@ COMMANDS = {
     "promote": Command("releases.rollout", "Make the challenger the champion"),
     "rollback": Command("releases.rollout", "Go back to the previous champion"),
     "monitor": Command("monitoring.live", "Read the drift scores of a running model"),
-    "settings": Command("settings", "List the environment variables of this project"),
+    "settings": Command("cli", "List the environment variables of this project"),
     "retrain": Command(
         "retraining.retrain",
         "Train, compare and propose a candidate, if due or for a REASON",
@@ -74,6 +75,19 @@ STAGES = list(COMMANDS)[:10]
 def run(name: str, *arguments: object) -> None:
     """Import the module of a command and run it."""
     getattr(import_module(f".{COMMANDS[name].module}", __package__), name)(*arguments)
+
+
+def settings() -> None:
+    """Print every environment variable of the project.
+
+    It is here because it imports any module: a module below would depend on all others.
+    """
+    package = Path(__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        if "(Settings)" in path.read_text():
+            parts = path.relative_to(package).with_suffix("").parts
+            import_module("." + ".".join(parts), __package__)
+    import_module(".settings", __package__).print_settings()
 
 
 def main() -> None:

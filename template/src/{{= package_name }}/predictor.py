@@ -34,7 +34,7 @@ class Prepared(NamedTuple):
     facts: dict[str, float]
 
 
-class NonFiniteOutput(ArithmeticError):
+class NotFinite(ArithmeticError):
     """The model answered with what is no number: whoever asked must not take it for an answer."""
 
 
@@ -84,7 +84,7 @@ class Predictor:
 
         Raises:
             Refusal: the payload cannot be decoded, or it breaks the contract.
-            NonFiniteOutput: the model answers with what is no number.
+            NotFinite: the model answers with what is no number.
         """
         (result,) = self.predict_batch([prepare(payload)])
         if isinstance(result, Exception):
@@ -104,7 +104,7 @@ class Predictor:
                 found.append(Prediction(label, confidence, facts, float(doubts[i]), embedding))
             else:
                 answer = chances[i].tolist()
-                found.append(NonFiniteOutput(f"model {self.sha256[:12]} answered {answer}"))
+                found.append(NotFinite(f"model {self.sha256[:12]} answered {answer}"))
         return found
 
 

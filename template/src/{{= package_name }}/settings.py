@@ -7,7 +7,6 @@ them all. A command reads them when it starts; importing a module reads nothing.
 
 import hmac
 import os
-from importlib import import_module
 from pathlib import Path
 from typing import Self
 
@@ -97,12 +96,8 @@ def is_authorized(key: str, keys: list[bytes]) -> bool:
     return not keys or sum(hmac.compare_digest(key.encode(), known) for known in keys) > 0
 
 
-def settings() -> None:
-    """Print every environment variable of the project, its default and its meaning."""
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        if "(Settings)" in path.read_text():
-            parts = path.relative_to(Path(__file__).parent).with_suffix("").parts
-            import_module(".".join([PACKAGE, *parts]))
+def print_settings() -> None:
+    """Print the variables of all modules that are imported, their defaults and their meaning."""
     for group in Settings.__subclasses__():
         print(f"{group.__doc__}")
         for name, field in group.model_fields.items():

@@ -129,7 +129,7 @@ FAULTS: list[tuple[Callable[[Files], None], str, Any]] = [
     (the_collector_is_reached_and_watched, "compose/collector/healthcheck/test/3", "8000"),
     (the_collector_is_reached_and_watched, "compose/prometheus/depends_on", {}),
     (alerts_reach_somebody, "compose/prometheus/volumes/1", "prometheus:/x"),
-    (alerts_reach_somebody, "compose/prometheus/volumes/2", "prometheus:/x"),
+    (alerts_reach_somebody, "compose/prometheus/volumes/0", "prometheus:/x"),
     (alerts_reach_somebody, "prometheus/rule_files", []),
     (alerts_reach_somebody, "context", {"scope.yaml"}),
     (alerts_reach_somebody, "fleet/image", "COPY --chmod=555 scope.yaml ./\n"),

@@ -246,7 +246,7 @@ def test_a_wrong_normalisation_is_named(name: str, project: Path) -> None:
     stopped = converted(project, name)
     assert stopped.returncode == 1 and "Traceback" not in stopped.stderr
     assert f"\n  {name}_parity: " in stopped.stderr
-    assert "not <= 0.001 (scope.yaml: max_onnx_difference)" in stopped.stderr
+    assert "limit <= 0.001 (scope.yaml: max_onnx_difference)" in stopped.stderr
     assert f"{name}_parity" in evidence(project, name)["broken"]
     assert not (project / "models" / name).exists()
 

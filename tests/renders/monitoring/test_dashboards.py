@@ -162,7 +162,7 @@ def asked_for_everything(server: Server, folder: Path) -> None:
     command(folder, "challenge", release(folder, "again"))
     until(lambda: b"challenger_rule_ratio{" in server.ask("/metrics").body)
     for i in range(260):
-        label = server.ask(x_request_id=f"r-{i}").json["label"]
+        label = server.ask(x_request_id=f"r-{i}", x_timeout_ms="30000").json["label"]
         if i < 20:
             told = json.dumps({"id": f"r-{i}", "label": label, "slice": "line-1"}).encode()
             server.ask("/feedback", told, content_type="application/json")

@@ -133,8 +133,8 @@ def test_a_student_that_knows_nothing_is_not_chosen(project: Path) -> None:
     edit(
         project,
         "pipeline/distill.py",
-        "    fit(student, training, validation",
-        "    (student, training, validation",
+        "    fit(network, training, validation",
+        "    (network, training, validation",
     )
     edit(project, "pipeline/distill.py", ', "Distilling", criterion=_soft_cross_entropy)', ")")
     done(run_in(project, *COMPRESS))

@@ -194,14 +194,14 @@ def test_what_is_no_number_is_no_answer(faulty: Callable[[str], Path], tmp_path:
         reply = server.ask(x_request_id="ours-1")
         assert (
             reply.status == 500
-            and b"NonFiniteOutput" in reply.body
+            and b"NotFinite" in reply.body
             and b"Traceback" not in reply.body
         )
         assert server.metric('refusals_total{status="500"}') == 1
         assert server.metric('predictions_total{label="clean"}') == 0
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()[1:]]
     (failed,) = (line for line in lines if line["message"] == "failed")
-    assert failed["request_id"] == "ours-1" and "NonFiniteOutput" in failed["exc_info"]
+    assert failed["request_id"] == "ours-1" and "NotFinite" in failed["exc_info"]
 
 
 @pytest.mark.parametrize("by", ["file", "environment"])

@@ -80,13 +80,13 @@ class LiveWindow:
     def add(self, values: Mapping[str, float]) -> None:
         """Add one prediction and drop the oldest; call it from one thread only.
 
-        A signal that is NaN or absent counts as missing.
+        A signal that is not finite, or absent, counts as missing.
         """
         bins = []
         for name, edges in self._edges.items():
             value = values.get(name, math.nan)
             # The last count is for missing values.
-            bins.append(-1 if math.isnan(value) else bisect_right(edges, value))
+            bins.append(bisect_right(edges, value) if math.isfinite(value) else -1)
         self._rows.append(bins)
         for counts, i in zip(self._counts.values(), bins, strict=True):
             counts[i] += 1

@@ -31,7 +31,7 @@ def fit_reference(
     rate = false_alarm_rate / len(values) / 2
     signals = {}
     for name, observed in values.items():
-        is_missing = np.isnan(observed)
+        is_missing = ~np.isfinite(observed)
         edges = _edges(observed[~is_missing])
         bins = np.searchsorted(edges, observed, "right")
         bins[is_missing] = len(edges) + 1
@@ -48,8 +48,15 @@ def fit_reference(
     return Reference(window=window, signals=signals)
 
 
-def fit_whitening(embeddings: np.ndarray) -> Whitening:
-    """Fit the first principal components of embeddings, float32 (examples, width)."""
+def fit_whitening(embeddings: np.ndarray) -> Whitening | None:
+    """Fit the first principal components of embeddings, float32 (examples, width).
+
+    Rows that are not finite are left out: a broken model has to reach its gates. None if fewer
+    than two rows remain.
+    """
+    embeddings = embeddings[np.isfinite(embeddings).all(axis=1)]
+    if len(embeddings) < 2:
+        return None
     components = min(COMPONENTS, *embeddings.shape)
     with np.errstate(invalid="ignore"):  # a constant embedding has no variance to share out
         pca = PCA(components, svd_solver="full").fit(embeddings.astype(np.float64))

@@ -110,14 +110,14 @@ class Package:
         return spelled & self.modules.keys() or beside
 
     def _data_files(self, loaded: set[str]) -> set[Path]:
-        """Return files that are no Python: all in `task/`, and elsewhere those that code names.
+        """Return files that are no Python: all in `task/`; elsewhere, those that code beside names.
 
         How code of yours opens a file cannot be derived, so each one in `task/` counts for every
         stage that imports anything of `task/`.
         """
         task = self.folder / "task"
         uses_task = any(name.startswith(f"{self.name}.task.") for name in loaded)
-        named = {Path(text).name for name in loaded for text in self._texts[name]}
+        named = {self.modules[name].parent / text for name in loaded for text in self._texts[name]}
         found: set[Path] = set()
         for path in self.folder.rglob("*"):
             hidden = any(part[0] in "._" for part in path.relative_to(self.folder).parts)
@@ -126,7 +126,7 @@ class Package:
             if uses_task and path.is_relative_to(task):
                 tracked = path.with_suffix("") if path.suffix == ".dvc" else path  # by `dvc add`
                 found.add(_data_folder(tracked, task) or tracked)
-            elif path.name in named:
+            elif path in named:
                 found.add(path)
         return found
 

@@ -148,7 +148,7 @@ class DynamicBatcher:
         Raises:
             Overloaded: the deadline would be missed, or was missed in the queue.
             Refusal: the payload cannot be decoded, or it breaks the contract.
-            NonFiniteOutput: the answer of the model is not a finite number.
+            NotFinite: the answer of the model is not a finite number.
         """
         deadline = time.perf_counter() + within_s
         per_request_s = model.run_time.seconds + self._preparation_time.seconds

@@ -1,0 +1,72 @@
+"""A situation in which a project is updated, and what has to come of it."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from repository import committed, git, written
+from small_template import Files, contents, refused, released, run, state
+
+BOTH = "both sides, between markers"
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A first release, what the second one changes, what the user has, and what comes of it."""
+
+    name: str
+    first: Files
+    second: Files
+    user: Files
+    after: Files
+    status: int = 0
+    answers: tuple[str, ...] = ()
+    says: str = ""
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+def nothing_is_lost(
+    case: Situation, tmp_path: Path, started: Callable[[Files, Path], None]
+) -> None:
+    """Update in this situation: what the user wrote is there, and what comes of it is right."""
+    started(case.first, tmp_path)
+    project = tmp_path / "mine"
+    released(tmp_path / "source", case.second, "v2.0.0")
+    original = {line for text in contents(project).values() for line in text.splitlines()}
+    written(project, case.user)
+    if not case.settings:
+        committed(project)
+    before, kept = state(project), contents(project)
+    wrote = {line for text in kept.values() for line in text.splitlines()} - original
+
+    if case.status == 2:
+        assert case.says in refused(project, *case.answers)
+        return
+    status, words = run(project, *case.answers)
+    assert status == case.status, words
+    assert case.says in words
+    assert state(project) == before
+    assert list(Path(tempfile.gettempdir()).iterdir()) == []
+    if status:
+        result = tmp_path / "mine-template-v2.0.0"
+        git(result, "rev-parse", "--verify", "template/v2.0.0")
+        assert git(result, "diff", "--name-only", "--diff-filter=U")
+    else:
+        git(project, "merge", "--quiet", "--ff-only", "template/v2.0.0")
+        assert git(project, "status", "--porcelain", "--untracked-files=no") == ""
+        result = project
+    found = contents(result)
+    untracked = {name: kept[name] for name in kept if name not in found and result != project}
+    lines = {line for text in [*found.values(), *untracked.values()] for line in text.splitlines()}
+    assert wrote <= lines
+    for name, text in case.after.items():
+        if text is None:
+            assert name not in found
+        elif text is BOTH:
+            assert b"<<<<<<< HEAD\n" in found[name] and b">>>>>>> template/v2.0.0\n" in found[name]
+            theirs = case.second[name]
+            assert isinstance(theirs, str)
+            assert set(theirs.encode().splitlines()) <= set(found[name].splitlines())
+        else:
+            assert found[name] == (text.encode() if isinstance(text, str) else text)

@@ -1,0 +1,138 @@
+"""What `poc2prod update` refuses, in one line and without a trace."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from poc2prod.refusal import Refusal
+from repository import committed, git, written
+from small_template import ANSWERS, refused, released, run, state, traces
+
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("temporary")]
+
+ANSWERED = "_commit: v1.0.0\n_src_path: {}\n"
+SPOILED: list[tuple[str, Callable[[Path], object], str]] = [
+    (
+        "no answers",
+        lambda p: committed(p, {ANSWERS: None}),
+        "mine is no project of a template: it has no .copier-answers.yml; poc2prod adopt",
+    ),
+    (
+        "no version",
+        lambda p: committed(p, {ANSWERS: "_src_path: x\n"}),
+        "has no _commit, so no update can start from it; write",
+    ),
+    (
+        "no source",
+        lambda p: committed(p, {ANSWERS: "_commit: v1\n"}),
+        "has no _src_path, so no update can start from it; write",
+    ),
+    (
+        "no YAML",
+        lambda p: committed(p, {ANSWERS: "a: [\n"}),
+        ".copier-answers.yml, line 2: not YAML",
+    ),
+    (
+        "version gone",
+        lambda p: committed(p, {ANSWERS: f"_commit: v9\n_src_path: {p.parent}/source\n"}),
+        "source has no v9, which .copier-answers.yml records as the version of the project; name a "
+        "source that has it: --template SOURCE",
+    ),
+    (
+        "no option",
+        lambda p: committed(p, {ANSWERS: f"_commit: --all\n_src_path: {p.parent}/source\n"}),
+        "source has no --all, which",
+    ),
+    (
+        "dirty",
+        lambda p: written(p, {"code.py": "mine"}),
+        "mine has changes that are not committed; commit them, or git stash",
+    ),
+    (
+        "staged",
+        lambda p: (written(p, {"x": ""}), git(p, "add", "x")),
+        "mine has changes that are not committed; commit them, or git stash",
+    ),
+    (
+        "untracked answers",
+        lambda p: git(p, "rm", "--quiet", "--cached", ANSWERS),
+        "mine/.copier-answers.yml is not",
+    ),
+    (
+        "a branch in the way",
+        lambda p: git(p, "branch", "template"),
+        "'refs/heads/template' exists; cannot create",
+    ),
+    (
+        "on the branch",
+        lambda p: git(p, "switch", "--quiet", "--create", "template/v1.1.0"),
+        "template/v1.1.0 is checked out in",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"), [row[1:] for row in SPOILED], ids=[row[0] for row in SPOILED]
+)
+def test_it_is_refused(spoil: Callable[[Path], object], words: str, project: Path) -> None:
+    spoil(project)
+    if "untracked" in words or "is not" in words:
+        git(project, "commit", "--quiet", "--message=untracked")
+    before = state(project), traces(project)
+    with pytest.raises(Refusal) as caught:
+        run(project)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert (state(project), traces(project)) == before
+
+
+def test_a_version_that_is_not_there_is_refused(project: Path, template: Path) -> None:
+    assert refused(project, to="v1.1") == "../source has no v1.1; did you mean 'v1.1.0'?"
+    assert refused(project, to="-x") == "../source has no -x; it has v1.0.0, v1.1.0"
+    (template / "copier.yml").unlink()
+    released(template, {}, "v2.0.0")
+    assert refused(project) == "../source is no template at v2.0.0: it has no copier.yml"
+
+
+def test_what_is_no_repository_is_refused(project: Path, tmp_path: Path) -> None:
+    shutil.rmtree(project / ".git")
+    with pytest.raises(Refusal, match="is in no git repository; make one: git init"):
+        run(project)
+    git(project, "init", "--quiet")
+    with pytest.raises(Refusal, match="is not committed; git add --all && git commit"):
+        run(project)
+    with pytest.raises(Refusal, match=f"did you mean {project}?"):
+        run(project / "src")
+
+
+def test_without_git_it_is_refused(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Refusal, match="git is needed to update a project: apt install git"):
+        run(project)
+
+
+def test_a_template_that_cannot_be_rendered_is_refused(template: Path, project: Path) -> None:
+    released(template, {"bad.txt.jinja": "{{ gone.gone }}"}, "v1.2.0")
+    assert "cannot be rendered; 'gone' is undefined" in refused(project)
+
+
+def test_no_password_is_told(project: Path) -> None:
+    told = refused(project, template="https://ana:secret@localhost:1/template.git")
+    assert told.startswith("https://***@localhost:1/template.git cannot be read; fatal: unable to")
+    assert "secret" not in told
+
+
+def test_commits_of_the_user_on_the_branch_are_kept(project: Path) -> None:
+    assert run(project)[0] == 0
+    assert run(project)[0] == 0  # what it made itself, it makes again
+    git(project, "switch", "--quiet", "template/v1.1.0")
+    committed(project, {"code.py": "mended\n"})
+    git(project, "switch", "--quiet", "-")
+    assert refused(project) == (
+        "the branch template/v1.1.0 has commits of yours that are not merged; "
+        "git merge template/v1.1.0, or throw it away: git branch -D template/v1.1.0"
+    )
