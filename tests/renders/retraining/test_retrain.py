@@ -425,7 +425,7 @@ def test_a_worse_candidate_is_red_and_opens_nothing(
     assert git(project, "show-ref") == refs[0]
     assert git(project, "status", "--porcelain"), "what was trained is there to look at"
     git(project.parent, "clone", "-q", "origin.git", "later")
-    assert "nothing came of it" in done(retrain(project.parent / "later", services))
+    assert "this candidate was rejected" in done(retrain(project.parent / "later", services))
     assert not (project.parent / "later/models/model.pt").exists()
     if words == "champion is better":
         report = json.loads((project / "reports/retrain.json").read_text())
