@@ -21,8 +21,8 @@ def write_report(name: str, content: dict[str, Any]) -> None:
     (REPORTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
 
 
-def read_report(name: str) -> dict[str, Any]:
-    """Read the evidence a stage left.
+def read_report(name: str, stage: str = "") -> dict[str, Any]:
+    """Read the evidence a stage left; `stage` is given where its name is not that of the report.
 
     Raises:
         SystemExit: the report is missing or is not JSON; the stage to run is named.
@@ -31,5 +31,5 @@ def read_report(name: str) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_text())
     except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f"{path} is missing or damaged ({error}). Run {name} first.") from None
+        raise SystemExit(f"{path} is missing or damaged ({error}). Run {stage or name} first.") from None
     return content

@@ -3,13 +3,17 @@
 import math
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
+import yaml
 from pydantic import BaseModel, ModelWrapValidatorHandler, computed_field, model_validator
 
-from .artifacts import SHIPPED, read_report
+from .artifacts import REPORTS, SHIPPED, read_report
 from .cost import cost_usd_month
 from .scope import SCOPE, load_scope
+
+DVC_YAML = Path("dvc.yaml")
 
 
 class Gate(BaseModel, frozen=True, strict=True):
@@ -69,7 +73,14 @@ def none_allowed(id: str, name: str, observed: float) -> Gate:
 
 def verdicts() -> list[Gate]:
     """Compare the evidence in `reports/` with every limit."""
-    return [*_data_gates(), *_quality_gates(), *_export_gates(), *_variant_gates(), *_use_gates()]
+    return [
+        *_data_gates(),
+        *_quality_gates(),
+        *_export_gates(),
+        *_shipped_gates(),
+        *_use_gates(),
+        *_converted_gates(),
+    ]
 
 
 def _data_gates() -> list[Gate]:
@@ -130,7 +141,7 @@ def _export_gates() -> list[Gate]:
     ]
 
 
-def _variant_gates() -> list[Gate]:
+def _shipped_gates() -> list[Gate]:
     """What `compress` chose: like fp32 on the test split, and what only `compress` can measure."""
     quality, compressed = read_report("evaluate"), read_report("compress")
     drop = quality["fp32"]["value"] - quality["score"]["value"]
@@ -143,6 +154,24 @@ def _variant_gates() -> list[Gate]:
         gate("batch_parity", "alone and in a batch", gap, "max_onnx_difference"),
         gate("latency_p95_network", "latency p95 ms, network", p95_ms, "max_latency_p95_ms"),
         gate("model_size", "model size MB", size_mb, "max_model_mb"),
+    ]
+
+
+def variant_gates(row: dict[str, Any]) -> list[Gate]:
+    """Judge a variant by its row in `reports/compress.json`; whole predictions are timed later.
+
+    Quality is compared without a bound: the validation split is half as large as the test split,
+    and a bound for each of its slices would refuse good variants.
+    """
+    agreement, drop = row["same_lower_bound"], row["drop_upper_bound"]
+    gap, p95_ms = row["batch_gap"], row["latency_p95_ms"]
+    return [
+        *quality_gates(row, "value"),
+        gate("int8_parity", "answers like fp32", agreement, "min_int8_agreement"),
+        gate("int8_drop", "metric lost to fp32", drop, "max_int8_drop"),
+        gate("latency_p95_network", "latency p95 ms, network", p95_ms, "max_latency_p95_ms"),
+        gate("model_size", "model size MB", row["size_mb"], "max_model_mb"),
+        gate("batch_parity", "alone and in a batch", gap, "max_onnx_difference"),
     ]
 
 
@@ -164,6 +193,60 @@ def _use_gates() -> list[Gate]:
         gate("cost", "USD a month (prices.yaml)", cost_usd, "max_cost_usd_month"),
         gate("build_or_buy", "USD a month, against buying", cost_usd, "buy_usd_month"),
     ]
+
+
+class Conversion(NamedTuple):
+    """A converted copy of the model: its name, the stage that makes it, and its report."""
+
+    name: str
+    stage: str
+    report: str
+
+
+def list_conversions() -> list[Conversion]:
+    """Return the converted models of this project: those on whose report `check` depends.
+
+    A stage with `foreach` in `dvc.yaml`, `things`, leaves `reports/thing_NAME.json` for each name.
+    Other files in `reports/` do not count: they stay there when their stage is removed.
+
+    Raises:
+        SystemExit: `dvc.yaml` is missing or damaged.
+    """
+    try:
+        stages = yaml.safe_load(DVC_YAML.read_text(encoding="utf-8"))["stages"]
+        repeated = {name for name, stage in stages.items() if "foreach" in stage}
+        paths = [Path(path) for path in stages["check"]["deps"]]
+    except OSError as error:
+        raise SystemExit(f"{DVC_YAML}: {error.strerror}. Restore it: `git checkout {DVC_YAML}`.") from None
+    except (yaml.YAMLError, ValueError, AttributeError, TypeError, LookupError) as error:
+        wrong = f"{DVC_YAML} cannot be read ({str(error).splitlines()[0]})"
+        raise SystemExit(f"{wrong}. After a merge: keep either side, then `make deps`.") from None
+    found = []
+    for path in paths:
+        kind, _, name = path.stem.partition("_")
+        if path.parent == REPORTS and f"{kind}s" in repeated:
+            found.append(Conversion(name, f"{kind}s@{name}", path.stem))
+    return found
+
+
+def _converted_gates() -> list[Gate]:
+    rows = {each.name: read_report(each.report, each.stage) for each in list_conversions()}
+    return [gate for name, row in rows.items() for gate in converted_gates(name, row)]
+
+
+def converted_gates(name: str, row: dict[str, Any]) -> list[Gate]:
+    """Judge a converted model like a variant, and by parity with the exported one.
+
+    Where its runtime does not exist on this system, the size is all that is known.
+    """
+    if "not_run" in row:
+        gates = [gate("model_size", "model size MB", row["size_mb"], "max_model_mb")]
+    else:
+        difference = row["max_difference"]
+        parity = gate("parity", "probability, from ONNX", difference, "max_onnx_difference")
+        gates = [*variant_gates(row), parity]
+    named = [{"id": f"{name}_{g.id}", "name": f"{name}: {g.name}"} for g in gates]
+    return [g.model_copy(update=words) for g, words in zip(gates, named, strict=True)]
 
 
 def refuse_other_models() -> None:

@@ -10,7 +10,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from ..artifacts import REPORTS, read_report
-from ..gates import verdicts
+from ..gates import list_conversions, verdicts
 from ..scope import load_scope
 from .pages import fill
 
@@ -24,10 +24,10 @@ def report() -> None:
 
 
 def read_variants() -> dict[str, Any]:
-    """Return the evidence on every variant of `compress`, and on what `make formats` wrote."""
-    formats = {path.stem: read_report(path.stem) for path in sorted(REPORTS.glob("format_*"))}
-    by_name = {name.removeprefix("format_"): row for name, row in formats.items()}
-    return dict(read_report("compress")["candidates"]) | by_name
+    """Return the evidence on every variant of `compress`, and on models converted so far."""
+    measured = [c for c in list_conversions() if (REPORTS / f"{c.report}.json").exists()]
+    rows = {c.name: read_report(c.report, c.stage) for c in measured}
+    return dict(read_report("compress")["candidates"]) | rows
 
 
 def _draw_confusion() -> Figure:
