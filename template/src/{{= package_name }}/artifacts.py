@@ -31,5 +31,6 @@ def read_report(name: str, stage: str = "") -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_text())
     except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f"{path} is missing or damaged ({error}). Run {stage or name} first.") from None
+        wrong = f"{path} is missing or damaged ({error})"
+        raise SystemExit(f"{wrong}. Run {stage or name} first.") from None
     return content

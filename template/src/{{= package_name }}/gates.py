@@ -217,16 +217,17 @@ def list_conversions() -> list[Conversion]:
         repeated = {name for name, stage in stages.items() if "foreach" in stage}
         paths = [Path(path) for path in stages["check"]["deps"]]
     except OSError as error:
-        raise SystemExit(f"{DVC_YAML}: {error.strerror}. Restore it: `git checkout {DVC_YAML}`.") from None
+        wrong = f"{DVC_YAML}: {error.strerror}"
+        raise SystemExit(f"{wrong}. Restore it: `git checkout {DVC_YAML}`.") from None
     except (yaml.YAMLError, ValueError, AttributeError, TypeError, LookupError) as error:
         wrong = f"{DVC_YAML} cannot be read ({str(error).splitlines()[0]})"
         raise SystemExit(f"{wrong}. After a merge: keep either side, then `make deps`.") from None
-    found = []
+    conversions = []
     for path in paths:
         kind, _, name = path.stem.partition("_")
         if path.parent == REPORTS and f"{kind}s" in repeated:
-            found.append(Conversion(name, f"{kind}s@{name}", path.stem))
-    return found
+            conversions.append(Conversion(name, f"{kind}s@{name}", path.stem))
+    return conversions
 
 
 def _converted_gates() -> list[Gate]:
