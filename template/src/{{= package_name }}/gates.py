@@ -2,18 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ModelWrapValidatorHandler, computed_field, model_validator
 
-from .artifacts import REPORTS, SHIPPED, read_report
+from .artifacts import list_conversions, read_report
 from .cost import cost_usd_month
 from .scope import SCOPE, load_scope
-
-DVC_YAML = Path("dvc.yaml")
 
 
 class Gate(BaseModel, frozen=True, strict=True):
@@ -51,17 +46,18 @@ class Gate(BaseModel, frozen=True, strict=True):
         return f"{word}  {self.name:<34} {self.observed:10.4g} {self.comparison} {self.limit:g}"
 
 
-def gate(id: str, name: str, observed: float, key: str, limit: float | None = None) -> Gate:
+def gate(id: str, name: str, observed: float, key: str) -> Gate:
     """Compare a number with a limit of `scope.yaml`; `min_` or `max_` in its key is the direction.
 
-    A `limit` that is computed from several keys is given, and `key` names them all.
+    Where `key` names several, the limit is the first less the others.
     """
+    limit, *less = (getattr(load_scope(), part) for part in key.split(", "))
     return Gate(
         id=id,
         name=name,
         observed=observed,
         comparison=">=" if key.startswith("min_") else "<=",
-        limit=getattr(load_scope(), key) if limit is None else limit,
+        limit=limit - sum(less),
         where=f"{SCOPE}: {key}",
     )
 
@@ -77,7 +73,7 @@ def verdicts() -> list[Gate]:
         *_data_gates(),
         *_quality_gates(),
         *_export_gates(),
-        *_shipped_gates(),
+        *_variant_gates(),
         *_use_gates(),
         *_converted_gates(),
     ]
@@ -117,10 +113,9 @@ def quality_gates(quality: dict[str, Any], by: str = "lower_bound") -> list[Gate
     worst = worst_slice(quality, by)
     name = f"worst slice: {worst[:16]} ({sure})"
     observed = quality["slices"][worst][by]
-    floor = scope.min_metric - scope.max_slice_gap
     return [
         gate("quality", f"{scope.metric} ({sure})", quality["score"][by], "min_metric"),
-        gate("worst_slice", name, observed, "min_metric, max_slice_gap", floor),
+        gate("worst_slice", name, observed, "min_metric, max_slice_gap"),
     ]
 
 
@@ -141,7 +136,7 @@ def _export_gates() -> list[Gate]:
     ]
 
 
-def _shipped_gates() -> list[Gate]:
+def _variant_gates() -> list[Gate]:
     """What `compress` chose: like fp32 on the test split, and what only `compress` can measure."""
     quality, compressed = read_report("evaluate"), read_report("compress")
     drop = quality["fp32"]["value"] - quality["score"]["value"]
@@ -154,24 +149,6 @@ def _shipped_gates() -> list[Gate]:
         gate("batch_parity", "alone and in a batch", gap, "max_onnx_difference"),
         gate("latency_p95_network", "latency p95 ms, network", p95_ms, "max_latency_p95_ms"),
         gate("model_size", "model size MB", size_mb, "max_model_mb"),
-    ]
-
-
-def variant_gates(row: dict[str, Any]) -> list[Gate]:
-    """Judge a variant by its row in `reports/compress.json`; whole predictions are timed later.
-
-    Quality is compared without a bound: the validation split is half as large as the test split,
-    and a bound for each of its slices would refuse good variants.
-    """
-    agreement, drop = row["same_lower_bound"], row["drop_upper_bound"]
-    gap, p95_ms = row["batch_gap"], row["latency_p95_ms"]
-    return [
-        *quality_gates(row, "value"),
-        gate("int8_parity", "answers like fp32", agreement, "min_int8_agreement"),
-        gate("int8_drop", "metric lost to fp32", drop, "max_int8_drop"),
-        gate("latency_p95_network", "latency p95 ms, network", p95_ms, "max_latency_p95_ms"),
-        gate("model_size", "model size MB", row["size_mb"], "max_model_mb"),
-        gate("batch_parity", "alone and in a batch", gap, "max_onnx_difference"),
     ]
 
 
@@ -195,75 +172,17 @@ def _use_gates() -> list[Gate]:
     ]
 
 
-class Conversion(NamedTuple):
-    """A converted copy of the model: its name, the stage that makes it, and its report."""
-
-    name: str
-    stage: str
-    report: str
-
-
-def list_conversions() -> list[Conversion]:
-    """Return the converted models of this project: those on whose report `check` depends.
-
-    A stage with `foreach` in `dvc.yaml`, `things`, leaves `reports/thing_NAME.json` for each name.
-    Other files in `reports/` do not count: they stay there when their stage is removed.
-
-    Raises:
-        SystemExit: `dvc.yaml` is missing or damaged.
-    """
-    try:
-        stages = yaml.safe_load(DVC_YAML.read_text(encoding="utf-8"))["stages"]
-        repeated = {name for name, stage in stages.items() if "foreach" in stage}
-        paths = [Path(path) for path in stages["check"]["deps"]]
-    except OSError as error:
-        wrong = f"{DVC_YAML}: {error.strerror}"
-        raise SystemExit(f"{wrong}. Restore it: `git checkout {DVC_YAML}`.") from None
-    except (yaml.YAMLError, ValueError, AttributeError, TypeError, LookupError) as error:
-        wrong = f"{DVC_YAML} cannot be read ({str(error).splitlines()[0]})"
-        raise SystemExit(f"{wrong}. After a merge: keep either side, then `make deps`.") from None
-    conversions = []
-    for path in paths:
-        kind, _, name = path.stem.partition("_")
-        if path.parent == REPORTS and f"{kind}s" in repeated:
-            conversions.append(Conversion(name, f"{kind}s@{name}", path.stem))
-    return conversions
-
-
 def _converted_gates() -> list[Gate]:
-    rows = {each.name: read_report(each.report, each.stage) for each in list_conversions()}
-    return [gate for name, row in rows.items() for gate in converted_gates(name, row)]
-
-
-def converted_gates(name: str, row: dict[str, Any]) -> list[Gate]:
-    """Judge a converted model like a variant, and by parity with the exported one.
-
-    Where its runtime does not exist on this system, the size is all that is known.
-    """
-    if "not_run" in row:
-        gates = [gate("model_size", "model size MB", row["size_mb"], "max_model_mb")]
-    else:
-        difference = row["max_difference"]
-        parity = gate("parity", "probability, from ONNX", difference, "max_onnx_difference")
-        gates = [*variant_gates(row), parity]
-    named = [{"id": f"{name}_{g.id}", "name": f"{name}: {g.name}"} for g in gates]
-    return [g.model_copy(update=words) for g, words in zip(gates, named, strict=True)]
-
-
-def refuse_other_models() -> None:
-    """Stop when the evidence is not about the file that is shipped.
-
-    Raises:
-        SystemExit: the model is missing, or changed after it was evaluated.
-    """
-    try:
-        shipped = sha256(SHIPPED.read_bytes()).hexdigest()
-    except OSError:
-        raise SystemExit(f"{SHIPPED} is missing. Run compress first.") from None
-    judged = read_report("evaluate").get("model_sha256")
-    if judged != shipped:
-        which = f"the model {judged}, but {SHIPPED} has SHA-256 {shipped}"
-        raise SystemExit(f"reports/evaluate.json is about {which}. Run evaluate again.")
+    """Compare what was observed of converted models with the limits of today."""
+    gates = []
+    for report, stage in list_conversions():
+        recorded = read_report(report, stage).get("gates")
+        if not recorded:
+            raise SystemExit(f"reports/{report}.json has no gates. Run {stage} again.")
+        for row in recorded:
+            key = row["where"].removeprefix(f"{SCOPE}: ")
+            gates.append(gate(row["id"], row["name"], row["observed"], key))
+    return gates
 
 
 def refuse_broken(gates: Sequence[Gate]) -> None:

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from ..artifacts import ONNX, REPORTS, read_report, write_report
 from ..atomic import replace_durably, to_json
-from ..gates import converted_gates
-from ..pipeline.compress import Row, measure_quality, table
+from ..gates import Gate, gate
+from ..pipeline.compress import Row, measure_quality, table, variant_gates
 from ..pipeline.footprint import footprint
 from ..pipeline.report import read_variants
 from ..predictor import Predictor
@@ -50,12 +50,30 @@ def convert(name: str) -> None:
             raise SystemExit(f"{name} cannot take this network ({_say(error)}). {HELP}") from None
         (draft / FACTS).write_bytes(to_json(_describe(exported)))
         row = _measure(draft, exported)
-        row["broken"] = [g.id for g in converted_gates(name, row) if not g.passed]
+        gates = list_gates(name, row)
+        row["broken"] = [g.id for g in gates if not g.passed]
         replace_durably(draft, folder)
-    write_report(report, row | {"onnx_sha256": exported.sha256})
+    # `check` compares what these observed again: limits may have changed since.
+    recorded = {"gates": [g.model_dump() for g in gates]}
+    write_report(report, row | {"onnx_sha256": exported.sha256} | recorded)
     Console(width=WIDTH).print(table(read_variants(), read_report("compress")["shipped"]))
     missed = ", ".join(row["broken"])
     print(f"{folder}: misses {missed}." if missed else f"{folder}: meets all limits.")
+
+
+def list_gates(name: str, row: Row) -> list[Gate]:
+    """Return the gates of a format: those of a variant, and parity with the exported model.
+
+    Where its runtime does not exist on this system, the size is all that is known.
+    """
+    if "not_run" in row:
+        gates = [gate("model_size", "model size MB", row["size_mb"], "max_model_mb")]
+    else:
+        difference = row["max_difference"]
+        parity = gate("parity", "probability, from ONNX", difference, "max_onnx_difference")
+        gates = [*variant_gates(row), parity]
+    named = [{"id": f"{name}_{g.id}", "name": f"{name}: {g.name}"} for g in gates]
+    return [g.model_copy(update=words) for g, words in zip(gates, named, strict=True)]
 
 
 def _describe(exported: Predictor) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from ..artifacts import REPORTS, read_report
-from ..gates import list_conversions, verdicts
+from ..artifacts import REPORTS, list_conversions, read_report
+from ..gates import verdicts
 from ..scope import load_scope
 from .pages import fill
 
@@ -25,8 +25,8 @@ def report() -> None:
 
 def read_variants() -> dict[str, Any]:
     """Return the evidence on every variant of `compress`, and on models converted so far."""
-    measured = [c for c in list_conversions() if (REPORTS / f"{c.report}.json").exists()]
-    rows = {c.name: read_report(c.report, c.stage) for c in measured}
+    measured = [each for each in list_conversions() if (REPORTS / f"{each.report}.json").exists()]
+    rows = {each.report.partition("_")[2]: read_report(*each) for each in measured}
     return dict(read_report("compress")["candidates"]) | rows
 
 
