@@ -19,6 +19,7 @@ CI = ["ci", "drift", "release", "train"]
 OTHERWISE = {  # what is imported by another name than it is installed by, or comes with another
     "PIL": "pillow",
     "yaml": "pyyaml",
+    "sklearn": "scikit-learn",
     "paho": "paho-mqtt",
     "starlette": "fastapi",
     "pydantic_core": "pydantic",
