@@ -22,10 +22,7 @@ def save_reference(shipped: Predictor) -> None:
     signals = load_facts("train") | {"confidence": confidence, "entropy": entropy(probabilities)}
     signals["label"] = answers.astype(np.float64)
     _, trained_on = shipped.run(load_split("train")[0])
-    # A broken network's embedding has no directions to fit; `finite_weights` refuses it later.
-    whitening = None
-    if trained_on is not None and np.isfinite(trained_on).all():
-        whitening = fit_whitening(trained_on)
+    whitening = None if trained_on is None else fit_whitening(trained_on)
     if whitening and embedding is not None:
         signals |= whitening.apply(embedding)
     reference = fit_reference(signals, params.drift_window, params.drift_false_alarm_rate)
