@@ -62,7 +62,7 @@ def gate(id: str, name: str, observed: float, key: str, limit: float | None = No
     )
 
 
-def none_allowed(id: str, name: str, observed: float) -> Gate:
+def forbid(id: str, name: str, observed: float) -> Gate:
     """Refuse any at all: a fault for which no project has a use."""
     return Gate(id=id, name=name, observed=observed, comparison="<=", limit=0, where="always")
 
@@ -77,8 +77,8 @@ def _data_gates() -> list[Gate]:
     conflicts, repeated = data["label_conflicts"], data["repeated_ids"]
     failures, missing = data.get("contract_failures"), data.get("missing_labels")
     return [
-        none_allowed("contract", "examples breaking the contract", _number(failures)),
-        none_allowed("split_labels", "labels missing in a split", _number(missing)),
+        forbid("contract", "examples breaking the contract", _number(failures)),
+        forbid("split_labels", "labels missing in a split", _number(missing)),
         gate("leakage", "inputs in two splits", data["leaks"], "max_leaks"),
         gate("label_conflicts", "inputs with two labels", conflicts, "max_label_conflicts"),
         gate("repeated_ids", "repeated ids", repeated, "max_repeated_ids"),
@@ -124,8 +124,8 @@ def _export_gates() -> list[Gate]:
     weights, answers = export.get("nonfinite_weights"), quality.get("nonfinite_answers")
     difference = export["max_difference"]
     return [
-        none_allowed("finite_weights", "weights that are NaN or infinite", _number(weights)),
-        none_allowed("finite_answers", "answers that are NaN or infinite", _number(answers)),
+        forbid("finite_weights", "weights that are NaN or infinite", _number(weights)),
+        forbid("finite_answers", "answers that are NaN or infinite", _number(answers)),
         gate("onnx_parity", "PyTorch to ONNX, probability", difference, "max_onnx_difference"),
     ]
 
@@ -154,7 +154,7 @@ def _use_gates() -> list[Gate]:
     failures = {place: _number(timing.get("failures")) for place, timing in speed.items()}
     return [
         *(
-            none_allowed(f"failures_{place}", f"failed requests, {place}", count)
+            forbid(f"failures_{place}", f"failed requests, {place}", count)
             for place, count in failures.items()
         ),
         *(

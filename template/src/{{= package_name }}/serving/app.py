@@ -146,7 +146,7 @@ async def metrics() -> Response:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state: ServerState = app.state.server
     state.batcher.start()
-    for labelled in await state.journal.latest_labelled(load_params().labelled_window):
+    for labelled in await state.journal.read_labelled(load_params().labelled_window):
         record_label(state, labelled)
     state.served.show()
     show_limits()

@@ -117,7 +117,7 @@ class Journal:
         await asyncio.wrap_future(self._thread.submit(self._db.execute, checkpoint))
         return rows
 
-    async def latest_labelled(self, n: int) -> list[LabelledAnswer]:
+    async def read_labelled(self, n: int) -> list[LabelledAnswer]:
         """Return the latest `n` answers that have a label, oldest first."""
         query = f"{JOIN} ORDER BY l.time_s DESC LIMIT {n}"  # noqa: S608 (a number)
         rows = await self._do(lambda: self._db.execute(query).fetchall())

@@ -42,13 +42,13 @@ class MetricsSnapshot:
         """Return a metric by the values of one label."""
         return {s.labels[label]: s.value for s in self._samples if s.name == name}
 
-    def failed(self) -> tuple[float, float]:
+    def count_failures(self) -> tuple[float, float]:
         """Return how many requests failed with 5xx, and of how many, without those with 4xx."""
         refused = self.by_label("refusals_total", "status")
         failed = sum(n for status, n in refused.items() if status.startswith("5"))
         return failed, failed + sum(self.by_label("predictions_total", "label").values())
 
-    def late(self) -> tuple[float, float, float]:
+    def count_late(self) -> tuple[float, float, float]:
         """Return how many requests took longer than promised, of how many, and the p95 in ms."""
         buckets = self.by_label("prediction_latency_seconds_bucket", "le").items()
         counts = {float(bound): n for bound, n in buckets}
@@ -84,8 +84,8 @@ def quantile(q: float, counts: Mapping[float, float]) -> float:
 def check_promises(metrics: MetricsSnapshot, gates: Mapping[str, float]) -> list[Promise]:
     """Compare each promise with its current value; `gates` has what the gates measured, by id."""
     scope, watch = load_scope(), load_scope().watch
-    late, asked, p95_ms = metrics.late()
-    failed, requests = metrics.failed()
+    late, asked, p95_ms = metrics.count_late()
+    failed, requests = metrics.count_failures()
     p95 = f"about {p95_ms:.3g} ms" if p95_ms < math.inf else "far above it"
     in_time = f"{100 * IN_TIME:g} % within {scope.max_latency_p95_ms:g} ms"
     in_time += f"; p95 is {p95}" if asked else ""
