@@ -65,8 +65,8 @@ class Monitor:
     def estimated_accuracy(self) -> float:
         """Return the share of the window as confident as right answers were; NaN until full.
 
-        See `reference.fit_confidence_threshold`. It needs no labels, so a model that is sure of its
-        mistakes misleads it.
+        It needs no labels, so a model that is sure of its mistakes misleads it. The threshold is
+        from `fit_confidence_threshold` in `pipeline/reference.py`.
         """
         sure = list(self._sure)
         is_full = len(sure) == self._sure.maxlen
