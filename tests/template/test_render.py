@@ -61,6 +61,12 @@ def test_every_setting_file_parses(each: Path) -> None:
             assert json.loads(path.read_text())
 
 
+def test_the_phony_targets_are_those_of_the_makefile(each: Path) -> None:
+    text = (each / "Makefile").read_text().replace("\\\n", " ")
+    phony = " ".join(re.findall(r"^\.PHONY:(.*)", text, re.MULTILINE)).split()
+    assert sorted(phony) == sorted(re.findall(r"^([a-z-]+):", text, re.MULTILINE))
+
+
 def test_nothing_rendered_is_ignored_by_git(each: Path, tmp_path: Path) -> None:
     """Copier overwrites ignored files without a trace."""
     run(["git", "init", "-q", str(tmp_path)], tmp_path)

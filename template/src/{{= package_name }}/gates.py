@@ -11,6 +11,8 @@ from .artifacts import SHIPPED, read_report
 from .cost import cost_usd_month
 from .scope import SCOPE, load_scope
 
+SLICE_SHOWN = 16  # characters: the name of a slice may be a long path, and a gate is one line
+
 
 class Gate(BaseModel, frozen=True, strict=True):
     """One limit: what was observed, which side of the limit is good, and where the limit is set.
@@ -63,7 +65,7 @@ def gate(id: str, name: str, observed: float, key: str, limit: float | None = No
 
 
 def forbid(id: str, name: str, observed: float) -> Gate:
-    """Refuse any at all: a fault for which no project has a use."""
+    """Return a gate that only 0 passes, for faults that are never acceptable."""
     return Gate(id=id, name=name, observed=observed, comparison="<=", limit=0, where="always")
 
 
@@ -91,7 +93,8 @@ def _number(value: float | None) -> float:
 
 
 def _quality_gates() -> list[Gate]:
-    scope, quality = load_scope(), read_report("evaluate")
+    scope = load_scope()
+    quality = read_report("evaluate")
     if quality["metric"] != scope.metric:
         raise SystemExit(f"reports/evaluate.json is about {quality['metric']}. Run evaluate again.")
     gain = quality["baseline"]["gain_lower_bound"]
@@ -104,7 +107,7 @@ def quality_gates(quality: dict[str, Any], by: str = "lower_bound") -> list[Gate
     scope = load_scope()
     sure = f"{scope.confidence:.0%} sure" if by == "lower_bound" else by
     worst = worst_slice(quality, by)
-    name = f"worst slice: {worst[:16]} ({sure})"
+    name = f"worst slice: {worst[:SLICE_SHOWN]} ({sure})"
     observed = quality["slices"][worst][by]
     floor = scope.min_metric - scope.max_slice_gap
     return [
@@ -189,10 +192,10 @@ def refuse_broken(gates: Sequence[Gate]) -> None:
         SystemExit: at least one is not; each is named.
     """
     if not all(gate.passed for gate in gates):
-        raise SystemExit(limits_not_met(gates))
+        raise SystemExit(format_failures(gates))
 
 
-def limits_not_met(gates: Sequence[Gate], notes: Mapping[str, Sequence[str]] | None = None) -> str:
+def format_failures(gates: Sequence[Gate], notes: Mapping[str, Sequence[str]] | None = None) -> str:
     """Return one line per failed gate, with its notes below it; `notes` are by the gate's id."""
     decider = load_scope().decider
     review = f"review by {decider}" if decider else "review"

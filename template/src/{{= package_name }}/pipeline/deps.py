@@ -61,7 +61,9 @@ class Package:
         loaded = self._trace(module)
         paths = {self.modules[name] for name in loaded if not self._is_docstring(name)}
         paths |= self._data_files(loaded)
-        return sorted({self._shorten(path.relative_to(self.folder)) for path in paths}, key=order)
+        return sorted(
+            {self._shorten(path.relative_to(self.folder)) for path in paths}, key=sort_key
+        )
 
     def _trace(self, module: str) -> set[str]:
         loaded: set[str] = set()
@@ -151,8 +153,8 @@ class Package:
         return self._trees[name]
 
 
-def order(path: str) -> tuple[bool, str]:
-    """Sort single modules before what is in folders."""
+def sort_key(path: str) -> tuple[bool, str]:
+    """Sort single modules before files in folders, and folders."""
     return ("/" in path or "." not in path, path)
 
 
