@@ -104,7 +104,7 @@ with measure.workspace() as work, Progress(console=measure.console) as progress:
         sys.path.insert(0, str(folder / "src"))
         # The same in all three.
         drift = import_module(f"{measure.PACKAGE}.monitoring.drift")
-        fitting = import_module(f"{measure.PACKAGE}.monitoring.reference")
+        fitting = import_module(f"{measure.PACKAGE}.pipeline.reference")
         rate = yaml.safe_load((folder / "params.yaml").read_text())["drift_false_alarm_rate"]
         usual, power = cases.pop("usual"), {}
         progress.update(task, total=len(cases) * len(SIZES))

@@ -163,11 +163,11 @@ def speed(payload: bytes) -> dict[str, float]:
     held_kb = tracemalloc.get_traced_memory()[0] / 1000
     tracemalloc.stop()
     gauges = monitor.DRIFT, monitor.FILL, monitor.ESTIMATED
-    chances, session = model.probabilities(x), model._session
+    probabilities, session = model.probabilities(x), model._session
     both, logits, doubt, observe, scrape = us(
         lambda: session.run(["logits", "embedding"], {"x": x}),
         lambda: session.run(["logits"], {"x": x}),
-        lambda: predictor.entropy(chances),
+        lambda: predictor.entropy(probabilities),
         lambda: watch.observe(prediction),
         lambda: [list(gauge.collect()) for gauge in gauges],
     )

@@ -97,11 +97,11 @@ def _compare(git: Repository, files: Mapping[str, Path], head: str) -> dict[str,
             theirs |= {(parent / path.name).as_posix() for path in (folder / parent).iterdir()}
     spelled = defaultdict(set)
     for name in theirs:
-        spelled[_folded(name)].add(name)
+        spelled[_fold(name)].add(name)
 
     def verdict(name: str) -> str:
         for prefix in _prefixes(name):
-            if others := spelled[_folded(prefix)] - {prefix}:
+            if others := spelled[_fold(prefix)] - {prefix}:
                 return f"{min(others)} is the same name where case does not count"
             path = folder / prefix
             is_folder = path.is_dir() and not path.is_symlink() and not (path / ".git").exists()
@@ -122,7 +122,7 @@ def _compare(git: Repository, files: Mapping[str, Path], head: str) -> dict[str,
     return verdicts | dict.fromkeys(filter(None, ignored), "ignored by git here")
 
 
-def _folded(name: str) -> str:
+def _fold(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 

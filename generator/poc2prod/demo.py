@@ -49,7 +49,7 @@ def run(destination: Path, console: Console) -> None:
             console.print_json(_predict(port, folder / "data/example.png"))
     with _step("read the gates", console):
         gates = json.loads((folder / "reports/gates.json").read_text("utf-8"))
-        console.print(_promised_and_measured(gates))
+        console.print(_print_gates(gates))
     console.print(f"Report: {folder / 'reports/report.html'}", soft_wrap=True)
 
 
@@ -103,7 +103,7 @@ def _free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _promised_and_measured(gates: list[dict[str, Any]]) -> Table:
+def _print_gates(gates: list[dict[str, Any]]) -> Table:
     table = Table("", "gate", "measured", "promised")
     for gate in gates:
         measured, limit = (f"{gate[key]:.4g}" for key in ("observed", "limit"))

@@ -133,13 +133,13 @@ class Repository:
 
     def store_folder(self, folder: Path) -> Files:
         """Store the content of every file of a folder, by the folder's own .gitattributes."""
-        inside = replace(self._indexed(GIT_WORK_TREE=str(folder)), folder=folder)
+        inside = replace(self._index(GIT_WORK_TREE=str(folder)), folder=folder)
         inside("add", "--all", "--force", ".")
         rows = (row.partition("\t") for row in inside.rows("ls-files", "--stage", "-z"))
         return {name: about.rpartition(" ")[0] for about, _, name in rows}
 
     def store_tree(self, files: Files) -> str:
-        inside = self._indexed()
+        inside = self._index()
         rows = "".join(f"{about}\t{name}\0" for name, about in files.items())
         inside("update-index", "-z", "--index-info", given=rows)
         return inside.line("write-tree")
@@ -166,7 +166,7 @@ class Repository:
             given = "".join(f"{path}\n" for path in paths)
             return self("hash-object", "-w", "--no-filters", "--stdin-paths", given=given).split()
 
-    def _indexed(self, **variables: str) -> "Repository":
+    def _index(self, **variables: str) -> "Repository":
         """Return the same repository with an empty index beside its own."""
         index = self.folder / ".git" / "index-of-tree"
         index.unlink(missing_ok=True)

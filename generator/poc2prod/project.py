@@ -91,7 +91,7 @@ def _write(template: Template, given: dict[str, Any], folder: Path) -> list[str]
         rendered = workspace / folder.name
         warned = render(template, given, rendered)
         try:
-            with _uninterrupted():
+            with _ignore_interrupts():
                 if existed:
                     for path in list(rendered.iterdir()):
                         path.rename(folder / path.name)
@@ -106,19 +106,19 @@ def _write(template: Template, given: dict[str, Any], folder: Path) -> list[str]
 def _workspace(parent: Path) -> Iterator[Path]:
     """Make a temporary folder inside `parent`, and remove it afterwards."""
     try:
-        with _uninterrupted():
+        with _ignore_interrupts():
             workspace = TemporaryDirectory(prefix=".poc2prod-", dir=parent)
     except OSError as error:
         raise Refusal(f"{parent} cannot be written to; {error.strerror}") from None
     try:
         yield Path(workspace.name)
     finally:
-        with _uninterrupted():
+        with _ignore_interrupts():
             workspace.cleanup()
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
+def _ignore_interrupts() -> Iterator[None]:
     """Ignore Ctrl-C during a step that must not stop halfway."""
     handlers = {number: signal.signal(number, signal.SIG_IGN) for number in STOP_SIGNALS}
     try:

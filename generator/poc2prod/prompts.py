@@ -108,7 +108,7 @@ class TerminalPrompt(Prompt):
                 label,
                 value,
                 disabled=question.problem(value) or None,
-                description=self._wrapped(estimates[value], "  Description:") if differ else None,
+                description=self._wrap(estimates[value], "  Description:") if differ else None,
             )
             for label, value in question.choices
         ]
@@ -132,9 +132,7 @@ class TerminalPrompt(Prompt):
         def toolbar() -> str:
             value, problem = question.read(get_app().current_buffer.text or default)
             line = "" if problem else estimate(value)  # a broken rule is shown right above
-            return "\n".join(
-                f" {self._wrapped(text)}" for text in (line, KEYS.format("F1")) if text
-            )
+            return "\n".join(f" {self._wrap(text)}" for text in (line, KEYS.format("F1")) if text)
 
         return questionary.text(
             self._words(question),
@@ -146,9 +144,9 @@ class TerminalPrompt(Prompt):
         )
 
     def _words(self, question: Question) -> str:
-        return f"{self._wrapped(question.help, question.position)}\n "
+        return f"{self._wrap(question.help, question.position)}\n "
 
-    def _wrapped(self, text: str, behind: str = "") -> str:
+    def _wrap(self, text: str, behind: str = "") -> str:
         """Break lines between words and align them: a prompt would break them anywhere."""
         indent = " " * (len(behind) + 1)
         width = self.console.width

@@ -148,7 +148,7 @@ class Questions:
     def text(self, template: Any, context: Mapping[str, Any]) -> str:
         """Render a piece of copier.yml. Raises Refusal when it is broken."""
         try:
-            return _compiled(self.environment, str(template)).render(context)
+            return _compile(self.environment, str(template)).render(context)
         except (jinja2.TemplateError, TypeError, ValueError) as error:
             raise Refusal(f"copier.yml cannot be used: {error}, in {template!r}") from error
 
@@ -170,7 +170,7 @@ class Questions:
 
 
 @cache
-def _compiled(environment: jinja2.Environment, text: str) -> jinja2.Template:
+def _compile(environment: jinja2.Environment, text: str) -> jinja2.Template:
     return environment.from_string(text)
 
 

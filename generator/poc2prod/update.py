@@ -95,7 +95,7 @@ def update(
             say(console, f"Stopped. To go on with these, or others: {again}")
             return 1
         with console.status("Merging"):
-            owned = _owned(questions, answering, project.recorded, renders.recorded)
+            owned = _find_owned(questions, answering, project.recorded, renders.recorded)
             scratch = _make_scratch(project, work / "scratch", keep=not dry_run)
             notes = merge_renders(
                 project, scratch, renders.old, renders.new, owned, branch, moves, generated
@@ -154,7 +154,7 @@ def _make_scratch(project: Checkout, parent: Path, *, keep: bool) -> Repository:
     return Repository.scratch(parent / project.git.folder.name, project.git, keep)
 
 
-def _owned(questions: Questions, answering: NewAnswers, *answers: dict[Any, Any]) -> list[str]:
+def _find_owned(questions: Questions, answering: NewAnswers, *answers: dict[Any, Any]) -> list[str]:
     """Return the patterns of files that are the user's, by the old and by the new answers."""
     patterns = questions.settings.get("_skip_if_exists", [])
     return [

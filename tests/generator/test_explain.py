@@ -31,7 +31,7 @@ GATE_LIST = re.compile(r"[Gg]ates?((?:(?:,|\sand|)\s`[a-z0-9_]+`)+)")
 GATE_IDS = {
     found.replace("{place}", place)
     for found in re.findall(
-        r'(?:[Gg]ate|none_allowed)\(\s*(?:id=)?f?"([a-z0-9_{}]+)"',
+        r'(?:[Gg]ate|forbid)\(\s*(?:id=)?f?"([a-z0-9_{}]+)"',
         "".join(
             (ROOT / "template/src/{{= package_name }}" / name).read_text()
             for name in ("gates.py", "serving/load_test.py")

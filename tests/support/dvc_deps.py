@@ -62,7 +62,7 @@ def write_lists(needed: dict[str, dict[str, set[Kind]]], deps: ModuleType) -> st
     lines = [HEADER]
     for stage, paths in needed.items():
         lines.append(f"{stage}:\n")
-        for kinds, group in groupby(sorted(paths, key=deps.order), paths.__getitem__):
+        for kinds, group in groupby(sorted(paths, key=deps.sort_key), paths.__getitem__):
             block = [f"  - {path}\n" for path in group]
             if kinds != set(KINDS):
                 block = [f"  # ? if {_condition(kinds)}\n", *block, "  # ? endif\n"]

@@ -53,7 +53,7 @@ TEXTS = {
 MODEL = b"what was judged"
 UNDER_LOAD = """
 from {}.serving import load_test
-print(*(g.id for g in load_test.verdicts() if not g.passed))
+print(*(g.id for g in load_test.compare_load() if not g.passed))
 """
 LIMITS = """
 from prometheus_client import CollectorRegistry, generate_latest

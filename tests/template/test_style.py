@@ -46,7 +46,9 @@ def test_python_holds_no_jinja_but_the_package_name() -> None:
 
 
 def test_the_suffix_tells_the_truth() -> None:
-    has_jinja = {path: bool(VALUE.search(path.read_text()) or blocks(path)) for path in COPIER_READS}
+    has_jinja = {
+        path: bool(VALUE.search(path.read_text()) or blocks(path)) for path in COPIER_READS
+    }
     assert [name(p) for p in COPIER_READS if (p.suffix == ".jinja") != has_jinja[p]] == []
 
 

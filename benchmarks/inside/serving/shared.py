@@ -22,10 +22,10 @@ class Model:
     def answers(self, payloads: Sequence[bytes]) -> list[Answer]:
         """Answer a batch with one run of the network."""
         x = np.stack([features(take_in(payload).raw) for payload in payloads])
-        chances = self._predictor.probabilities(x)
-        best = chances.argmax(axis=1)
+        probabilities = self._predictor.probabilities(x)
+        best = probabilities.argmax(axis=1)
         names = self._predictor.labels
         return [
             {"label": names[i], "confidence": float(row[i])}
-            for row, i in zip(chances, best, strict=True)
+            for row, i in zip(probabilities, best, strict=True)
         ]

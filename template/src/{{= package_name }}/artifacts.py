@@ -1,4 +1,4 @@
-"""Where each stage leaves its result: the only paths in the project."""
+"""Paths of what the pipeline stages write."""
 
 import json
 from hashlib import sha256

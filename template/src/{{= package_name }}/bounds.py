@@ -12,10 +12,10 @@ Metric = Callable[[np.ndarray], np.ndarray]
 
 def lower_bound(metric: Metric, matrix: np.ndarray, confidence: float) -> float:
     """Return the value that the true metric exceeds with this confidence."""
-    return bound(metric, matrix, 1 - confidence)
+    return posterior_quantile(metric, matrix, 1 - confidence)
 
 
-def bound(metric: Metric, matrix: np.ndarray, share: float) -> float:
+def posterior_quantile(metric: Metric, matrix: np.ndarray, q: float) -> float:
     """Return the value that the true metric is below with this probability.
 
     The counts have a Dirichlet posterior with a prior of one example in all, so that 30 right
@@ -26,7 +26,7 @@ def bound(metric: Metric, matrix: np.ndarray, share: float) -> float:
     counts = (matrix + present / present.sum()).ravel()  # an absent label stays absent
     draws = np.random.default_rng(0).dirichlet(counts, DRAWS) * matrix.sum()
     scores = metric(draws.reshape(-1, *matrix.shape))
-    return float(np.quantile(scores, share))
+    return float(np.quantile(scores, q))
 
 
 def share_lower_bound(hits: np.ndarray, confidence: float) -> float:
@@ -47,7 +47,7 @@ def gain_lower_bound(
     truth: np.ndarray,
     answers: np.ndarray,
     baseline: np.ndarray,
-    n: int,
+    label_count: int,
     confidence: float,
 ) -> float:
     """Return by how much `answers` beat `baseline` at least, on the same examples.
@@ -59,8 +59,8 @@ def gain_lower_bound(
     draws = np.random.default_rng(0).dirichlet(counts, DRAWS) * counts.sum()
     scores = []
     for predicted in cells[1:]:
-        matrices = np.zeros((DRAWS, n * n))
-        for cell, column in enumerate(cells[0] * n + predicted):
+        matrices = np.zeros((DRAWS, label_count * label_count))
+        for cell, column in enumerate(cells[0] * label_count + predicted):
             matrices[:, column] += draws[:, cell]
-        scores.append(metric(matrices.reshape(DRAWS, n, n)))
+        scores.append(metric(matrices.reshape(DRAWS, label_count, label_count)))
     return float(np.quantile(scores[0] - scores[1], 1 - confidence))

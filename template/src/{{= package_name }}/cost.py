@@ -1,4 +1,4 @@
-"""Promised traffic, measured throughput and your price list in, US dollars a month out."""
+"""Estimate the monthly cost from peak traffic, throughput and prices.yaml."""
 
 import math
 from pathlib import Path
@@ -37,7 +37,8 @@ def replicas(place: str, throughput_per_s: float, peak_requests_per_s: float) ->
 
 def cost_usd_month(throughputs_per_s: dict[str, float], peak_requests_per_s: float) -> float:
     """Return the monthly cost of the servers and devices that carry the peak."""
-    prices, cost_usd = read_yaml(PRICES, Prices), 0.0
+    prices = read_yaml(PRICES, Prices)
+    cost_usd = 0.0
     for place, throughput_per_s in throughputs_per_s.items():
         price: Price = getattr(prices, place)
         cost_usd += replicas(place, throughput_per_s, peak_requests_per_s) * price.usd_month

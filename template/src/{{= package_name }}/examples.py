@@ -1,4 +1,4 @@
-"""An example is what a client would send, plus the answer; shards keep them."""
+"""Labelled examples, their split, and the Parquet shards that store them."""
 
 import shutil
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ class Example(NamedTuple):
 
 def split_of(example_id: str) -> str:
     """Choose the split by a hash of the id, so that an example never changes sides."""
-    bucket = crc32(example_id.encode()) % 10
+    bucket = crc32(example_id.encode()) % 10  # 20 % test, 10 % validation, 70 % training
     return "test" if bucket < 2 else "validation" if bucket == 2 else "train"
 
 

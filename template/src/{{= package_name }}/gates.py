@@ -10,6 +10,8 @@ from .artifacts import list_conversions, read_report
 from .cost import cost_usd_month
 from .scope import SCOPE, load_scope
 
+SLICE_SHOWN = 16  # characters: the name of a slice may be a long path, and a gate is one line
+
 
 class Gate(BaseModel, frozen=True, strict=True):
     """One limit: what was observed, which side of the limit is good, and where the limit is set.
@@ -62,8 +64,8 @@ def gate(id: str, name: str, observed: float, key: str) -> Gate:
     )
 
 
-def none_allowed(id: str, name: str, observed: float) -> Gate:
-    """Refuse any at all: a fault for which no project has a use."""
+def forbid(id: str, name: str, observed: float) -> Gate:
+    """Return a gate that only 0 passes, for faults that are never acceptable."""
     return Gate(id=id, name=name, observed=observed, comparison="<=", limit=0, where="always")
 
 
@@ -84,8 +86,8 @@ def _data_gates() -> list[Gate]:
     conflicts, repeated = data["label_conflicts"], data["repeated_ids"]
     failures, missing = data.get("contract_failures"), data.get("missing_labels")
     return [
-        none_allowed("contract", "examples breaking the contract", _number(failures)),
-        none_allowed("split_labels", "labels missing in a split", _number(missing)),
+        forbid("contract", "examples breaking the contract", _number(failures)),
+        forbid("split_labels", "labels missing in a split", _number(missing)),
         gate("leakage", "inputs in two splits", data["leaks"], "max_leaks"),
         gate("label_conflicts", "inputs with two labels", conflicts, "max_label_conflicts"),
         gate("repeated_ids", "repeated ids", repeated, "max_repeated_ids"),
@@ -98,7 +100,8 @@ def _number(value: float | None) -> float:
 
 
 def _quality_gates() -> list[Gate]:
-    scope, quality = load_scope(), read_report("evaluate")
+    scope = load_scope()
+    quality = read_report("evaluate")
     if quality["metric"] != scope.metric:
         raise SystemExit(f"reports/evaluate.json is about {quality['metric']}. Run evaluate again.")
     gain = quality["baseline"]["gain_lower_bound"]
@@ -111,7 +114,7 @@ def quality_gates(quality: dict[str, Any], by: str = "lower_bound") -> list[Gate
     scope = load_scope()
     sure = f"{scope.confidence:.0%} sure" if by == "lower_bound" else by
     worst = worst_slice(quality, by)
-    name = f"worst slice: {worst[:16]} ({sure})"
+    name = f"worst slice: {worst[:SLICE_SHOWN]} ({sure})"
     observed = quality["slices"][worst][by]
     return [
         gate("quality", f"{scope.metric} ({sure})", quality["score"][by], "min_metric"),
@@ -130,8 +133,8 @@ def _export_gates() -> list[Gate]:
     weights, answers = export.get("nonfinite_weights"), quality.get("nonfinite_answers")
     difference = export["max_difference"]
     return [
-        none_allowed("finite_weights", "weights that are NaN or infinite", _number(weights)),
-        none_allowed("finite_answers", "answers that are NaN or infinite", _number(answers)),
+        forbid("finite_weights", "weights that are NaN or infinite", _number(weights)),
+        forbid("finite_answers", "answers that are NaN or infinite", _number(answers)),
         gate("onnx_parity", "PyTorch to ONNX, probability", difference, "max_onnx_difference"),
     ]
 
@@ -160,7 +163,7 @@ def _use_gates() -> list[Gate]:
     failures = {place: _number(timing.get("failures")) for place, timing in speed.items()}
     return [
         *(
-            none_allowed(f"failures_{place}", f"failed requests, {place}", count)
+            forbid(f"failures_{place}", f"failed requests, {place}", count)
             for place, count in failures.items()
         ),
         *(
@@ -192,10 +195,10 @@ def refuse_broken(gates: Sequence[Gate]) -> None:
         SystemExit: at least one is not; each is named.
     """
     if not all(gate.passed for gate in gates):
-        raise SystemExit(limits_not_met(gates))
+        raise SystemExit(format_failures(gates))
 
 
-def limits_not_met(gates: Sequence[Gate], notes: Mapping[str, Sequence[str]] | None = None) -> str:
+def format_failures(gates: Sequence[Gate], notes: Mapping[str, Sequence[str]] | None = None) -> str:
     """Return one line per failed gate, with its notes below it; `notes` are by the gate's id."""
     decider = load_scope().decider
     review = f"review by {decider}" if decider else "review"

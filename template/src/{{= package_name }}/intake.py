@@ -1,4 +1,4 @@
-"""A payload in, an input the model may see out: the one entrance, in training and in service."""
+"""Decode a payload and check it against the contract: training and service both enter here."""
 
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ class Intake(NamedTuple):
 
 
 def take_in(payload: bytes) -> Intake:
-    """Decode a payload and hold it against the contract.
+    """Decode a payload and check it against the contract.
 
     Raises:
         Refusal: it cannot be decoded, or a fact of it breaks the contract.

@@ -1,4 +1,4 @@
-"""Features in, a prediction out. Needs no PyTorch: this is what gets deployed."""
+"""Predict with an ONNX file. It needs no PyTorch: servers and devices run this module."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from .artifacts import ONNX_INT8
 from .intake import take_in
 from .task.features import FEATURES_VERSION, features
 
-MEND = "Run `make model`, or pull a release."
+REMEDY = "Run `make model`, or pull a release."
 TINY = np.finfo(np.float32).tiny  # has a logarithm, where 0 has none
 
 
@@ -35,7 +35,7 @@ class Prepared(NamedTuple):
 
 
 class NotFinite(ArithmeticError):
-    """The model answered with what is no number: whoever asked must not take it for an answer."""
+    """The model returned NaN or infinity."""
 
 
 class Predictor:
@@ -61,10 +61,10 @@ class Predictor:
             version = json.loads(metadata["features_version"])
         except Exception as error:  # onnxruntime's errors share no other base class
             found = str(error).splitlines()[0]
-            raise SystemExit(f"{path} is no model of this project ({found}). {MEND}") from None
+            raise SystemExit(f"{path} is no model of this project ({found}). {REMEDY}") from None
         if version != FEATURES_VERSION:
             versions = f"features version {version}, but the code computes {FEATURES_VERSION}"
-            raise SystemExit(f"{path} wants {versions}. {MEND}")
+            raise SystemExit(f"{path} wants {versions}. {REMEDY}")
         self.sha256 = hashlib.sha256(model).hexdigest()
 
     def probabilities(self, x: np.ndarray) -> np.ndarray:
@@ -84,7 +84,7 @@ class Predictor:
 
         Raises:
             Refusal: the payload cannot be decoded, or it breaks the contract.
-            NotFinite: the model answers with what is no number.
+            NotFinite: the model returns NaN or infinity.
         """
         (result,) = self.predict_batch([prepare(payload)])
         if isinstance(result, Exception):
@@ -93,17 +93,19 @@ class Predictor:
 
     def predict_batch(self, inputs: list[Prepared]) -> list[Prediction | Exception]:
         """Answer several inputs in one run of the network; none spoils the answer of another."""
-        chances, embeddings = self.run(np.stack([x for x, _ in inputs]))
-        doubts = entropy(chances)
+        probabilities, embeddings = self.run(np.stack([x for x, _ in inputs]))
+        entropies = entropy(probabilities)
         found: list[Prediction | Exception] = []
-        for i, best in enumerate(chances.argmax(axis=1)):
-            confidence = float(chances[i, best])  # NaN wins an argmax; without one, rows sum to 1
+        for i, best in enumerate(probabilities.argmax(axis=1)):
+            # NaN wins an argmax; without one, rows sum to 1.
+            confidence = float(probabilities[i, best])
             if math.isfinite(confidence):
-                label, facts = self.labels[best], inputs[i].facts
+                label = self.labels[best]
+                facts = inputs[i].facts
                 embedding = None if embeddings is None else embeddings[i]
-                found.append(Prediction(label, confidence, facts, float(doubts[i]), embedding))
+                found.append(Prediction(label, confidence, facts, float(entropies[i]), embedding))
             else:
-                answer = chances[i].tolist()
+                answer = probabilities[i].tolist()
                 found.append(NotFinite(f"model {self.sha256[:12]} answered {answer}"))
         return found
 
@@ -124,6 +126,6 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 
 
-def entropy(chances: np.ndarray) -> np.ndarray:
+def entropy(probabilities: np.ndarray) -> np.ndarray:
     """Return how undecided each row of probabilities (n, labels) is: (n,), in nats."""
-    return np.asarray(-(chances * np.log(chances + TINY)).sum(axis=1))
+    return np.asarray(-(probabilities * np.log(probabilities + TINY)).sum(axis=1))

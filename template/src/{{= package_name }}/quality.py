@@ -7,16 +7,18 @@ import numpy as np
 from .bounds import Metric, lower_bound
 from .scope import load_scope
 
+NOT_ZERO = 1e-12  # divides the 0 of an absent label, whose result is dropped
 
-def confusion(truth: np.ndarray, predicted: np.ndarray, n: int) -> np.ndarray:
-    """Return counts, int64 (n, n): rows are the truth, columns the prediction."""
-    counts = np.zeros((n, n), dtype=np.int64)
+
+def confusion(truth: np.ndarray, predicted: np.ndarray, label_count: int) -> np.ndarray:
+    """Return counts, int64 (labels, labels): rows are the truth, columns the prediction."""
+    counts = np.zeros((label_count, label_count), dtype=np.int64)
     np.add.at(counts, (truth, predicted), 1)
     return counts
 
 
 def accuracy(matrix: np.ndarray) -> np.ndarray:
-    """Share of examples that are right, for matrices (..., n, n)."""
+    """Share of examples that are right, for matrices (..., labels, labels)."""
     return np.asarray(_hits(matrix).sum(-1) / matrix.sum(axis=(-2, -1)))
 
 
@@ -36,7 +38,7 @@ def _hits(matrix: np.ndarray) -> np.ndarray:
 
 def _mean_over_present(part: np.ndarray, whole: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     present = matrix.sum(-1) > 0
-    share = np.where(present, part / np.maximum(whole, 1e-12), 0)
+    share = np.where(present, part / np.maximum(whole, NOT_ZERO), 0)
     return np.asarray(share.sum(-1) / np.maximum(present.sum(-1), 1))
 
 
@@ -48,37 +50,39 @@ METRICS: dict[str, Metric] = {
 
 
 def measure(
-    truth: np.ndarray, answers: np.ndarray, fp32: np.ndarray, slices: np.ndarray, n: int
+    truth: np.ndarray, answers: np.ndarray, fp32: np.ndarray, slices: np.ndarray, label_count: int
 ) -> dict[str, Any]:
     """Score answers, in total and per slice, and compare them with the exported model's.
 
     All arrays have one entry per example. `truth`, `answers` and `fp32` (the exported model's
-    answers) are integers below n, the number of labels; `slices` has names.
+    answers) are integers below `label_count`; `slices` has names.
     """
     metric = METRICS[load_scope().metric]
     return {
-        "score": score(metric, truth, answers, n),
-        "fp32": score(metric, truth, fp32, n),
+        "score": score(metric, truth, answers, label_count),
+        "fp32": score(metric, truth, fp32, label_count),
         "slices": {
-            str(name): score(metric, truth[slices == name], answers[slices == name], n)
+            str(name): score(metric, truth[slices == name], answers[slices == name], label_count)
             for name in np.unique(slices)
         },
         "agreement": float((answers == fp32).mean()),
     }
 
 
-def score(metric: Metric, truth: np.ndarray, answers: np.ndarray, n: int) -> dict[str, Any]:
-    """Return the metric of n labels, its lower bound, and the bound if all answers were right.
+def score(
+    metric: Metric, truth: np.ndarray, answers: np.ndarray, label_count: int
+) -> dict[str, Any]:
+    """Return the metric, its lower bound, and the bound if all answers were right.
 
     The last one, the ceiling, tells too few examples from a bad model.
     """
-    matrix = confusion(truth, answers, n)
+    matrix = confusion(truth, answers, label_count)
     confidence = load_scope().confidence
     return {
         "examples": len(truth),
         "value": float(metric(matrix)),
         "lower_bound": lower_bound(metric, matrix, confidence),
-        "ceiling": lower_bound(metric, confusion(truth, truth, n), confidence),
+        "ceiling": lower_bound(metric, confusion(truth, truth, label_count), confidence),
     }
 
 

@@ -1,4 +1,4 @@
-"""Bad input, said so that whoever sent it can mend it."""
+"""An error about bad input that tells the sender how to fix it."""
 
 from collections.abc import Mapping
 
@@ -20,4 +20,6 @@ class Refusal(ValueError):
         """Name the first field that breaks a pydantic model."""
         first = error.errors()[0]
         field = str(first["loc"][0]) if first["loc"] else "json"
-        return cls(field, first["input"], first["msg"].lower(), example.get(field, 0.5))
+        # Without an example of its own, as for an unknown field: the example of a whole input.
+        shown = example.get(field, dict(example))
+        return cls(field, first["input"], first["msg"].lower(), shown)

@@ -43,7 +43,7 @@ class Fleet(BaseModel, frozen=True, extra="forbid"):
 
     @field_validator("max_silence_s")
     @classmethod
-    def _is_looked_back(cls, value: float) -> float:
+    def _check_look_back(cls, value: float) -> float:
         if value > LOOK_BACK_S:
             raise _never_fires(f"at most {LOOK_BACK_S}, which is a week", 300)
         return value
@@ -60,15 +60,17 @@ class Watch(BaseModel, frozen=True, extra="forbid"):
 
     @field_validator("max_idle_s", "retrain_of_h")
     @classmethod
-    def _is_looked_back(cls, value: float, info: ValidationInfo) -> float:
-        unit_s, example = (1, 3600) if info.field_name == "max_idle_s" else (3600, 6)
+    def _check_look_back(cls, value: float, info: ValidationInfo) -> float:
+        in_seconds = info.field_name == "max_idle_s"
+        unit_s = 1 if in_seconds else 3600
+        example = 3600 if in_seconds else 6
         if value * unit_s > LOOK_BACK_S:
             raise _never_fires(f"at most {LOOK_BACK_S // unit_s}, which is a week", example)
         return value
 
     @field_validator("retrain_after_h")
     @classmethod
-    def _fits_into_its_window(cls, value: int, info: ValidationInfo) -> int:
+    def _check_retrain_window(cls, value: int, info: ValidationInfo) -> int:
         of_h: int = info.data.get("retrain_of_h", value)
         if value > of_h:
             raise _never_fires(f"at most retrain_of_h, which is {of_h}", max(of_h // 2, 1))
@@ -119,7 +121,7 @@ class Scope(BaseModel, frozen=True, extra="forbid"):
 
     @field_validator("min_availability")
     @classmethod
-    def _has_an_error_budget(cls, value: float, info: ValidationInfo) -> float:
+    def _check_error_budget(cls, value: float, info: ValidationInfo) -> float:
         is_served = info.data.get("target") != "edge"
         if is_served and not 1 - 1 / FASTEST_BURN < value < 1:
             raise _never_fires(f"above {1 - 1 / FASTEST_BURN:.4f} and below 1", 0.999)
@@ -127,7 +129,7 @@ class Scope(BaseModel, frozen=True, extra="forbid"):
 
     @field_validator("fleet")
     @classmethod
-    def _is_there_for_devices(cls, value: Fleet | None, info: ValidationInfo) -> Fleet | None:
+    def _require_for_devices(cls, value: Fleet | None, info: ValidationInfo) -> Fleet | None:
         if value is None and info.data.get("target") in ("edge", "hybrid"):
             words = "alerts about devices read it, and `make upgrade` brings its keys"
             raise PydanticCustomError("missing", "{words}", {"words": words})

@@ -1,8 +1,8 @@
 """Environment variables, named `<PACKAGE>_<NAME>`: their types, defaults and meaning.
 
 Each part of the project describes its variables in a subclass of `Settings`, next to the code that
-needs them, so that a project without devices mentions none. `python -m <package> settings` prints
-them all. A command reads them when it starts; importing a module reads nothing.
+needs them. `python -m <package> settings` prints them all. A command reads them when it starts;
+importing a module reads nothing.
 """
 
 import hmac
@@ -85,8 +85,8 @@ def read_keys(name: str, words: SecretStr, file: str) -> list[bytes]:
     is_set = {variable(name), f"{variable(name)}_FILE"} & os.environ.keys()
     if is_set and not keys:
         where = f"{variable(name)}_FILE is set, but {file}" if file else f"{sorted(is_set)[0]}"
-        mend = "Put one key per line in it, or unset the variable to allow access without a key"
-        raise SystemExit(f"Cannot start: {where} contains no key. {mend}.")
+        remedy = "Put one key per line in it, or unset the variable to allow access without a key"
+        raise SystemExit(f"Cannot start: {where} contains no key. {remedy}.")
     return keys
 
 

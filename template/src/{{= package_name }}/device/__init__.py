@@ -1,1 +1,1 @@
-"""What a device does: decide, keep and send decisions, and update its model. Start at `loop.py`."""
+"""The device loop: decisions, their outbox and upload, model updates. Start at `loop.py`."""

@@ -18,7 +18,9 @@ from .model_trial import DeviceModel
 # systemd starts the process again. Far above any deadline of a device that decides for a line.
 HANG_S = 10
 RECENT = 250  # decisions of which the p95 is reported: 12 of them are above it
-DECISIONS = Counter("decisions", "Decisions made; only some are the model's", ["outcome"])
+DECISIONS = Counter(
+    "decisions", "Decisions, by outcome; only some come from the model", ["outcome"]
+)
 
 
 class Decider:

@@ -110,6 +110,6 @@ def edge() -> None:
 
 
 @contextmanager
-def answering() -> Iterator[Callable[[bytes], dict[str, Any]]]:
+def start_predictor() -> Iterator[Callable[[bytes], dict[str, Any]]]:
     """Yield a function that decides on one payload, for `pipeline/benchmark.py`."""
     yield Decider().decide

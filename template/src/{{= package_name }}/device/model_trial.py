@@ -30,8 +30,10 @@ TRIAL_S = 600
 # A model that kills its process does not end its trial by failing, so that starts are counted, too.
 # One or two may be power cuts; a trial that was cut off three times is lost.
 MAX_STARTS = 3
-UPDATES = Counter("updates_total", "Looks for a newer model, and trials of one", ["outcome"])
-CHECKED = Gauge("update_last_success_timestamp_seconds", "When the newest model was last known")
+UPDATES = Counter("updates_total", "Update checks and trials of a model, by outcome", ["outcome"])
+CHECKED = Gauge(
+    "update_last_success_timestamp_seconds", "Last successful update check, in seconds since 1970"
+)
 
 
 class ModelFailure(Exception):

@@ -28,8 +28,8 @@ BLOB_BYTES_PER_PAGE = PAGE_BYTES - 4  # an overflow page begins with the number 
 # 0.1 % of the 28,000 decisions that 8 MB hold.
 DROPPED_AT_ONCE = 32
 NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)  # a full file, and a full disk
-DEPTH = Gauge("outbox_depth", "Decisions that wait to be sent")
-DROPPED = Counter("outbox_dropped", "Oldest decisions that had to make room, ever")
+DEPTH = Gauge("outbox_depth", "Decisions waiting to be sent")
+DROPPED = Counter("outbox_dropped", "Decisions dropped to make room, since the outbox was created")
 TABLES = """
 CREATE TABLE IF NOT EXISTS waiting (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT, body TEXT);
 CREATE TABLE IF NOT EXISTS dropped AS SELECT 0 AS total;

@@ -29,7 +29,9 @@ MAX_SHARE = 1 / 8
 TIMEOUT_S = 10
 # With these statuses the server refuses the payload itself; it would be refused again.
 PERMANENT_REFUSALS = (400, 413, 415, 422)
-OPINIONS = Counter("second_opinions", "What the server said to unsure decisions", ["outcome"])
+OPINIONS = Counter(
+    "second_opinions", "Unsure decisions, by what became of them at the server", ["outcome"]
+)
 
 
 class SecondOpinionSettings(Settings):

@@ -33,7 +33,7 @@ BATCH_EVENTS = 100
 # dead one; the alert waits for `max_silence_s`.
 HEARTBEAT_S = 60
 TIMEOUT_S = 10  # a mobile link that needs longer for 25 kB does not work
-FAILURES = Counter("upload_failures", "Batches not taken, by HTTP status or error", ["reason"])
+FAILURES = Counter("upload_failures", "Failed uploads, by HTTP status or error", ["reason"])
 
 
 class Uploader(Thread):

@@ -26,13 +26,13 @@ class Telemetry(BaseModel, frozen=True, allow_inf_nan=False):
     device: str = Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")
     version: str = Field(max_length=64)
     model_sha256: str | None = Field(pattern="^[0-9a-f]{64}$")
-    latency_p95_ms: float | None = Field(description="95 of 100 recent decisions were faster")
-    drift_score_max: float | None = Field(description="Worst drift score; 1 is the alarm line")
-    disk_free_bytes: int = Field(description="Free on the disk of its outbox")
-    outbox_depth: int = Field(description="Decisions that waited when it reported")
-    outbox_dropped: int = Field(description="Decisions that had to make room, ever")
+    latency_p95_ms: float | None = Field(description="p95 latency of recent decisions, in ms")
+    drift_score_max: float | None = Field(description="Highest drift score of its signals")
+    disk_free_bytes: int = Field(description="Free space on the disk of its outbox")
+    outbox_depth: int = Field(description="Decisions waiting to be sent")
+    outbox_dropped: int = Field(description="Decisions dropped to make room, ever")
     model_current_timestamp_seconds: float | None = Field(
-        None, description="When its model was known to be the newest: last look, or its training"
+        None, description="Last successful update check, or else the training of its model"
     )
 
 

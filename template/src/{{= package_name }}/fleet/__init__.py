@@ -1,1 +1,1 @@
-"""For many devices: where they report to, where they find their models, and how to install them."""
+"""Many devices: the collector, model repository and installation packages."""

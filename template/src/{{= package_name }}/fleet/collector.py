@@ -31,9 +31,9 @@ COLLECTED = Path("data/collected.db")
 MAX_DEVICES = 1000
 LAST_SEEN = "last_seen_timestamp_seconds"
 INFO_LABELS = ["device", "model_sha256", "version"]
-GAUGES = {LAST_SEEN: "By the clock of the collector"} | {
-    name: field.description for name, field in Telemetry.model_fields.items() if field.description
-}
+GAUGES = {
+    LAST_SEEN: "Last report of the device, in seconds since 1970, by the clock of the collector"
+} | {name: field.description for name, field in Telemetry.model_fields.items() if field.description}
 TABLES = """
 PRAGMA journal_mode=WAL;
 PRAGMA synchronous=FULL;
@@ -97,7 +97,7 @@ class Fleet(Collector):
         query = "SELECT seen_s, telemetry FROM devices ORDER BY rowid"
         with self._lock:
             rows = self._db.execute(query).fetchall()
-        yield Family("devices", "Devices that ever reported", len(rows))
+        yield Family("devices", "Devices that have reported at least once", len(rows))
         shown = [json.loads(text) | {LAST_SEEN: seen_s} for seen_s, text in rows[:MAX_DEVICES]]
         for name, description in GAUGES.items():
             family = Family(f"device_{name}", description, labels=["device"])
@@ -105,7 +105,7 @@ class Fleet(Collector):
                 if device.get(name) is not None:
                     family.add_metric([device["device"]], device[name])
             yield family
-        about = "Always 1; which model answers, in which package"
+        about = "Always 1; the labels are the model in use and the version of the package"
         info = Family("device_info", about, labels=INFO_LABELS)
         for device in shown:
             info.add_metric([device[name] or "" for name in INFO_LABELS], 1)
@@ -154,7 +154,8 @@ def collect() -> None:
     `<PACKAGE>_COLLECT_KEYS`.
     """
     settings = CollectorSettings.read()
-    host, port = settings.collect_host, settings.collect_port
+    host = settings.collect_host
+    port = settings.collect_port
     keys = read_keys("COLLECT_KEYS", settings.collect_keys, settings.collect_keys_file)
     COLLECTED.parent.mkdir(exist_ok=True)
     fleet = Fleet(keys=keys)

@@ -1,1 +1,1 @@
-"""The model for other runtimes. Each converter has an environment of its own."""
+"""Converters for other runtimes, each with an environment of its own."""

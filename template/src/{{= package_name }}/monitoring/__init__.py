@@ -1,1 +1,1 @@
-"""What a running model shows: drift, quality on labels, and the limits of `scope.yaml`."""
+"""Monitoring of a model in use: drift, quality on labelled requests, limits of scope.yaml."""

@@ -2,7 +2,7 @@
 
 Each signal is one number per prediction: a fact of the input, the confidence, the entropy, or a
 direction of the embedding. The window counts it into the bins of the reference, which takes
-constant time; the score compares the two histograms. `reference.py` fits the reference.
+constant time; the score compares the two histograms. `pipeline/reference.py` fits the reference.
 """
 
 import math
@@ -60,7 +60,7 @@ class Reference(BaseModel, frozen=True):
     window: int
     signals: dict[str, Signal]
     whitening: Whitening | None = None
-    sure_from: float | None = None  # see `reference.fit_confidence_threshold`
+    sure_from: float | None = None  # see `pipeline/reference.py`
 
 
 class LiveWindow:

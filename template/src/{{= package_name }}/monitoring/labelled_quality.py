@@ -8,20 +8,31 @@ from functools import partial
 import numpy as np
 from prometheus_client import Counter, Gauge
 
-from ..bounds import bound
+from ..bounds import posterior_quantile
 from ..quality import METRICS, confusion
 from ..scope import load_params, load_scope
 
-QUALITY = Gauge("labelled_quality", "The promised metric on the latest labelled requests")
-AT_MOST = Gauge("labelled_quality_at_most", "What it is at most, as sure as scope.yaml wants")
-FILL = Gauge("labelled_window_fill_ratio", "Share of that window that is filled")
-CALIBRATION = Gauge("calibration_error", "Of the confidence, on the same requests; 0 is honest")
-BY_SLICE = Gauge("labelled_slice_quality", "The same metric on each slice of them", ["slice"])
-LAST_LABEL = Gauge("label_last_timestamp_seconds", "When the latest label of a known request came")
+QUALITY = Gauge("labelled_quality", "The metric of scope.yaml on the latest labelled requests")
+AT_MOST = Gauge(
+    "labelled_quality_at_most", "Upper bound of labelled_quality at the confidence of scope.yaml"
+)
+FILL = Gauge(
+    "labelled_window_fill_ratio", "Share of the window of labelled requests that is filled"
+)
+CALIBRATION = Gauge(
+    "calibration_error",
+    "Calibration error of the confidence on labelled requests; 0 means perfectly calibrated",
+)
+BY_SLICE = Gauge("labelled_slice_quality", "labelled_quality of each slice", ["slice"])
+LAST_LABEL = Gauge(
+    "label_last_timestamp_seconds",
+    "Arrival of the latest label of a known request, in seconds since 1970",
+)
 LAST_LABEL.set(math.nan)
-LABELS = Counter("labels_total", "Labels that came, by whether their request is known", ["joined"])
+LABELS = Counter("labels_total", "Labels received, by whether their request is known", ["joined"])
 BINS = 10  # usual for the expected calibration error; finer bins are noise in a window of 200
-MAX_SLICES, OTHER = 10, "other"  # clients name slices, and each is a time series to store
+MAX_SLICES = 10  # clients name slices, and each is a time series to store
+OTHER = "other"  # the slice of any further one
 MIN_OF_SLICE = 20  # one wrong answer of fewer would move the metric by more than 5 %
 Row = tuple[int, int, float, str]  # the right label, the answer, its confidence, the slice
 
@@ -59,7 +70,8 @@ class LabelledWindow:
         scope = load_scope()
         if self.fill < 1:
             return math.nan
-        return bound(METRICS[scope.metric], self._matrix(self._rows), scope.confidence)
+        metric = METRICS[scope.metric]
+        return posterior_quantile(metric, self._matrix(self._rows), scope.confidence)
 
     def calibration_error(self) -> float:
         """Return by how much confidence and accuracy differ, averaged over bins; NaN until full.

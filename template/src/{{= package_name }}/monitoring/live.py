@@ -14,11 +14,15 @@ from ..scope import load_scope
 from .drift import LiveWindow, Reference
 from .scrape import metrics_url, read_metric
 
-DRIFT = Gauge("drift_score", "PSI of the live window / its alarm line; 1 is the line", ["signal"])
-ESTIMATED = Gauge("estimated_accuracy", "Of the live window, judged by its confidence alone")
+DRIFT = Gauge("drift_score", "Drift score: PSI divided by its threshold", ["signal"])
+ESTIMATED = Gauge(
+    "estimated_accuracy", "Accuracy of the live window, estimated from confidence without labels"
+)
 FILL = Gauge("drift_window_fill_ratio", "Share of the live window that is filled")
-MODEL = Gauge("model_info", "Always 1; the label tells which model answers", ["sha256"])
-TRAINED = Gauge("model_trained_timestamp_seconds", "When the model that answers was trained")
+MODEL = Gauge("model_info", "Always 1; the label is the SHA-256 of the model in use", ["sha256"])
+TRAINED = Gauge(
+    "model_trained_timestamp_seconds", "Training time of the model in use, in seconds since 1970"
+)
 
 
 class Monitor:
@@ -33,7 +37,8 @@ class Monitor:
             reference = Reference.model_validate_json(path.read_text())
         except (FileNotFoundError, ValueError):
             raise SystemExit(f"{path} is missing or damaged. Run `make model`.") from None
-        self.window, self._predictor = LiveWindow(reference), predictor
+        self.window = LiveWindow(reference)
+        self._predictor = predictor
         self._sure = deque[bool](maxlen=reference.window)
 
     def show(self) -> None:
@@ -49,7 +54,8 @@ class Monitor:
 
     def observe(self, prediction: Prediction) -> None:
         """Count one prediction into the live window."""
-        reference, label = self.window.reference, self._predictor.labels.index(prediction.label)
+        reference = self.window.reference
+        label = self._predictor.labels.index(prediction.label)
         answer = {
             "confidence": prediction.confidence,
             "entropy": prediction.entropy,
@@ -65,8 +71,8 @@ class Monitor:
     def estimated_accuracy(self) -> float:
         """Return the share of the window as confident as right answers were; NaN until full.
 
-        See `reference.fit_confidence_threshold`. It needs no labels, so a model that is sure of its
-        mistakes misleads it.
+        It needs no labels, so a model that is sure of its mistakes misleads it. The threshold is
+        from `fit_confidence_threshold` in `pipeline/reference.py`.
         """
         sure = list(self._sure)
         is_full = len(sure) == self._sure.maxlen

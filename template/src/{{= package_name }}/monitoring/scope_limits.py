@@ -13,7 +13,7 @@ BUCKET = "1 for the bucket of prediction_latency_seconds that ends at the promis
 def show_limits(registry: CollectorRegistry = REGISTRY) -> None:
     """Export each number of scope.yaml, in the unit of its name, and the prices of prices.yaml."""
     scope = load_scope()
-    limits = Gauge("scope_limit", "A number of scope.yaml", ["key"], registry=registry)
+    limits = Gauge("scope_limit", "Limits of scope.yaml, by key", ["key"], registry=registry)
     for part in (scope, scope.watch, scope.fleet):
         for key, value in part or ():
             if isinstance(value, int | float):
@@ -22,6 +22,7 @@ def show_limits(registry: CollectorRegistry = REGISTRY) -> None:
     bucket.labels(scope.latency_bucket).set(1)
     if PRICES.exists():  # an image that was built without it still serves; LimitsMissing says so
         prices = read_yaml(PRICES, Prices)
-        usd = Gauge("price_usd_month", "What one more costs, in USD", ["place"], registry=registry)
+        about = "Price of one more server or device, in USD a month"
+        usd = Gauge("price_usd_month", about, ["place"], registry=registry)
         usd.labels("server").set(prices.server.usd_month)
         usd.labels("device").set(prices.device.usd_month)

@@ -1,1 +1,1 @@
-"""The stages from data to a judged model, in the order of `dvc.yaml`."""
+"""The stages of dvc.yaml, and what they share."""

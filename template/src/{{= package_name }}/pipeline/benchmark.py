@@ -19,22 +19,26 @@ ANSWERED_BY = {"server": "serving.client", "device": "device.loop"}
 # of 100 it would be five, and a few stalls of the machine would decide a gate.
 WARM_UP = 30
 REPEATS = 400
+# Enough that a few slow payloads do not decide a gate, and few enough to keep in memory: an image
+# may have 8 MB.
+PAYLOADS = 100
 
 
 def benchmark() -> None:
     """Measure latency and throughput, one request at a time, on one thread."""
-    payloads, report = held_out(), {}
+    payloads = read_test_payloads()
+    report = {}
     for place in PLACES[load_scope().target]:
         module = import_module(f"..{ANSWERED_BY[place]}", __package__)
-        with module.answering() as answer:
+        with module.start_predictor() as answer:
             report[place] = _time(answer, payloads, place)
     write_report("benchmark", report)
 
 
-def held_out() -> list[bytes]:
-    """Return up to a hundred payloads of the test split, as clients would send them."""
+def read_test_payloads() -> list[bytes]:
+    """Return up to `PAYLOADS` payloads of the test split, as clients would send them."""
     payloads = (e.payload for e in read_shards(RAW) if split_of(e.id) == "test")
-    return list(islice(payloads, 100))
+    return list(islice(payloads, PAYLOADS))
 
 
 def _is_answered(answer: Callable[[bytes], object], payload: bytes) -> bool:

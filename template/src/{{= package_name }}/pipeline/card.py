@@ -34,7 +34,9 @@ def _recorded_gates() -> list[Gate]:
 
 def model_card() -> str:
     """Return the card: intended use, quality and data (Mitchell et al. 2019)."""
-    scope, training, data = load_scope(), read_report("train"), read_report("ingest")
+    scope = load_scope()
+    training = read_report("train")
+    data = read_report("ingest")
     return fill(
         "card.md",
         scope=scope,

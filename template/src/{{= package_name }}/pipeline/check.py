@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..artifacts import REPORTS, read_report, refuse_other_models
-from ..gates import Gate, limits_not_met, verdicts, worst_slice
+from ..gates import Gate, format_failures, verdicts, worst_slice
 from ..scope import load_scope
 
 # A network that answers with the shares of the labels in the data is this close to equal
@@ -37,7 +37,7 @@ def check(record: bool = False) -> None:
         return
     print(*gates, sep="\n")
     if failed:
-        raise SystemExit("\n".join([limits_not_met(gates, _notes(gates)), *_observations()]))
+        raise SystemExit("\n".join([format_failures(gates, _notes(gates)), *_observations()]))
     print(f"All {len(gates)} limits met.")
 
 
@@ -48,7 +48,8 @@ def _names(failed: list[str]) -> list[str]:
 def _notes(gates: list[Gate]) -> dict[str, list[str]]:
     """Return what was measured, and on how much, by the id of the gate it explains."""
     quality, data = read_report("evaluate"), read_report("validate")
-    scope, baseline = load_scope(), quality["baseline"]
+    scope = load_scope()
+    baseline = quality["baseline"]
     worst = worst_slice(quality)
     limits = {gate.id: gate.limit for gate in gates}
     fields = data.get("contract_failures_by_field", {})
@@ -83,7 +84,8 @@ def _score_notes(score: dict[str, float], floor: float, name: str) -> list[str]:
 
 
 def _gain_notes(score: dict[str, float], baseline: dict[str, float], least: float) -> list[str]:
-    scope, n = load_scope(), score.get("examples")
+    scope = load_scope()
+    n = score.get("examples")
     values = f"{score.get('value', math.nan):.4g}, baseline {baseline.get('value', math.nan):.4g}"
     notes = [f"{scope.metric}: model {values}, on {n} examples"]
     if (ceiling := baseline.get("gain_ceiling", 1)) < least:

@@ -63,7 +63,9 @@ def compress() -> None:
         SystemExit: no variant could be written and run; the reasons are named.
     """
     SHIPPED.unlink(missing_ok=True)
-    exported, scope, makers = Predictor(ONNX), load_scope(), variants()
+    exported = Predictor(ONNX)
+    scope = load_scope()
+    makers = variants()
     with TemporaryDirectory() as folder:
         files = {name: Path(folder) / f"{name}.onnx" for name in makers}
         rows = {
@@ -89,7 +91,8 @@ def variant_gates(row: Row) -> list[Gate]:
     Quality is compared without a bound: the validation split is half as large as the test split,
     and a bound for each of its slices would refuse good variants.
     """
-    agreement, drop = row["same_lower_bound"], row["drop_upper_bound"]
+    agreement = row["same_lower_bound"]
+    drop = row["drop_upper_bound"]
     return [
         *quality_gates(row, "value"),
         gate("int8_parity", "answers like fp32", agreement, "min_int8_agreement"),
@@ -110,15 +113,19 @@ def measure_quality(variant: Network, exported: Predictor, scope: Scope) -> Row:
     x, truth, slices = load_split("validation")
     probabilities, expected = variant.probabilities(x), exported.probabilities(x)
     answers, fp32 = probabilities.argmax(1), expected.argmax(1)
-    n, metric = len(exported.labels), METRICS[scope.metric]
-    gain = gain_lower_bound(metric, truth, answers, fp32, n, scope.confidence)
-    return measure(truth, answers, fp32, slices, n) | {
-        # Bounds: a variant that agrees here by luck would fail on the test split.
-        "same_lower_bound": share_lower_bound(answers == fp32, scope.confidence),
-        "drop_upper_bound": 0 - gain,
-        "max_difference": float(abs(probabilities - expected).max()),
-        "batch_gap": _batch_gap(variant, x[:BATCH]),
-    }
+    label_count = len(exported.labels)
+    metric = METRICS[scope.metric]
+    gain = gain_lower_bound(metric, truth, answers, fp32, label_count, scope.confidence)
+    return (
+        measure(truth, answers, fp32, slices, label_count)
+        | {
+            # Bounds: a variant that agrees here by luck would fail on the test split.
+            "same_lower_bound": share_lower_bound(answers == fp32, scope.confidence),
+            "drop_upper_bound": 0 - gain,  # -gain would print -0 where the gain is 0
+            "max_difference": float(abs(probabilities - expected).max()),
+            "batch_gap": _batch_gap(variant, x[:BATCH]),
+        }
+    )
 
 
 def _batch_gap(variant: Network, x: np.ndarray) -> float:
@@ -192,7 +199,8 @@ def table(rows: dict[str, Row], shipped: str | None) -> Table:
             f"{g.observed:.4g}" if g.passed else f"[red]{g.observed:.4g}[/red]"
             for g in variant_gates(row)
         )
-        least, differs = f"{row['score']['lower_bound']:.4g}", f"{row['max_difference']:.2g}"
+        least = f"{row['score']['lower_bound']:.4g}"
+        differs = f"{row['max_difference']:.2g}"
         measured = quality, least, worst, agreement, drop, differs
         p50, peak = f"{row['latency_p50_ms']:.3g}", f"{row['peak_memory_mb']:.0f}"
         verdict = _verdict(name == shipped, row, rows.get("fp32", row))

@@ -37,7 +37,7 @@ class Package:
         self.folder = folder
         self.name = folder.name
         paths = {path.relative_to(folder.parent): path for path in sorted(folder.rglob("*.py"))}
-        self.modules = {_dotted(short): path for short, path in paths.items()}
+        self.modules = {_module_name(short): path for short, path in paths.items()}
         self._trees: dict[str, ast.Module] = {}
         self._known: dict[str, set[str]] = {}  # references of the modules that were read
         self._texts: dict[str, set[str]] = {}
@@ -58,12 +58,14 @@ class Package:
         Raises:
             SystemExit: a file cannot be parsed.
         """
-        loaded = self._loaded(module)
+        loaded = self._trace(module)
         paths = {self.modules[name] for name in loaded if not self._is_docstring(name)}
         paths |= self._data_files(loaded)
-        return sorted({self._shorten(path.relative_to(self.folder)) for path in paths}, key=order)
+        return sorted(
+            {self._shorten(path.relative_to(self.folder)) for path in paths}, key=sort_key
+        )
 
-    def _loaded(self, module: str) -> set[str]:
+    def _trace(self, module: str) -> set[str]:
         loaded: set[str] = set()
         waiting = [module]
         while waiting:
@@ -91,12 +93,12 @@ class Package:
                 case ast.Call(
                     func=ast.Name(id="import_module") | ast.Attribute(attr="import_module")
                 ):
-                    references |= self._computed(node, name, package)
+                    references |= self._resolve_computed(node, name, package)
                 case ast.List() if "-m" in (words := _strings(node)):  # a process: python -m ...
                     references |= {self.commands[word] for word in words if word in self.commands}
         return references
 
-    def _computed(self, call: ast.Call, name: str, package: str) -> set[str]:
+    def _resolve_computed(self, call: ast.Call, name: str, package: str) -> set[str]:
         """Return the modules that a call of `import_module` may load.
 
         A computed name is one of the dotted names that the module spells out or, if it spells
@@ -151,8 +153,8 @@ class Package:
         return self._trees[name]
 
 
-def order(path: str) -> tuple[bool, str]:
-    """Sort single modules before what is in folders."""
+def sort_key(path: str) -> tuple[bool, str]:
+    """Sort single modules before files in folders, and folders."""
     return ("/" in path or "." not in path, path)
 
 
@@ -246,7 +248,7 @@ def _stages(text: str) -> dict[str, Stage]:
         raise SystemExit(f"{wrong}. After a merge: keep either side, then `make deps`.") from None
 
 
-def _dotted(path: Path) -> str:
+def _module_name(path: Path) -> str:
     return ".".join(path.parent.parts if path.stem == "__init__" else path.with_suffix("").parts)
 
 

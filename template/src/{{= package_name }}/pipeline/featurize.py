@@ -15,7 +15,8 @@ def featurize() -> None:
     """Write features, facts, label, slice and split of every valid example to one file."""
     labels = load_schema().labels
     pairs = _valid(list(read_shards(RAW)))
-    examples, intakes = [example for example, _ in pairs], [intake for _, intake in pairs]
+    examples = [example for example, _ in pairs]
+    intakes = [intake for _, intake in pairs]
     FEATURES.parent.mkdir(parents=True, exist_ok=True)
     np.savez(
         FEATURES,

@@ -12,6 +12,7 @@ from ..examples import Example, read_shards, split_of, write_shards
 from ..intake import take_in
 from ..refusal import Refusal
 from ..schema import SCHEMA, Schema, fingerprint, load_schema, use_schema, write_schema
+from ..scope import load_scope
 from ..task.dataset import infer_schema, load_examples
 from ..task.features import CONTENT_TYPES, features
 from ..task.sample_data import sample_examples
@@ -116,6 +117,11 @@ def example() -> None:
     kind, suffix = next(iter(CONTENT_TYPES.items()))
     path = Path("data") / f"example{suffix}"
     path.write_bytes(chosen.payload)
-    print(f"{path} is {chosen.label}. Send it to a server, or to a device:")
-    print(f"  curl -H 'content-type: {kind}' --data-binary @{path} 127.0.0.1:8000/predict")
-    print(f"  curl --unix-socket data/decide.sock --data-binary @{path} http://device/decide")
+    target = load_scope().target
+    print(f"{path} is {chosen.label}.")
+    if target != "edge":
+        print("Send it to a server:")
+        print(f"  curl -H 'content-type: {kind}' --data-binary @{path} 127.0.0.1:8000/predict")
+    if target != "cloud":
+        print("Send it to a device:")
+        print(f"  curl --unix-socket data/decide.sock --data-binary @{path} http://device/decide")

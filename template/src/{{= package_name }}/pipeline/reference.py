@@ -1,12 +1,27 @@
-"""Save the usual distribution of inputs and predictions, from which the drift monitor measures."""
+"""Fit the drift reference: how inputs and predictions of held-out examples are distributed.
+
+Runs after training; `monitoring/drift.py` compares live predictions with what this writes.
+"""
+
+from collections.abc import Mapping
 
 import numpy as np
+from scipy.stats import chi2
+from sklearn.decomposition import PCA
 
 from ..artifacts import REFERENCE
-from ..monitoring.reference import fit_confidence_threshold, fit_reference, fit_whitening
+from ..monitoring.drift import Reference, Signal, Whitening
 from ..predictor import Predictor, entropy
 from ..scope import load_params
 from .splits import load_facts, load_split
+
+# Ten bins show a change of shape; with more, each needs a larger shift to stand out from noise.
+BINS = 10
+# Most of the variance of an embedding is in a few directions, and each signal that is watched
+# raises the thresholds of all others.
+COMPONENTS = 6
+# Directions with less variance than this, relative to the first, are rounding errors of float32.
+MIN_RELATIVE_VARIANCE = 1e-6
 
 
 def save_reference(shipped: Predictor) -> None:
@@ -22,13 +37,84 @@ def save_reference(shipped: Predictor) -> None:
     signals = load_facts("train") | {"confidence": confidence, "entropy": entropy(probabilities)}
     signals["label"] = answers.astype(np.float64)
     _, trained_on = shipped.run(load_split("train")[0])
-    # A broken network's embedding has no directions to fit; `finite_weights` refuses it later.
-    whitening = None
-    if trained_on is not None and np.isfinite(trained_on).all():
-        whitening = fit_whitening(trained_on)
+    whitening = None if trained_on is None else fit_whitening(trained_on)
     if whitening and embedding is not None:
         signals |= whitening.apply(embedding)
     reference = fit_reference(signals, params.drift_window, params.drift_false_alarm_rate)
     threshold = fit_confidence_threshold(confidence, answers == truth)
     more = {"whitening": whitening, "sure_from": threshold}
     REFERENCE.write_text(reference.model_copy(update=more).model_dump_json() + "\n")
+
+
+def fit_reference(
+    values: Mapping[str, np.ndarray], window: int, false_alarm_rate: float
+) -> Reference:
+    """Fit the histogram and thresholds of each signal from float arrays of shape (examples,).
+
+    Without drift, the PSI of a full window is distributed like (1/window + 1/examples) times
+    chi-squared (Yurdakul and Naranjo 2020, "Statistical properties of the population stability
+    index"). Each threshold gets an equal share of `false_alarm_rate`, so that all signals together
+    raise false alarms at that rate per full window.
+    """
+    # Half of a signal's share is for all bins together, half for the cuts between them.
+    rate = false_alarm_rate / len(values) / 2
+    signals = {}
+    for name, observed in values.items():
+        is_missing = ~np.isfinite(observed)
+        edges = _edges(observed[~is_missing])
+        bins = np.searchsorted(edges, observed, "right")
+        bins[is_missing] = len(edges) + 1
+        counts = np.bincount(bins, minlength=len(edges) + 2)
+        shares = (counts + 0.5) / (counts + 0.5).sum()
+        degrees = max(1, int((counts > 0).sum()) - 1)
+        noise = 1 / window + 1 / len(observed)
+        signals[name] = Signal(
+            edges=edges,
+            shares=shares.tolist(),
+            threshold=float(noise * chi2.isf(rate, degrees)),
+            cut_threshold=float(noise * chi2.isf(rate / (len(edges) + 1), 1)),
+        )
+    return Reference(window=window, signals=signals)
+
+
+def fit_whitening(embeddings: np.ndarray) -> Whitening | None:
+    """Fit the first principal components of embeddings, float32 (examples, width).
+
+    Rows that are not finite are left out: a broken model has to reach its gates. None if fewer
+    than two rows remain.
+    """
+    embeddings = embeddings[np.isfinite(embeddings).all(axis=1)]
+    if len(embeddings) < 2:
+        return None
+    components = min(COMPONENTS, *embeddings.shape)
+    with np.errstate(invalid="ignore"):  # a constant embedding has no variance to share out
+        pca = PCA(components, svd_solver="full").fit(embeddings.astype(np.float64))
+    variance = pca.explained_variance_
+    is_kept = variance > MIN_RELATIVE_VARIANCE * variance[0]
+    rows = (pca.components_[is_kept].T / np.sqrt(variance[is_kept])).astype(np.float32)
+    return Whitening(rows=rows.tolist(), centre=(pca.mean_ @ rows).tolist())
+
+
+def fit_confidence_threshold(confidence: np.ndarray, is_right: np.ndarray) -> float:
+    """Return the confidence that is reached by as many held-out examples as are answered right.
+
+    The share of live predictions above it then estimates the accuracy without labels: average
+    thresholded confidence (Garg et al. 2022, "Leveraging unlabeled data to predict
+    out-of-distribution performance"). Floats and bools of shape (examples,).
+    """
+    wrong = int((~is_right).sum())
+    return float(np.sort(confidence)[min(wrong, len(is_right) - 1)])
+
+
+def _edges(observed: np.ndarray) -> list[float]:
+    """Cut at quantiles; if there are only a few distinct values, give each a bin of its own."""
+    distinct = np.unique(observed)
+    if len(distinct) > 2 * BINS:
+        quantiles = np.quantile(observed, np.linspace(0, 1, BINS + 1)[1:-1])
+        return [float(edge) for edge in np.unique(quantiles)]
+    if not len(distinct):
+        return []
+    between = (distinct[1:] + distinct[:-1]) / 2
+    # Values that were never observed fall outside of the first and last edge.
+    margin = max(1e-6, abs(float(distinct[-1])) * 1e-6)
+    return [float(distinct[0]) - margin, *map(float, between), float(distinct[-1]) + margin]

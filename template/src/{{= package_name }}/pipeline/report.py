@@ -14,6 +14,8 @@ from ..gates import verdicts
 from ..scope import load_scope
 from .pages import fill
 
+DARKEST = 1.5  # above 1, so that black numbers stay legible on the darkest green
+
 
 def report() -> None:
     """Write `reports/report.html`."""
@@ -35,7 +37,7 @@ def _draw_confusion() -> Figure:
     labels, counts = quality["labels"], np.array(quality["confusion"])
     figure = Figure(figsize=(6, 5), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(counts / counts.sum(1, keepdims=True), cmap="Greens", vmin=0, vmax=1.5)
+    axes.imshow(counts / counts.sum(1, keepdims=True), cmap="Greens", vmin=0, vmax=DARKEST)
     for (row, column), count in np.ndenumerate(counts):
         axes.text(column, row, f"{count}", ha="center", va="center")
     axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
@@ -57,14 +59,19 @@ def _draw_losses() -> Figure:
 
 def _draw_variants() -> Figure:
     """Draw size, metric and their limits: small is left, good is up, slow is bright."""
-    scope, evidence = load_scope(), read_report("compress")
+    scope = load_scope()
+    evidence = read_report("compress")
     rows = {name: row for name, row in read_variants().items() if "latency_p95_ms" in row}
     p95_ms = [row["latency_p95_ms"] for row in rows.values()]
     figure = Figure(figsize=(10, 5), layout="constrained")
-    axes, speed = figure.subplots(), LogNorm(min(p95_ms), max(p95_ms))
+    axes = figure.subplots()
+    speed = LogNorm(min(p95_ms), max(p95_ms))
     for (name, row), marker in zip(rows.items(), cycle("os^v<>DPXhd"), strict=False):
-        words = " (shipped)" if name == evidence["shipped"] else " (refused)" * bool(row["broken"])
-        x, y, ms = row["size_mb"], row["score"]["value"], row["latency_p95_ms"]
+        refused = " (refused)" if row["broken"] else ""
+        words = " (shipped)" if name == evidence["shipped"] else refused
+        x = row["size_mb"]
+        y = row["score"]["value"]
+        ms = row["latency_p95_ms"]
         axes.scatter(x, y, c=ms, norm=speed, marker=marker, alpha=0.7, label=name + words)
     label = f"p95 ms of the network (promised: {scope.max_latency_p95_ms:g})"
     figure.colorbar(ScalarMappable(speed), ax=axes, label=label)

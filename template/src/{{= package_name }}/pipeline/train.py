@@ -30,7 +30,8 @@ Criterion = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 def train() -> None:
     """Fit the network and the baseline on the training split, with the seed of `params.yaml`."""
-    params, labels = load_params(), load_schema().labels
+    params = load_params()
+    labels = load_schema().labels
     torch.manual_seed(params.seed)
     torch.use_deterministic_algorithms(True)
     x, y, _ = load_split("train")
@@ -71,8 +72,9 @@ def fit(
     batches = -(-len(x) // params.batch_size)
     epochs = max(params.epochs, -(-min_steps // batches))
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=WEIGHT_DECAY, fused=True)
-    steps, top = epochs * batches, params.learning_rate
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, top, total_steps=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, params.learning_rate, total_steps=epochs * batches
+    )
     curve: dict[str, list[float]] = {"training_loss": [], "validation_loss": []}
     best: dict[str, Any] = {}
     lowest = math.inf

@@ -25,7 +25,8 @@ def verify() -> None:
         if md5 != recorded[name]
     ]
     if wrong:
-        rows, what = "".join(wrong), f"{len(wrong)} outputs are not what {LOCK} recorded:"
+        rows = "".join(wrong)
+        what = f"{len(wrong)} outputs are not what {LOCK} recorded:"
         raise SystemExit(f"{what}{rows}\nWhat to do: docs/runbook.md#damaged-data")
     print(f"{len(recorded)} outputs match {LOCK}.")
 

@@ -1,1 +1,1 @@
-"""Signed releases of the model, and which of them is in use."""
+"""Signed releases: the registry, manifests and the rollout."""

@@ -1,1 +1,1 @@
-"""From an alert about the model to a candidate that a person may merge: `make retrain`."""
+"""Retraining after an alert: a candidate, its comparison and a pull request."""

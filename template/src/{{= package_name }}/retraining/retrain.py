@@ -86,8 +86,8 @@ def firing_alerts() -> Counter[str]:
             found = json.load(response)
         return Counter(series["metric"]["alertname"] for series in found["data"]["result"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        mend = f"Set {name}, like http://127.0.0.1:9090, or run `make retrain FORCE=1`."
-        raise SystemExit(f"No Prometheus at {url!r} ({error}). {mend}") from None
+        remedy = f"Set {name}, like http://127.0.0.1:9090, or run `make retrain FORCE=1`."
+        raise SystemExit(f"No Prometheus at {url!r} ({error}). {remedy}") from None
 
 
 def _train_and_compare(reason: str) -> str:

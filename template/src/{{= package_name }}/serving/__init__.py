@@ -1,1 +1,1 @@
-"""What a server does: read, answer, hold back, try a challenger. `app.py` runs it."""
+"""The HTTP prediction server: inference, batching, canary releases, feedback and status."""

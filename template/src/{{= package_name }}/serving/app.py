@@ -39,7 +39,7 @@ from .journal import open_journal
 from .settings import ServerSettings
 from .state import ServerState, state_of
 
-WAITING = Gauge("waiting_requests", "Payloads that wait for their turn")
+WAITING = Gauge("waiting_requests", "Payloads in the queue of the batcher")
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 BODY = {"requestBody": {"required": True, "content": {kind: BINARY for kind in CONTENT_TYPES}}}
 NEEDS_KEY: dict[str, Any] = {"security": [{API_KEY.scheme_name: []}]}
@@ -103,7 +103,7 @@ class PredictionServer(FastAPI):
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         state: ServerState = self.state.server
         if state.is_draining:
-            send = _closing(send)
+            send = _add_connection_close(send)
         if scope["type"] == "http" and (scope["method"], scope["path"]) == ("POST", "/predict"):
             scope["app"] = self
             await self.direct.run(scope, receive, send)
@@ -111,7 +111,7 @@ class PredictionServer(FastAPI):
             await super().__call__(scope, receive, send)
 
 
-def _closing(send: Send) -> Send:
+def _add_connection_close(send: Send) -> Send:
     """Tell clients to open a new connection, which goes to a server that is not stopping."""
 
     async def send_and_close(message: Message) -> None:
@@ -146,12 +146,13 @@ async def metrics() -> Response:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state: ServerState = app.state.server
     state.batcher.start()
-    for labelled in await state.journal.latest_labelled(load_params().labelled_window):
+    for labelled in await state.journal.read_labelled(load_params().labelled_window):
         record_label(state, labelled)
     state.served.show()
     show_limits()
     WAITING.set_function(lambda: state.batcher.queue_length)
-    # Otherwise each full collection visits all that was imported, for tens of milliseconds.
+    # Freeze imported objects so that garbage collection skips them: otherwise each full collection
+    # takes tens of milliseconds.
     gc.collect()
     gc.freeze()
     log.info("ready", extra={"release": state.served.release})

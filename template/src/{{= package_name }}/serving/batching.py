@@ -24,7 +24,7 @@ from ..predictor import Prediction, Predictor, Prepared, prepare
 
 # Larger batches save little more on a CPU, and every request in one waits for all of it.
 MAX_BATCH = 8
-# Work shorter than this runs on the event loop, which answers nobody else meanwhile.
+# Work shorter than this runs on the event loop, which handles no other request meanwhile.
 QUICK_S = 0.002
 # Python's default of 5 ms lets the worker thread wait that long for the interpreter after each
 # batch, which is longer than many models take.
@@ -32,6 +32,8 @@ SWITCH_S = 0.0005
 # Payloads in the queue; with MAX_BODIES_BYTES and some 120 MB for the process itself, they fit
 # into the 512 MiB that the files in deploy/ give a server.
 MAX_WAITING_BYTES = 64_000_000
+# A small model runs dozens of times in this, so that the median is steady; each start of a server
+# and each new model waits for it.
 WARM_UP_S = 0.1
 # Odd, so that the median is a measurement; short, so that it follows a load that changes.
 MEASUREMENTS = 9

@@ -22,7 +22,8 @@ from .batching import DynamicBatcher, LoadedModel, Overloaded
 from .champion import Served, log
 
 # A fault that only real answers show reaches 1 % of the clients first; each further step is about
-# five times as many, so that full traffic takes four steps.
+# five times as many, so that full traffic takes four steps. A step lasts until enough answers are
+# compared, not for a time: 2,000 requests take 7 minutes at 5 per s, and 20 s at 100 per s.
 STEPS = (0.01, 0.05, 0.25, 1.0)
 # Share of the requests that are compared. A comparison runs both models twice in a thread, so this
 # adds at most 40 % to the runs of a model, and a step takes about 2,000 requests.
@@ -32,10 +33,17 @@ COMPARED_SHARE = 0.1
 # A limit of 1 % is coarser: it stops 2 % with 0.76.
 MIN_COMPARISONS = 200
 # A p95, or a median, keeps a limit if at most this share of the observations exceeds it.
-P95, MEDIAN = 0.05, 0.5
-SHARE = Gauge("challenger_share_ratio", "Share of the requests it may answer", ["release"])
-USAGE = Gauge("challenger_rule_ratio", "How far a rule is used up; above 1 it halts", ["rule"])
-HALTS = Counter("challenger_halts_total", "Challengers that broke a rule", ["rule"])
+P95 = 0.05
+MEDIAN = 0.5
+SHARE = Gauge(
+    "challenger_share_ratio", "Share of the requests that the challenger may answer", ["release"]
+)
+USAGE = Gauge(
+    "challenger_rule_ratio",
+    "Violations of a rule, divided by the allowed ones; above 1 the challenger halts",
+    ["rule"],
+)
+HALTS = Counter("challenger_halts_total", "Challengers that a rule halted", ["rule"])
 
 
 @dataclass

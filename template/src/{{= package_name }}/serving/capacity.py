@@ -15,7 +15,8 @@ MAX_CONCURRENCY = 1000  # the limit of Cloud Run
 
 def size() -> None:
     """Write the least and largest number of servers, and how busy they may be, into deploy/."""
-    scope, prices = load_scope(), read_yaml(PRICES, Prices)
+    scope = load_scope()
+    prices = read_yaml(PRICES, Prices)
     speed = read_report("benchmark")["server"]["throughput_per_s"]
     least, most = prices.server.at_least, replicas("server", speed, scope.peak_requests_per_s)
     busy_percent = max(1, round(100 * prices.utilisation))

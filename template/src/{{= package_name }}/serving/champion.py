@@ -14,9 +14,10 @@ from ..releases.registry import UnfitRelease, read_rollout, verify_release
 from .batching import LoadedModel, warm_up
 
 UNRELEASED = "unreleased"
-PREDICTIONS = Counter("predictions_total", "Answers given", ["label"])
+PREDICTIONS = Counter("predictions_total", "Answers, by label", ["label"])
 LAST_PREDICTION = Gauge(
-    "prediction_last_timestamp_seconds", "When the last answer was given; 0 before that"
+    "prediction_last_timestamp_seconds",
+    "Time of the last answer, in seconds since 1970; 0 before it",
 )
 log = logging.getLogger(__package__)
 

@@ -21,12 +21,16 @@ from ..task.features import CONTENT_TYPES
 from .settings import LoadSettings
 
 START_S = 60  # a busy machine may take that long to import and warm up
+POLL_S = 0.05  # a start takes about 1 s, so that this adds little
+STOP_S = 30  # longer than DRAIN_S and STOP_WITHIN_S of the server together
+READY_TIMEOUT_S = 5  # `/readyz` runs no model, so that a slower server is not ready
 TIMEOUT_S = 65  # longer than any promise
 IDLE_S = 1  # the server may close a connection that is idle for longer
+PROGRESS_S = 0.1  # between two steps of the progress bar
 
 
 @contextmanager
-def running_server() -> Iterator[int]:
+def start_server() -> Iterator[int]:
     """Start a server on a free port; yield the port when it is ready, and stop it at the end.
 
     Raises:
@@ -41,14 +45,14 @@ def running_server() -> Iterator[int]:
     process = subprocess.Popen(command, env=environment, stdout=quiet)  # noqa: S603 (our own)
     try:
         deadline = time.monotonic() + START_S
-        while not ready(f"http://127.0.0.1:{port}"):
+        while not fetch_readiness(f"http://127.0.0.1:{port}"):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit("The server did not start; its output is above.")
-            time.sleep(0.05)
+            time.sleep(POLL_S)
         yield port
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(STOP_S)
 
 
 def connect(url: str, timeout_s: float) -> http.client.HTTPConnection:
@@ -62,10 +66,10 @@ def connect(url: str, timeout_s: float) -> http.client.HTTPConnection:
     return kinds[address.scheme](address.netloc, timeout=timeout_s)
 
 
-def ready(url: str) -> dict[str, Any]:
+def fetch_readiness(url: str) -> dict[str, Any]:
     """Return the answer of `/readyz`; an empty one if no server is ready there."""
     try:
-        connection = connect(url, timeout_s=5)
+        connection = connect(url, READY_TIMEOUT_S)
         connection.request("GET", "/readyz")
         response = connection.getresponse()
         answer: dict[str, Any] = json.loads(response.read())
@@ -90,11 +94,11 @@ def ask(
 
 
 @contextmanager
-def answering() -> Iterator[Callable[[bytes], bytes]]:
+def start_predictor() -> Iterator[Callable[[bytes], bytes]]:
     """Start a server; yield a function that sends it one payload and returns the answer."""
     headers = request_headers(LoadSettings.read().load_key.get_secret_value())
-    with running_server() as port:
-        connection = connect(f"http://127.0.0.1:{port}", timeout_s=30)
+    with start_server() as port:
+        connection = connect(f"http://127.0.0.1:{port}", TIMEOUT_S)
 
         def answer(payload: bytes) -> bytes:
             status, body = ask(connection, payload, headers)
@@ -142,8 +146,10 @@ def drive(
     threads = [Thread(target=client, daemon=True) for _ in range(clients)]
     for thread in threads:
         thread.start()
-    for _ in track(range(math.ceil(10 * (last_s - time.perf_counter()))), f"{clients} clients"):
-        time.sleep(0.1)
+    for _ in track(
+        range(math.ceil((last_s - time.perf_counter()) / PROGRESS_S)), f"{clients} clients"
+    ):
+        time.sleep(PROGRESS_S)
     for thread in threads:
         thread.join(max(0, end_s - time.perf_counter()))
     return answers.copy()  # requests without an answer by now are left behind

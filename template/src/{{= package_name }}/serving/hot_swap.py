@@ -13,7 +13,7 @@ from .champion import UNRELEASED, load_release, log
 from .state import ServerState
 
 POLL_S = 0.25  # one `stat` of a file; `promote` and `rollback` take effect within it
-SWITCHES = Counter("switches_total", "Exchanges of the model that answers", ["outcome"])
+SWITCHES = Counter("switches_total", "Switches of the model in use, by outcome", ["outcome"])
 
 
 async def follow_rollout(state: ServerState) -> None:

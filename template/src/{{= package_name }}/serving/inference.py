@@ -49,7 +49,9 @@ log = logging.getLogger(__package__)
 def latency_histogram(promise_s: float) -> Histogram:
     """Return the histogram of latencies, of which one bucket ends exactly at the promise."""
     buckets = [promise_s * share for share in BUCKETS]
-    return Histogram("prediction_latency_seconds", "From payload to answer", buckets=buckets)
+    return Histogram(
+        "prediction_latency_seconds", "Seconds from payload to answer", buckets=buckets
+    )
 
 
 def authorize(request: Request) -> None:

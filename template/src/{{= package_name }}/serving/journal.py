@@ -20,12 +20,13 @@ from prometheus_client import Counter
 from ..predictor import Prediction
 from ..scope import load_params, load_scope
 
-JOURNAL, NOWHERE = Path("data/journal.db"), Path(":memory:")
+JOURNAL = Path("data/journal.db")
+IN_MEMORY = Path(":memory:")
 # A crash loses at most this much; one transaction takes all rows, so that writing is cheap.
 WRITE_EVERY_S = 0.2
 # Some seconds of the fastest traffic that one server takes, if the disk stalls.
 MAX_PENDING = 10_000
-DROPPED = Counter("journal_dropped", "Requests that were answered, and not written down")
+DROPPED = Counter("journal_dropped", "Answered requests that are not in the journal")
 TABLES = """
 PRAGMA journal_mode=WAL;
 PRAGMA synchronous=NORMAL;
@@ -65,10 +66,10 @@ class LabelledAnswer(NamedTuple):
 def open_journal(is_rehearsal: bool) -> "Journal":
     """Open the journal; in memory for a rehearsal, or if the file cannot be written."""
     try:
-        return Journal(NOWHERE if is_rehearsal else JOURNAL)
+        return Journal(IN_MEMORY if is_rehearsal else JOURNAL)
     except (OSError, sqlite3.Error) as error:
         log.error("no journal", extra={"reason": str(error)})
-        return Journal(NOWHERE)
+        return Journal(IN_MEMORY)
 
 
 class Journal:
@@ -87,7 +88,7 @@ class Journal:
             self._db.execute("ALTER TABLE labels ADD COLUMN slice DEFAULT ''")  # by 0.1.0
         self._thread = ThreadPoolExecutor(1)
         self._pending: list[Row] = []
-        self._share = 0 if path == NOWHERE else load_params().journal_share
+        self._share = 0 if path == IN_MEMORY else load_params().journal_share
         self._payloads = load_scope().payloads
 
     def note(self, id: str, payload: bytes, prediction: Prediction, model_sha256: str) -> None:
@@ -117,7 +118,7 @@ class Journal:
         await asyncio.wrap_future(self._thread.submit(self._db.execute, checkpoint))
         return rows
 
-    async def latest_labelled(self, n: int) -> list[LabelledAnswer]:
+    async def read_labelled(self, n: int) -> list[LabelledAnswer]:
         """Return the latest `n` answers that have a label, oldest first."""
         query = f"{JOIN} ORDER BY l.time_s DESC LIMIT {n}"  # noqa: S608 (a number)
         rows = await self._do(lambda: self._db.execute(query).fetchall())

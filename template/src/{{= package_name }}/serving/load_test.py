@@ -16,9 +16,9 @@ import numpy as np
 from ..artifacts import read_report, write_report
 from ..cost import cost_usd_month, replicas
 from ..gates import Gate, gate, refuse_broken
-from ..pipeline.benchmark import held_out
+from ..pipeline.benchmark import read_test_payloads
 from ..scope import SCOPE, load_scope
-from .client import TIMEOUT_S, drive, ready, request_headers, running_server
+from .client import TIMEOUT_S, drive, fetch_readiness, request_headers, start_server
 from .settings import LoadSettings
 
 # 20 s at 5 requests per s leave 5 above the p95, the fewest that say anything about it.
@@ -46,17 +46,19 @@ def load() -> None:
     if settings.load_url:
         write_report("load", _measure(settings.load_url, headers))
     else:
-        with running_server() as port:
+        with start_server() as port:
             write_report("load", _measure(f"http://127.0.0.1:{port}", headers))
-    gates = verdicts()
+    gates = compare_load()
     print(*gates, sep="\n")
     refuse_broken(gates)
 
 
-def verdicts() -> list[Gate]:
+def compare_load() -> list[Gate]:
     """Compare the measurements with the promises about traffic."""
-    measured, peak_per_s = read_report("load"), load_scope().peak_requests_per_s
-    p95_ms, per_s = measured["latency_p95_ms"], measured["throughput_per_s"]
+    measured = read_report("load")
+    peak_per_s = load_scope().peak_requests_per_s
+    p95_ms = measured["latency_p95_ms"]
+    per_s = measured["throughput_per_s"]
     speeds_per_s = _alone_per_s() | {"server": per_s}
     cost_usd = cost_usd_month(speeds_per_s, peak_per_s) if per_s else math.inf
     planned = Gate(
@@ -86,20 +88,24 @@ def _alone_per_s() -> dict[str, float]:
 
 
 def _measure(url: str, headers: dict[str, str]) -> dict[str, Any]:
-    if not (model := ready(url)):
+    if not (model := fetch_readiness(url)):
         wanted = "Start one and give its address, like http://127.0.0.1:8000, or give none."
         raise SystemExit(f"No server is ready at {url}. {wanted}")
     per_s = max(planned_per_s(), min(MIN_PER_S, MAX_IDLE_LOAD * _alone_per_s()["server"]))
-    requests, payloads = math.ceil(min(per_s * OPEN_S, MAX_REQUESTS)), held_out()
+    requests = math.ceil(min(per_s * OPEN_S, MAX_REQUESTS))
+    payloads = read_test_payloads()
     # A Poisson process with a given number of arrivals: their times are uniform.
-    start_s, rng = time.perf_counter() + START_S, np.random.default_rng(0)
+    rng = np.random.default_rng(0)
+    start_s = time.perf_counter() + START_S
     dues_s = np.sort(start_s + rng.uniform(0, requests / per_s, requests)).tolist()
     answers = drive(url, OPEN_CLIENTS, zip(dues_s, cycle(payloads)), dues_s[-1], headers)
     times_s = [answered_s - due_s for due_s, answered_s in answers]
     unanswered_s = [TIMEOUT_S] * (requests - len(answers))
     p95_ms = 1000 * float(np.percentile(times_s + unanswered_s, 95))
-    last_s, now = time.perf_counter() + CLOSED_S, iter(time.perf_counter, None)
-    in_closed_loop = drive(url, CLOSED_CLIENTS, zip(now, cycle(payloads)), last_s, headers)
+    immediately = iter(time.perf_counter, None)  # every request is due immediately
+    last_s = time.perf_counter() + CLOSED_S
+    schedule = zip(immediately, cycle(payloads))
+    in_closed_loop = drive(url, CLOSED_CLIENTS, schedule, last_s, headers)
     return {
         "url": url,
         "model": model,

@@ -44,10 +44,11 @@ def create_router(project: str) -> APIRouter:
     router = APIRouter(prefix="/v2", tags=["Open Inference Protocol v2"])
     model = f"/models/{project}"
     keys = [Depends(require_key)]
+    # The names are part of the operation ids in `/openapi.json`.
     router.add_api_route("", server_metadata)
-    router.add_api_route("/health/live", live)
-    router.add_api_route("/health/ready", ready)
-    router.add_api_route(f"{model}/ready", model_ready)
+    router.add_api_route("/health/live", check_liveness, name="live")
+    router.add_api_route("/health/ready", check_readiness, name="ready")
+    router.add_api_route(f"{model}/ready", check_model_readiness, name="model_ready")
     router.add_api_route(model, model_metadata)
     router.add_api_route(
         f"{model}/infer", infer_tensor, methods=["POST"], openapi_extra=BODY, dependencies=keys
@@ -61,23 +62,23 @@ async def server_metadata(request: Request) -> dict[str, Any]:
     return {"name": name, "version": "2", "extensions": ["binary_tensor_data"]}
 
 
-async def live(request: Request) -> dict[str, bool]:
+async def check_liveness(request: Request) -> dict[str, bool]:
     """Whether the process is alive."""
     if not state_of(request).batcher.is_alive:
         raise HTTPException(500, "the worker has ended")
     return {"live": True}
 
 
-async def ready(request: Request) -> dict[str, bool]:
+async def check_readiness(request: Request) -> dict[str, bool]:
     """Whether a model is loaded and warm."""
     if state_of(request).is_draining:
         raise HTTPException(503, "stopping")
     return {"ready": True}
 
 
-async def model_ready(request: Request) -> dict[str, bool]:
+async def check_model_readiness(request: Request) -> dict[str, bool]:
     """Whether the model is loaded and warm."""
-    return await ready(request)
+    return await check_readiness(request)
 
 
 async def model_metadata(request: Request) -> dict[str, Any]:

@@ -42,17 +42,18 @@ class MetricsSnapshot:
         """Return a metric by the values of one label."""
         return {s.labels[label]: s.value for s in self._samples if s.name == name}
 
-    def failed(self) -> tuple[float, float]:
+    def count_failures(self) -> tuple[float, float]:
         """Return how many requests failed with 5xx, and of how many, without those with 4xx."""
         refused = self.by_label("refusals_total", "status")
         failed = sum(n for status, n in refused.items() if status.startswith("5"))
         return failed, failed + sum(self.by_label("predictions_total", "label").values())
 
-    def late(self) -> tuple[float, float, float]:
+    def count_late(self) -> tuple[float, float, float]:
         """Return how many requests took longer than promised, of how many, and the p95 in ms."""
         buckets = self.by_label("prediction_latency_seconds_bucket", "le").items()
         counts = {float(bound): n for bound, n in buckets}
-        asked, in_time = counts[math.inf], counts[load_scope().max_latency_p95_s]
+        asked = counts[math.inf]
+        in_time = counts[load_scope().max_latency_p95_s]
         return asked - in_time, asked, 1000 * quantile(IN_TIME, counts)
 
 
@@ -73,19 +74,23 @@ def quantile(q: float, counts: Mapping[float, float]) -> float:
     `counts` are cumulative, by their upper bounds in ascending order; values are assumed to be
     evenly spread between two bounds. NaN without values, infinite above the last finite bound.
     """
-    low, below, wanted = 0.0, 0.0, q * max(counts.values())
+    wanted = q * max(counts.values())
+    low = 0.0
+    below = 0.0
     for bound, count in counts.items():
         if count >= wanted > 0:
             return low + (bound - low) * (wanted - below) / (count - below)
-        low, below = bound, count
+        low = bound
+        below = count
     return math.nan
 
 
 def check_promises(metrics: MetricsSnapshot, gates: Mapping[str, float]) -> list[Promise]:
     """Compare each promise with its current value; `gates` has what the gates measured, by id."""
-    scope, watch = load_scope(), load_scope().watch
-    late, asked, p95_ms = metrics.late()
-    failed, requests = metrics.failed()
+    scope = load_scope()
+    watch = scope.watch
+    late, asked, p95_ms = metrics.count_late()
+    failed, requests = metrics.count_failures()
     p95 = f"about {p95_ms:.3g} ms" if p95_ms < math.inf else "far above it"
     in_time = f"{100 * IN_TIME:g} % within {scope.max_latency_p95_ms:g} ms"
     in_time += f"; p95 is {p95}" if asked else ""
@@ -113,8 +118,13 @@ def _share(
     if not total:
         return Promise(name, "waiting", "–", promised, runbook)
     allowed = (1 - objective) * total + ROUNDING
-    state: State = "broken" if allowed >= 1 or objective == 1 else "unsure"
-    state = "kept" if bad <= allowed else state
+    state: State
+    if bad <= allowed:
+        state = "kept"
+    elif allowed >= 1 or objective == 1:
+        state = "broken"
+    else:
+        state = "unsure"
     return Promise(name, state, percent(1 - bad / total, 2), promised, runbook)
 
 
@@ -128,12 +138,20 @@ def _within(name: str, value: float, form: str, limit: float, unit: str, runbook
 
 def _quality(metrics: MetricsSnapshot) -> Promise:
     """Check the quality on labelled requests: broken if chance does not explain it."""
-    scope, wanted = load_scope(), load_params().labelled_window
-    name, floor = f"Quality ({scope.metric})", f"at least {scope.min_metric:g}"
-    value, highest = metrics.value("labelled_quality"), metrics.value("labelled_quality_at_most")
+    scope = load_scope()
+    wanted = load_params().labelled_window
+    name = f"Quality ({scope.metric})"
+    floor = f"at least {scope.min_metric:g}"
+    value = metrics.value("labelled_quality")
+    highest = metrics.value("labelled_quality_at_most")
     if not math.isnan(value):
-        state: State = "kept" if value >= scope.min_metric else "unsure"
-        state = "broken" if highest < scope.min_metric else state
+        state: State
+        if highest < scope.min_metric:
+            state = "broken"
+        elif value >= scope.min_metric:
+            state = "kept"
+        else:
+            state = "unsure"
         sure = f"; {100 * scope.confidence:g} % sure that it is at most {highest:.3f}"
         return Promise(name, state, f"{value:.3f}", floor + sure, "quality")
     came = f"; {wanted * metrics.value('labelled_window_fill_ratio'):.0f} of {wanted} labels came"

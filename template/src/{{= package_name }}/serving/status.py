@@ -84,8 +84,8 @@ def _with_alarm_line(name: str, value: float, limit: float) -> Bar:
 
 
 def _budgets(metrics: MetricsSnapshot, state: ServerState) -> list[Bar]:
-    late, asked, _ = metrics.late()
-    failed, requests = metrics.failed()
+    late, asked, _ = metrics.count_late()
+    failed, requests = metrics.count_failures()
     left = {
         "In time": budget_left(late, asked, IN_TIME),
         "Available": budget_left(failed, requests, state.scope.min_availability),

@@ -8,7 +8,8 @@ import numpy as np
 from ..refusal import Refusal
 
 SAMPLE_RATE_HZ = 16_000
-WINDOW, HOP = 512, 320  # samples: 32 ms, every 20 ms
+WINDOW = 512  # samples, 32 ms
+HOP = 320  # samples, 20 ms
 BANDS = 32
 QUIET_PEAK = 0.01  # 1 is full scale
 RANGE_DB = 50  # what is quieter than this below the loudest is one floor
@@ -57,9 +58,9 @@ def features(samples: Raw) -> np.ndarray:
     clip = _loudest_second(samples)
     frames = np.lib.stride_tricks.sliding_window_view(clip, WINDOW)[::HOP]
     power = np.abs(np.fft.rfft(frames * _HANN)) ** 2
-    loudness_db: np.ndarray = 10 * np.log10(_MEL @ power.T + 1e-12)
+    loudness_db: np.ndarray = 10 * np.log10(_MEL @ power.T + 1e-12)  # finite for digital silence
     heard_db = np.maximum(loudness_db, loudness_db.max() - RANGE_DB)
-    x: np.ndarray = (heard_db - heard_db.mean()) / (heard_db.std() + 0.1)
+    x: np.ndarray = (heard_db - heard_db.mean()) / (heard_db.std() + 0.1)  # no division by 0
     return x.astype(np.float32)
 
 
@@ -80,9 +81,9 @@ def describe(samples: Raw) -> dict[str, float]:
     peak = float(size.max())
     return {
         "seconds": len(samples) / SAMPLE_RATE_HZ,
-        "loudness_db": 20 * float(np.log10(loudness + 1e-6)),  # 0 is full scale
+        "loudness_db": 20 * float(np.log10(loudness + 1e-6)),  # 0 is full scale; silence is -120
         "peak": peak,  # 1 is full scale
-        "silence_share": float(np.mean(size < 0.1 * peak)),
+        "silence_share": float(np.mean(size < 0.1 * peak)),  # 20 dB below the peak
         "frequency_hz": slope / (loudness + 1e-6) / (2 * np.pi),  # root mean square
     }
 

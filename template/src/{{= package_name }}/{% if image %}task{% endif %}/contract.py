@@ -6,10 +6,10 @@ from pydantic import BaseModel, Field
 class Facts(BaseModel, allow_inf_nan=False):
     """The limits of what `describe` finds."""
 
-    width_px: float = Field(ge=8)
+    width_px: float = Field(ge=8)  # smaller is no photo, but an icon or a tracking pixel
     height_px: float = Field(ge=8)
-    brightness: float = Field(ge=0.01, le=0.99)
-    contrast: float = Field(ge=0.002)
+    brightness: float = Field(ge=0.01, le=0.99)  # outside: a covered lens, or overexposed
+    contrast: float = Field(ge=0.002)  # below half a grey level: one colour
     sharpness: float = Field(ge=0)
 
 

@@ -39,7 +39,7 @@ def features(image: Raw) -> np.ndarray:
     small = image.resize((SIDE_PX, SIDE_PX), Image.Resampling.BILINEAR)
     pixels = np.asarray(small, dtype=np.float32).transpose(2, 0, 1) / 255
     pixels -= pixels.mean()
-    pixels /= pixels.std() + 0.02
+    pixels /= pixels.std() + 0.02  # keeps the noise of a blank image small
     return pixels
 
 

@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Facts(BaseModel):
-    """Finite numbers, one a column: `decode` has held the row itself against `schema.yaml`."""
+    """Finite numbers, one per column: `decode` has checked the row itself against `schema.yaml`."""
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
     __pydantic_extra__: dict[str, float]

@@ -34,7 +34,8 @@ def load_examples(source: Path) -> Iterator[Example]:
     Raises:
         Refusal: the file is not a table we can read, or a column is missing or has gaps.
     """
-    schema, table = load_schema(), _read(source)
+    schema = load_schema()
+    table = _read(source)
     labels, slices = _labels(table, schema), _slices(table, schema)
     columns = [_values(table, name, column.kind) for name, column in columns_of(schema).items()]
     for i, values in enumerate(zip(*columns, strict=True)):
@@ -48,7 +49,8 @@ def infer_schema(source: Path) -> Schema:
     Raises:
         Refusal: the file is not a table we can read, or a column of it cannot be used.
     """
-    schema, table = load_schema(), _read(source)
+    schema = load_schema()
+    table = _read(source)
     labels = sorted(set(_labels(table, schema)))
     if len(labels) < 2:
         raise Refusal(schema.label_column, labels, "at least two labels", ["no", "yes"])
