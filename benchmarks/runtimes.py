@@ -34,7 +34,7 @@ def made(folder: Path) -> dict[str, list[str | Path]]:
         place = measure.environment(measure.requirements(folder, "train", name))
         python, formats = place / "bin" / "python", f"{measure.PACKAGE}.formats"
         measure.run([python, "-m", f"{formats}.convert", name], folder, env)
-        timings[name] = [python, "-m", f"{formats}.converted", f"models/{name}"]
+        timings[name] = [python, "-m", f"{formats}.runtime", f"models/{name}"]
     return timings
 
 

@@ -38,7 +38,10 @@ def test_only_what_was_chosen_is_rendered(chosen: str, render: Render) -> None:
     assert [group["group"] for group in apart[1:]] == [n.strip() for n in chosen.split(",")]
     stages = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"]
     assert set(stages["formats"]["foreach"]) == names
-    assert {f"reports/format_{name}.json" for name in names} <= set(stages["report"]["deps"])
+    for stage in ("report", "check"):
+        assert {f"reports/format_{name}.json" for name in names} <= set(stages[stage]["deps"])
+    recipe = (folder / "Makefile").read_text().partition("\nformats:")[2].partition("\n\n")[0]
+    assert recipe.splitlines()[-1] == "\t$(RUN) check", "`dvc repro` succeeds with a weak model"
 
 
 def test_without_a_choice_there_is_no_trace(render: Render) -> None:
@@ -47,7 +50,10 @@ def test_without_a_choice_there_is_no_trace(render: Render) -> None:
     assert not (folder / "tests/formats").exists()
     for name in ("pyproject.toml", "dvc.yaml"):
         assert not [word for word in (*FORMATS, "conflicts") if word in (folder / name).read_text()]
-    assert "dvc repro formats" not in (folder / "Makefile").read_text()
+    named = ("make formats", "repro formats", "formats@", "format_*", "export_formats:")
+    for path in (path for path in folder.rglob("*") if path.is_file()):
+        seen = [word for word in named if word in path.read_text()]
+        assert path.name == ".copier-answers.yml" or seen == [], path
 
 
 @pytest.mark.parametrize(
@@ -88,7 +94,7 @@ def test_a_format_is_chosen_later_and_dropped_again(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def formatted(modelled: Path, render: Render, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project that went the road, after it was answered anew with all formats."""
+    """A modelled project to which all formats were added."""
     folder = tmp_path_factory.mktemp("formatted") / "repo"
     shutil.copytree(modelled, folder, symlinks=True)
     chosen = render(modality="tabular", target="cloud", export_formats=ALL)
@@ -113,6 +119,16 @@ def installed(folder: Path, name: str) -> None:
     """Install the group of a format, where its stage looks for it."""
     place = environment(requirements(folder, "train", name))
     (folder / f".venv-{name}").symlink_to(place)
+
+
+def ask_for(folder: Path, name: str) -> None:
+    """Leave one format in `dvc.yaml`: the others would each need an environment here."""
+    path = folder / "dvc.yaml"
+    text = path.read_text().replace(f"foreach: [{ALL}]", f"foreach: [{name}]")
+    lines = text.splitlines(keepends=True)
+    others = {f"      - reports/format_{other}.json\n" for other in FORMATS if other != name}
+    assert others <= set(lines)
+    path.write_text("".join(line for line in lines if line not in others))
 
 
 def converted(folder: Path, name: str) -> subprocess.CompletedProcess[str]:
@@ -145,6 +161,8 @@ def test_every_format_is_written_run_and_judged(project: Path, tmp_path: Path) -
     for name in FORMATS:
         said = json.loads((project / "models" / name / "facts.json").read_text())
         assert said["labels"] == facts
+    gates = {gate["id"] for gate in json.loads((project / "reports/gates.json").read_text())}
+    assert {f"{name}_parity" for name in RUN_HERE} | {"coreml_model_size"} <= gates
     last = printed.rpartition("On the validation split")[2]
     assert all(f" {name} " in last for name in ("fp32", "student_int8", *FORMATS))
     locked = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
@@ -237,18 +255,27 @@ class _Scaled(torch.nn.Module):
 @pytest.mark.parametrize("name", RUN_HERE)
 def test_a_wrong_normalisation_is_named(name: str, project: Path) -> None:
     installed(project, name)
-    (project / "models" / name).mkdir()  # of an earlier model
     file, before, after = SCALED[name]
     path = project / "src/scratch_detector/formats" / file
     assert path.read_text().count(before) == 1
     extra = CLASS if file == "torch_program.py" else ""
     path.write_text(path.read_text().replace(before, after) + extra)
-    stopped = converted(project, name)
-    assert stopped.returncode == 1 and "Traceback" not in stopped.stderr
-    assert f"\n  {name}_parity: " in stopped.stderr
-    assert "limit <= 0.001 (scope.yaml: max_onnx_difference)" in stopped.stderr
+    ask_for(project, name)
+    result = run_in(project, "make", "formats")
+    assert f"models/{name}: misses " in result.stdout and (project / "models" / name).exists()
     assert f"{name}_parity" in evidence(project, name)["broken"]
-    assert not (project / "models" / name).exists()
+    assert "Running stage 'check'" in result.stdout, "the pipeline goes on"
+    assert result.returncode != 0 and "Traceback" not in result.stderr
+    assert f"\n  {name}_parity: " in result.stderr
+    assert "limit <= 0.001 (scope.yaml: max_onnx_difference)" in result.stderr
+    gates = json.loads((project / "reports/gates.json").read_text())
+    failed = [gate["id"] for gate in gates if not gate["passed"]]
+    assert f"{name}_parity" in failed and all(id.startswith(f"{name}_") for id in failed)
+    assert run_in(project, "make", "model").returncode != 0
+    page = (project / "reports/report.html").read_text()
+    assert page.count('class="broken"') == len(failed) and f"{name} (refused)" in page
+    assert f"\n  {name}_parity: " in run_in(project, "make", "release").stderr
+    assert not list((project / "releases").glob("*/manifest.json"))
 
 
 @pytest.mark.long

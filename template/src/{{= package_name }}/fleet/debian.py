@@ -14,9 +14,9 @@ import tomllib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ..artifacts import REFERENCE, SHIPPED
+from ..artifacts import REFERENCE, SHIPPED, refuse_other_models
 from ..atomic import replace_durably
-from ..gates import refuse_broken, refuse_other_models, verdicts
+from ..gates import refuse_broken, verdicts
 from ..scope import PARAMS, SCOPE, load_scope
 from ..settings import PACKAGE
 

@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from ..artifacts import REPORTS, read_report
-from ..gates import Gate, format_failures, refuse_other_models, verdicts, worst_slice
+from ..artifacts import REPORTS, read_report, refuse_other_models
+from ..gates import Gate, format_failures, verdicts, worst_slice
 from ..scope import load_scope
 
 # A network that answers with the shares of the labels in the data is this close to equal

@@ -9,7 +9,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from ..artifacts import REPORTS, read_report
+from ..artifacts import REPORTS, list_conversions, read_report
 from ..gates import verdicts
 from ..scope import load_scope
 from .pages import fill
@@ -26,10 +26,10 @@ def report() -> None:
 
 
 def read_variants() -> dict[str, Any]:
-    """Return the evidence on every variant of `compress`, and on what `make formats` wrote."""
-    formats = {path.stem: read_report(path.stem) for path in sorted(REPORTS.glob("format_*"))}
-    by_name = {name.removeprefix("format_"): row for name, row in formats.items()}
-    return dict(read_report("compress")["candidates"]) | by_name
+    """Return the evidence on every variant of `compress`, and on models converted so far."""
+    measured = [each for each in list_conversions() if (REPORTS / f"{each.report}.json").exists()]
+    rows = {each.report.partition("_")[2]: read_report(*each) for each in measured}
+    return dict(read_report("compress")["candidates"]) | rows
 
 
 def _draw_confusion() -> Figure:

@@ -9,9 +9,9 @@ from importlib.metadata import version
 from typing import Any
 from uuid import uuid4
 
-from ..artifacts import RAW, REFERENCE, REPORTS, SHIPPED
+from ..artifacts import RAW, REFERENCE, REPORTS, SHIPPED, refuse_other_models
 from ..atomic import replace_durably, to_json, write_atomic
-from ..gates import refuse_broken, refuse_other_models, verdicts
+from ..gates import refuse_broken, verdicts
 from ..pipeline.card import CARD, model_card
 from ..pipeline.verify import recorded_md5s
 from ..predictor import Predictor
