@@ -74,6 +74,21 @@ def list_conversions() -> list[Conversion]:
     return conversions
 
 
+def read_conversions() -> list[dict[str, Any]]:
+    """Return the gates that the stages of converted models recorded.
+
+    Raises:
+        SystemExit: a report is missing or has none; the stage to run is named.
+    """
+    rows: list[dict[str, Any]] = []
+    for report, stage in list_conversions():
+        recorded = read_report(report, stage).get("gates")
+        if not recorded:
+            raise SystemExit(f"{REPORTS / report}.json has no gates. Run {stage} again.")
+        rows += recorded
+    return rows
+
+
 def refuse_other_models() -> None:
     """Stop when the evidence is not about the file that is shipped.
 

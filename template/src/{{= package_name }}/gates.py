@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ModelWrapValidatorHandler, computed_field, model_validator
 
-from .artifacts import list_conversions, read_report
+from .artifacts import read_conversions, read_report
 from .cost import cost_usd_month
 from .scope import SCOPE, load_scope
 
@@ -177,15 +177,10 @@ def _use_gates() -> list[Gate]:
 
 def _converted_gates() -> list[Gate]:
     """Compare what was observed of converted models with the limits of today."""
-    gates = []
-    for report, stage in list_conversions():
-        recorded = read_report(report, stage).get("gates")
-        if not recorded:
-            raise SystemExit(f"reports/{report}.json has no gates. Run {stage} again.")
-        for row in recorded:
-            key = row["where"].removeprefix(f"{SCOPE}: ")
-            gates.append(gate(row["id"], row["name"], row["observed"], key))
-    return gates
+    return [
+        gate(row["id"], row["name"], row["observed"], row["where"].removeprefix(f"{SCOPE}: "))
+        for row in read_conversions()
+    ]
 
 
 def refuse_broken(gates: Sequence[Gate]) -> None:
