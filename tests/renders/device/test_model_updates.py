@@ -60,7 +60,7 @@ from scratch_detector.releases import registry, signing
 old = registry.RELEASES / registry.read_rollout().champion
 content = {name: (old / name).read_bytes() for name in registry.FILES}
 gates = json.loads(content["gates.json"])
-gates[0]["passed"] = PASSED
+gates[0] |= CHANGES
 content["gates.json"] = json.dumps(gates).encode()
 hashes = {name: hashlib.sha256(file).hexdigest() for name, file in content.items()}
 manifest = atomic.to_json({"name": "forged@v9", "files": hashes})
@@ -336,8 +336,9 @@ def test_first_update_no_op_and_signed_rollback(publisher: Publisher, device: De
         assert device.update()[0] == 0 and device.state()["trial"] == "", "taken back in its trial"
 
 
-def forge(passed: bool, publisher: Publisher) -> None:
-    publisher.python(FORGE.replace("PASSED", str(passed)))
+def forge(publisher: Publisher, **changes: object) -> None:
+    """Publish a release whose first gate is another one."""
+    publisher.python(FORGE.replace("CHANGES", str(changes)))
 
 
 def foreign(publisher: Publisher) -> None:
@@ -349,7 +350,7 @@ def foreign(publisher: Publisher) -> None:
 def other_release_key(publisher: Publisher) -> None:
     for path in (publisher.folder / "keys").glob("release.*"):
         path.unlink()
-    forge(True, publisher)
+    forge(publisher, passed=True)
 
 
 def faulty(kind: str, before: str, publisher: Publisher) -> None:
@@ -376,7 +377,8 @@ ATTACKS: dict[str, tuple[Callable[[Publisher], object], str]] = {
     "foreign keys": (foreign, "UnsignedMetadataError: timestamp was signed by 0/1 keys"),
     "expired": (stale, "ExpiredMetadataError: timestamp.json is expired"),
     "root below": (lambda p: p.python(BELOW), "UnsignedMetadataError: root was signed by 1/2 keys"),
-    "broken gate": (lambda p: forge(False, p), "must hold kept promises only"),
+    "broken gate": (lambda p: forge(p, observed=9, passed=False), "must hold kept promises only"),
+    "verdict against its numbers": (lambda p: forge(p, passed=False), "but the numbers say True"),
     "other release key": (other_release_key, "was not signed with keys/release.pub"),
     "nan": (lambda p: faulty("nan", "", p), "answers zeros with what is no number"),
     "newer opset": (lambda p: faulty("newer-opset", ELSEWHERE, p), "is no model of this project"),
