@@ -38,7 +38,7 @@ def read(folder: Path) -> Files:
         "secrets": (folder / ".gitignore").read_text().count("/deploy/secrets/\n"),
         "rules": sorted(f"alerts/{path.name}" for path in (deploy / "alerts").glob("*.yml")),
         "journal": re.findall(
-            r'JOURNAL, .+ = Path\("(\w+)/', (package / "serving/journal.py").read_text()
+            r'JOURNAL = Path\("(\w+)/', (package / "serving/journal.py").read_text()
         ),
         "grafana": {
             "datasource": yaml.safe_load((grafana / "datasources/prometheus.yml").read_text()),
