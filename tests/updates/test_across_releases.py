@@ -63,7 +63,7 @@ MOVED = {
     ],
     f"{PACKAGE}/ingest.py": [
         ("from .schema import", "from .scope import load_params\nfrom .schema import"),
-        ("{example.id}: {error}", "{example.id}, says our code: {error}"),
+        ("{example.id}: {error}", "{example.id}: {error} (says our code)"),
         (
             "def example(",
             'def our_seed() -> int:\n    """Return it."""\n    return load_params().seed\n\n\n'
