@@ -168,7 +168,7 @@ class Device(NamedTuple):
         """Return why an update was refused; what answers must be as before, and be whole."""
         before = self.state(), self.look()
         code, said = self.update(**env)
-        assert code == 1 and "docs/runbook.md#model-update" in said, said
+        assert code == 1 and "docs/runbook/devices.md#model-update" in said, said
         assert (self.state(), self.look()) == before
         return said
 

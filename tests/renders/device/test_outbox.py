@@ -339,7 +339,7 @@ def test_a_disk_without_room_for_an_outbox_says_so(small_disk: Path) -> None:
         capture_output=True,
         text=True,
     )
-    assert run.returncode == 1 and "runbook.md#outbox-full" in run.stderr
+    assert run.returncode == 1 and "runbook/devices.md#outbox-full" in run.stderr
     assert "Traceback" not in run.stderr
 
 

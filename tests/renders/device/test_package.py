@@ -135,7 +135,7 @@ def test_both_hold_the_loop_the_model_and_what_is_public(judged: Path, packed: P
     names = {row[5].removeprefix("./"): row[0] for row in rows if not row[5].endswith("/")}
     home = f"opt/{NAME}"
     wanted = ["scope.yaml", "schema.yaml", "models/shipped.onnx", "models/reference.json"]
-    wanted += ["keys/1.root.json", "docs/runbook.md", "lib/scratch_detector/device/loop.py"]
+    wanted += ["keys/1.root.json", "docs/runbook/devices.md", "lib/scratch_detector/device/loop.py"]
     assert {f"{home}/{name}" for name in wanted} <= names.keys() and INSTALLED in names
     assert f"{home}/data -> /var/lib/{NAME}" in names
     assert f"{home}/params.yaml -> /etc/{NAME}/params.yaml" in names

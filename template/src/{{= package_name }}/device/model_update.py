@@ -30,7 +30,7 @@ DRAFTS = SLOTS / "drafts"
 MAX_OTHER_MB = 5
 # 10 of 19: decisions get about nine times the processor time of an update that runs beside them.
 NICENESS = 10
-HELP = "What to do: docs/runbook.md#model-update"
+HELP = "What to do: docs/runbook/devices.md#model-update"
 
 
 def newest_metadata(folder: Path, role: str) -> Path | None:

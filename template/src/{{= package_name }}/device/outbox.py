@@ -68,7 +68,7 @@ class Outbox:
                 self._db.execute("UPDATE spare SET content = randomblob(?)", (SPARE_BYTES,))
         except sqlite3.DatabaseError as error:
             wrong = f"{path} is damaged, or the disk has no room for its {max_mb:g} MB ({error})"
-            raise SystemExit(f"{wrong}. What to do: docs/runbook.md#outbox-full") from None
+            raise SystemExit(f"{wrong}. What to do: docs/runbook/devices.md#outbox-full") from None
 
     def _reserve(self, pages: int) -> None:
         """Make the file this long, by a blob that is then deleted: its pages stay in the file."""

@@ -23,7 +23,8 @@ from ..settings import PACKAGE
 SOURCE = Path("deploy/device")
 DIST = Path("dist")
 KEYS = Path("keys")
-CONTENT = (SCOPE, Path("schema.yaml"), Path("docs/runbook.md"), SHIPPED, REFERENCE)
+DOCS = (Path("docs/runbook.md"), Path("docs/runbook/devices.md"))
+CONTENT = (SCOPE, Path("schema.yaml"), *DOCS, SHIPPED, REFERENCE)
 UNITS = Path("usr/lib/systemd/system")
 # glibc 2.28 is that of Debian 10. The wheels of onnxruntime need it.
 PLATFORMS = {"amd64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}

@@ -40,7 +40,7 @@ ROOT_THRESHOLD = 2
 DAYS = {"root": 365, "targets": 365, "snapshot": 7, "timestamp": 7}
 # Time to fetch two offline keys. It must be longer than the week between two runs of `publish`.
 RENEWED_DAYS = 60
-HINT = """Made the keys of the updates: git ignores keys/*.pem; docs/runbook.md#model-update says
+HINT = """Made the keys of the updates: git ignores keys/*.pem; docs/runbook/devices.md#model-update says
   which of them to take offline. Commit keys/1.root.json: devices start to trust from there."""
 
 

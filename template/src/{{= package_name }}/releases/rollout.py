@@ -75,7 +75,7 @@ def promote() -> None:
             share = read_metric("challenger_share_ratio", "release").get(rollout.challenger, 0)
             if share < 1:
                 wrong = f"{rollout.challenger} answers {share:.0%} of the requests, not all of them"
-                raise SystemExit(f"{wrong}. What to do: docs/runbook.md#challenger")
+                raise SystemExit(f"{wrong}. What to do: docs/runbook/server.md#challenger")
         champion = verify_release(rollout.challenger)
         write_rollout(Rollout(champion=champion.id, previous=rollout.champion))
         print(f"Champion: {champion.id} ({champion.name}). Back: `make rollback`")

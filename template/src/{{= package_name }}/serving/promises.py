@@ -14,12 +14,13 @@ from ..monitoring.scope_limits import IN_TIME
 from ..scope import load_params, load_scope
 
 STARTED_S = time.time()
+RUNBOOK = "docs/runbook/server.md"
 ROUNDING = 1e-9  # 1 - 0.999 is not quite 0.001
 State = Literal["kept", "broken", "unsure", "waiting"]
 
 
 class Promise(NamedTuple):
-    """A promise: its state, the current value, the promised one, a heading of docs/runbook.md."""
+    """A promise: its state, the current value, the promised one, its heading in a runbook."""
 
     name: str
     state: State
@@ -101,13 +102,13 @@ def check_promises(metrics: MetricsSnapshot, gates: Mapping[str, float]) -> list
     drift = max(scores, default=math.nan)
     size_mb, usd = (gates.get(gate, math.nan) for gate in ("model_size", "cost"))
     return [
-        _share("In time", late, asked, IN_TIME, in_time, "latency"),
-        _share("Available", failed, requests, scope.min_availability, answered, "availability"),
+        _share("In time", late, asked, IN_TIME, in_time, f"{RUNBOOK}#latency"),
+        _share("Available", failed, requests, scope.min_availability, answered, f"{RUNBOOK}#availability"),
         _quality(metrics),
-        _within("Worst drift", drift, ".2f", watch.max_drift_score, "", "drift"),
-        _within("Model age", age_days, ".1f", watch.max_model_age_days, " days", "stale-model"),
-        _within("Model size", size_mb, ".2g", scope.max_model_mb, " MB", "broken-promise"),
-        _within("Cost a month", usd, ".0f", scope.max_cost_usd_month, " USD", "cost"),
+        _within("Worst drift", drift, ".2f", watch.max_drift_score, "", "docs/runbook.md#drift"),
+        _within("Model age", age_days, ".1f", watch.max_model_age_days, " days", f"{RUNBOOK}#stale-model"),
+        _within("Model size", size_mb, ".2g", scope.max_model_mb, " MB", "docs/runbook.md#broken-promise"),
+        _within("Cost a month", usd, ".0f", scope.max_cost_usd_month, " USD", f"{RUNBOOK}#cost"),
     ]
 
 
@@ -153,12 +154,12 @@ def _quality(metrics: MetricsSnapshot) -> Promise:
         else:
             state = "unsure"
         sure = f"; {100 * scope.confidence:g} % sure that it is at most {highest:.3f}"
-        return Promise(name, state, f"{value:.3f}", floor + sure, "quality")
+        return Promise(name, state, f"{value:.3f}", floor + sure, f"{RUNBOOK}#quality")
     came = f"; {wanted * metrics.value('labelled_window_fill_ratio'):.0f} of {wanted} labels came"
     guess = metrics.value("estimated_accuracy")
     if math.isnan(guess):
-        return Promise(name, "waiting", "–", floor + came, "quality")
-    return Promise(name, "waiting", f"≈ {guess:.3f}", f"{floor}{came}: estimated", "quality")
+        return Promise(name, "waiting", "–", floor + came, f"{RUNBOOK}#quality")
+    return Promise(name, "waiting", f"≈ {guess:.3f}", f"{floor}{came}: estimated", f"{RUNBOOK}#quality")
 
 
 def percent(share: float, digits: int) -> str:
