@@ -590,7 +590,7 @@ def test_what_could_never_fire_is_refused_when_the_scope_is_read(
 
 
 OF_COMMANDS = [  # headings that no alert names
-    "broken-promise",
+    "limits-not-met",
     "load",
     "damaged-data",
     "fail-safe",

@@ -107,7 +107,7 @@ def check_promises(metrics: MetricsSnapshot, gates: Mapping[str, float]) -> list
         _quality(metrics),
         _within("Worst drift", drift, ".2f", watch.max_drift_score, "", "docs/runbook.md#drift"),
         _within("Model age", age_days, ".1f", watch.max_model_age_days, " days", f"{RUNBOOK}#stale-model"),
-        _within("Model size", size_mb, ".2g", scope.max_model_mb, " MB", "docs/runbook.md#broken-promise"),
+        _within("Model size", size_mb, ".2g", scope.max_model_mb, " MB", "docs/runbook.md#limits-not-met"),
         _within("Cost a month", usd, ".0f", scope.max_cost_usd_month, " USD", f"{RUNBOOK}#cost"),
     ]
 
