@@ -82,7 +82,7 @@ MOVED = {
         ),
     ],
     f"{PACKAGE}/report.py": [
-        ("from html import escape\n", "from html import escape\nfrom pathlib import Path\n"),
+        ("import io\n", "import io\nfrom pathlib import Path\n"),
         ('cmap="Greens"', 'cmap="Blues"'),
         (
             '.partition(">")[2]\n',
@@ -360,7 +360,8 @@ def test_plain_copier_leaves_moved_files_with_all_edits_where_they_were(
     before = contents(folder)
     fresh = contents(rendered(history, tmp_path / "fresh", TODAY, target))
     left = before.keys() - fresh.keys()
-    assert archive == RELEASES[-1] or moved_paths(MOVES, before, fresh).keys() & left
+    # 0.3.0 moved modules into folders; no release since has moved a file to a new path.
+    assert bool(moved_paths(MOVES, before, fresh).keys() & left) == (archive in RELEASES[:2])
     updated(folder, "copier")
     now = contents(folder)
     assert (folder / PLAN).read_bytes() == PIXELS
