@@ -47,7 +47,7 @@ test-container: setup ## Run image and device package of renders; needs docker.i
 mutate: setup ## Change every answer and see what notices; fails when an answer is dead
 	$(BIN)/python tests/support/mutation.py
 
-real-data: setup ## Train on data nobody here made; print the table of docs/real-data.md
+real-data: setup ## Train on public data; print the table of docs/real-data.md
 	$(BIN)/python -m pytest -q -s -m real_data tests/renders/pipeline/test_real_data.py
 
 deps: setup ## Rewrite the code lines of template/dvc.yaml.jinja after an import in template/ changed

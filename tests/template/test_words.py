@@ -24,13 +24,13 @@ HABITS = {
     r"\b(?:hold|holds|held) (?:[\w'`]+ ){1,5}against\b": "compare, validate",
     r"\bof (?:one's|yours|ours|theirs|his|hers)\b(?: own)?": "your own",
     rf"\b(?:\d[\d.,]*|USD|MB|bytes|requests?|predictions?|times|often) a {RATE}\b": "per",
-    r"\b(?:one|a) (?:line|row|file|folder|test|process|thread|gate|label|example|page) a \w+": "per",
+    r"\b(?:one|a) (?:line|row|file|folder|test|process|thread|gate|label|example) a \w+": "per",
     r"\b(?:it|that|this|which) is no (?!longer\b|more\b|different\b)\w+": "is not a",
     r"(?:^|[.:#*] )What (?:is|was|are|came|comes|has|had|may|must|cannot|lands|waits|shows)\b"
     r"(?![^.]*\?)(?=[^.]*\b(?:is|are|stays|gets|goes|lands|waits)\b)": "start with the subject",
-    r"(?:^|[.:#*] )Who(?:m)? (?:is|was|has|may|must|would|asks|waits)\b(?![^.]*\?)": "name the person",
+    r"(?:^|[.:#*] )Who(?:m)? (?:is|was|has|may|must|would|asks|waits)\b(?![^.]*\?)": "name them",
 }
-SKIPPED = {"LICENSE", "LICENSE.jinja", "test_words.py", "package-lock.json"}
+SKIPPED = {"LICENSE", "test_words.py"}
 
 
 def readable(folder: Path) -> Iterator[Path]:
@@ -40,7 +40,8 @@ def readable(folder: Path) -> Iterator[Path]:
     for name in names.split("\0"):
         path = folder / name
         binary = path.suffix in {".gz", ".png", ".svg", ".jpg", ".onnx"}
-        if name and path.is_file() and not binary and path.name not in SKIPPED:
+        others = path.name in SKIPPED or name.startswith("includes/licenses/")
+        if name and path.is_file() and not binary and not others:
             yield path
 
 
