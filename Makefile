@@ -50,8 +50,9 @@ mutate: setup ## Change every answer and see what notices; fails when an answer 
 real-data: setup ## Train on public data; print the table of docs/real-data.md
 	$(BIN)/python -m pytest -q -s -m real_data tests/renders/pipeline/test_real_data.py
 
-deps: setup ## Rewrite the code lines of template/dvc.yaml.jinja after an import in template/ changed
+deps: setup ## Rewrite includes/dvc_deps.yml and settings.md after an import or a setting changed
 	$(BIN)/python tests/support/dvc_deps.py
+	$(BIN)/python tests/support/settings_page.py
 
 archive: setup ## Keep the template of this version for the upgrade tests: tests/updates/releases/
 	git archive --format=tar.gz --output=tests/updates/releases/$(VERSION).tar.gz HEAD \

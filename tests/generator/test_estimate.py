@@ -16,7 +16,7 @@ from poc2prod.questions import Questions
 ROOT = Path(__file__).resolve().parents[2]
 QUESTIONS = Questions.read(ROOT)
 REFERENCE = yaml.safe_load((ROOT / "includes/reference.yaml").read_text())
-PRICES = yaml.safe_load((ROOT / "template/prices.yaml").read_text())
+PRICES = yaml.safe_load((ROOT / "includes/prices.yaml").read_text())
 
 
 def estimate(answers: dict[str, Any], folder: Path) -> Result:

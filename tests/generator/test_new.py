@@ -52,7 +52,7 @@ def place(tmp_path: Path) -> Path:
 @pytest.fixture
 def template(tmp_path: Path) -> Path:
     """The real questions, released as v1.0.0, with a template of four files."""
-    names = ["copier.yml", "template/prices.yaml", "docs/scope.md", "hooks/moves.yml"]
+    names = ["copier.yml", "includes/prices.yaml", "docs/scope.md", "hooks/moves.yml"]
     names += [f"includes/{name}" for name in ("estimate.jinja", "reference.yaml")]
     return released(tmp_path / "template", {name: (ROOT / name).read_text() for name in names})
 

@@ -26,7 +26,7 @@ from poc2prod.questions import Questions
 from poc2prod.refusal import Refusal
 from rendering import render_to, templates_compiled_once
 
-PRICES = yaml.safe_load((ROOT / "template" / "prices.yaml").read_text())
+PRICES = yaml.safe_load((ROOT / "includes" / "prices.yaml").read_text())
 COST_USD = 50 * (PRICES["server"]["usd_month"] + PRICES["device"]["usd_month"])
 # Both places are built, all numbers are binary fractions, and fifty servers and devices are needed.
 BASE: dict[str, Any] = {

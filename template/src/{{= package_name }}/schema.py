@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from .scope import read_yaml
 
 SCHEMA = Path("schema.yaml")
-HEADER = "# What the data looks like. `ingest PATH` writes this file; tighten it by hand.\n"
+HEADER = "# The schema of the data. `ingest PATH` writes this file; tighten it by hand.\n"
 # Features are about 1 in size: far below what tells two examples apart, and far above the errors
 # of float32 that differ between file formats.
 DECIMALS = 3

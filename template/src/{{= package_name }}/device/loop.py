@@ -34,7 +34,7 @@ class Device:
         self.decider = Decider()
         self.outbox = Outbox(load_params().outbox_mb)
         self._consider: Callable[[bytes, dict[str, Any]], None] = lambda *_: None
-        if load_params().server_url:  # only a hybrid has this setting and this module
+        if getattr(load_params(), "server_url", ""):  # only a hybrid has it, and this module
             second_opinion = import_module(".second_opinion", __package__)
             asking = second_opinion.SecondOpinion(self.outbox)
             asking.start()

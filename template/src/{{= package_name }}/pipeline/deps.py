@@ -45,12 +45,14 @@ class Package:
     @cached_property
     def commands(self) -> dict[str, str]:
         """The module of each command. `cli.py` is read, not imported: imports point downwards."""
-        for node in self._tree(f"{self.name}.cli").body:
+        found: dict[str, str] = {}
+        lists = [name for name in self.modules if name.endswith(".commands")]
+        for node in [n for name in (f"{self.name}.cli", *lists) for n in self._tree(name).body]:
             match node:
                 case ast.Assign(targets=[ast.Name(id="COMMANDS")], value=ast.Dict(keys, values)):
                     rows = zip(keys, values, strict=True)
-                    return {_name(k): f"{self.name}.{_name(v)}" for k, v in rows if k}
-        raise LookupError("cli.py has no COMMANDS")
+                    found |= {_name(k): f"{self.name}.{_name(v)}" for k, v in rows if k}
+        return found
 
     def files_of(self, module: str) -> list[str]:
         """Return what a stage that runs this module depends on, relative to the package.

@@ -12,7 +12,7 @@ from ..examples import Example, read_shards, split_of, write_shards
 from ..intake import take_in
 from ..refusal import Refusal
 from ..schema import SCHEMA, Schema, fingerprint, load_schema, use_schema, write_schema
-from ..scope import load_scope
+from ..target.keys import EXAMPLES
 from ..task.dataset import infer_schema, load_examples
 from ..task.features import CONTENT_TYPES, features
 from ..task.sample_data import sample_examples
@@ -21,6 +21,8 @@ FEEDBACK = Path("data/feedback")  # labelled requests, written by `ingest_feedba
 # Of 20, two are in the validation split on average: with fewer, a split often lacks the label.
 MIN_EXAMPLES_PER_LABEL = 20
 PROBLEMS_SHOWN = 10
+# How the files of a format begin, where a task accepts several.
+MAGIC = {"image/png": b"\x89PNG", "image/jpeg": b"\xff\xd8\xff"}
 
 
 def ingest(source: str = "") -> None:
@@ -112,16 +114,17 @@ def _count(names: Iterable[str]) -> dict[str, int]:
 
 
 def example() -> None:
-    """Write one held-out payload, and print its label and how to send it."""
+    """Write a held-out input to data/, and print its label and how to send it."""
     chosen = next(e for e in read_shards(RAW) if split_of(e.id) == "test")
-    kind, suffix = next(iter(CONTENT_TYPES.items()))
-    path = Path("data") / f"example{suffix}"
+    kind = _content_type(chosen.payload)
+    path = Path("data") / f"example{CONTENT_TYPES[kind]}"
     path.write_bytes(chosen.payload)
-    target = load_scope().target
     print(f"{path} is {chosen.label}.")
-    if target != "edge":
-        print("Send it to a server:")
-        print(f"  curl -H 'content-type: {kind}' --data-binary @{path} 127.0.0.1:8000/predict")
-    if target != "cloud":
-        print("Send it to a device:")
-        print(f"  curl --unix-socket data/decide.sock --data-binary @{path} http://device/decide")
+    for place, command in EXAMPLES.items():
+        print(f"Send it to {place}:\n  {command.format(kind=kind, path=path)}")
+
+
+def _content_type(payload: bytes) -> str:
+    """Return the content type of a payload, or the first one of the task."""
+    kinds = (kind for kind in CONTENT_TYPES if kind in MAGIC and payload.startswith(MAGIC[kind]))
+    return next(kinds, next(iter(CONTENT_TYPES)))

@@ -18,7 +18,8 @@ def size() -> None:
     scope = load_scope()
     prices = read_yaml(PRICES, Prices)
     speed = read_report("benchmark")["server"]["throughput_per_s"]
-    least, most = prices.server.at_least, replicas("server", speed, scope.peak_requests_per_s)
+    least = prices.price_of("server").at_least
+    most = replicas("server", speed, scope.peak_requests_per_s)
     busy_percent = max(1, round(100 * prices.utilisation))
     # Little's law: this many requests at once still leave within the promised latency.
     in_time = max(1, min(MAX_CONCURRENCY, int(speed * scope.max_latency_p95_s)))
