@@ -61,7 +61,7 @@ class Device:
             self._consider(payload, decision)
 
     def notify_watchdog(self) -> None:
-        """Send systemd a watchdog message, unless the model hangs; systemd then restarts the loop."""
+        """Send a watchdog message, unless the model hangs: then systemd restarts the loop."""
         if not self.decider.is_hanging():
             notify("WATCHDOG=1")
 

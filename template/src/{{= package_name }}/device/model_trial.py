@@ -1,7 +1,7 @@
 """The model of a device: a new release runs on trial while the last good one is kept.
 
-A trial fails if the model raises an error, exceeds the deadline, or the process dies repeatedly. The
-device then returns to the last good release and never runs the failed one again. Without a good
+A trial fails if the model raises an error, exceeds the deadline, or the process dies repeatedly.
+The device then returns to the last good release and never runs the failed one again. Without a good
 release, it runs the model that was installed with the code.
 """
 

@@ -25,8 +25,8 @@ from .slots import SLOTS, edit_state, lock, read_state
 KEYS = Path("keys")
 TUF = SLOTS / "tuf"
 DRAFTS = SLOTS / "drafts"
-# The limit of model.onnx is `max_model_mb`. The largest other file, reference.json, takes 15 kB with
-# the bundled data: 5 MB leave room for tables with many columns and still protect a small disk.
+# The limit of model.onnx is `max_model_mb`. The largest other file, reference.json, takes 15 kB
+# with the bundled data: 5 MB leave room for tables with many columns and protect a small disk.
 MAX_OTHER_MB = 5
 # At niceness 10 of 19, decisions get about nine times the processor time of a concurrent update.
 NICENESS = 10

@@ -15,8 +15,8 @@ from prometheus_client import Counter, Gauge
 
 OUTBOX = Path("data/outbox.db")
 PAGE_BYTES = 4096  # SQLite's default
-# A put changes two pages, or five if a page is split (measured). The log holds about ten puts before
-# it is copied back into the file; it takes 132 kB, and the smallest outbox 1 MB.
+# A put changes two pages, or five if a page is split (measured). The log holds about ten puts
+# before it is copied back into the file; it takes 132 kB, and the smallest outbox 1 MB.
 LOG_PAGES = 32
 CHECKPOINT_PAGES = LOG_PAGES * 3 // 4  # the commit that exceeds this may write a few more pages
 LOG_BYTES = 32 + LOG_PAGES * (PAGE_BYTES + 24)  # headers of the log and its frames: fileformat2

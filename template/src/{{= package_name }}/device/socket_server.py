@@ -1,7 +1,7 @@
 """Decisions, health and metrics for other programs on this machine: HTTP over a Unix socket.
 
-    curl --unix-socket data/decide.sock --data-binary @FILE http://device/decide
-    curl --unix-socket data/decide.sock http://device/healthz
+Examples: `curl --unix-socket data/decide.sock --data-binary @FILE http://device/decide`, and
+`curl --unix-socket data/decide.sock http://device/healthz`.
 """
 
 from collections.abc import Callable

@@ -61,7 +61,7 @@ class Uploader(Thread):
         return time.monotonic() - max(self._last_report_s, self._started_s)
 
     def send(self) -> int:
-        """Send the oldest events, or only telemetry if a report is due; return how many were stored.
+        """Send the oldest events, or telemetry only if it is due; return how many were stored.
 
         Raises:
             OSError: no reply, or a status other than 200.

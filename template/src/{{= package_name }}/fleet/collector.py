@@ -50,8 +50,8 @@ CREATE TABLE IF NOT EXISTS devices (device PRIMARY KEY, seen_s, telemetry);
 """
 SAVE_DEVICE = """INSERT INTO devices VALUES (?, ?, ?) ON CONFLICT (device)
 DO UPDATE SET seen_s = excluded.seen_s, telemetry = excluded.telemetry"""
-# Runs with each batch: it deletes up to ten times the events of a batch, so it always catches up, and
-# takes at most 0.1 s, because a device waits for the reply.
+# Runs with each batch. It deletes up to ten times the events of a batch, so it always catches up.
+# That takes at most 0.1 s, for which a device waits.
 DELETE_OLD = """DELETE FROM events WHERE rowid IN
 (SELECT rowid FROM events WHERE received_s < ? ORDER BY received_s LIMIT 1000)"""
 

@@ -23,8 +23,8 @@ from ..settings import PACKAGE
 SOURCE = Path("deploy/device")
 DIST = Path("dist")
 KEYS = Path("keys")
-DOCS = (Path("docs/runbook.md"), Path("docs/runbook/devices.md"))
-CONTENT = (SCOPE, Path("schema.yaml"), *DOCS, SHIPPED, REFERENCE)
+DOCS = ("docs/devices.md", "docs/runbook.md", "docs/runbook/devices.md")
+CONTENT = (SCOPE, Path("schema.yaml"), *map(Path, DOCS), SHIPPED, REFERENCE)
 UNITS = Path("usr/lib/systemd/system")
 # The wheels of onnxruntime need glibc 2.28, the version of Debian 10.
 PLATFORMS = {"amd64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}
@@ -44,8 +44,8 @@ UNUSED = [
     "onnxruntime/transformers",
     "onnxruntime/capi/libonnxruntime.so*",
 ]
-# Measured on NumPy and onnxruntime (125 MB): compared with these levels, gzip -9 saves 1 % and takes
-# 2.5 times as long; xz -6 saves 10 % and takes 3 times as long.
+# Compared with these levels, on NumPy and onnxruntime (125 MB), gzip -9 saves 1 % and takes 2.5
+# times as long; xz -6 saves 10 % and takes 3 times as long.
 GZIP_LEVEL = 6
 XZ_LEVEL = 2
 # typer works without `rich`, which would add 12 MB of libraries for coloured output.

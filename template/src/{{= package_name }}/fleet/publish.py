@@ -40,8 +40,8 @@ ROOT_THRESHOLD = 2
 DAYS = {"root": 365, "targets": 365, "snapshot": 7, "timestamp": 7}
 # Enough time to fetch two offline keys, and longer than the week between two runs of `publish`.
 RENEWED_DAYS = 60
-HINT = """Created the keys for model updates. Commit keys/1.root.json; packages for devices include it.
-git ignores keys/*.pem. Move all of them except online.pem offline: docs/devices.md#model-updates"""
+HINT = """Created the keys for model updates. Commit keys/1.root.json, which devices need.
+Move all keys/*.pem except online.pem offline (git ignores them): docs/devices.md#keys"""
 
 
 def publish() -> None:

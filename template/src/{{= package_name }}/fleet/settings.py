@@ -21,8 +21,7 @@ class CollectorSettings(Settings):
     )
     collect_keys: SecretStr = Field(
         SecretStr(""),
-        description="API keys, separated by spaces; devices send one of them. Empty: access without "
-        "a key.",
+        description="API keys of devices, separated by spaces; empty: access without a key.",
     )
     collect_keys_file: str = Field(
         "",
