@@ -146,7 +146,7 @@ def post(self, body):
     client.on_publish = None
     client.publish(self._topic, body, qos=1).wait_for_publish(5)
     return {"stored": [json.loads(line)["id"] for line in body.split(b"\\n")[1:]]}
-mqtt.BrokerConnection.post = post
+mqtt.Connection.post = post
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
@@ -258,9 +258,9 @@ SEND_MALFORMED = """
 import json
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
-from scratch_detector.device.mqtt import BrokerConnection, MqttError
+from scratch_detector.device.mqtt import Connection, MqttError
 from scratch_detector.scope import load_params
-connection = BrokerConnection(load_params().upload_url, 20)
+connection = Connection(load_params().upload_url, 20)
 client = connection._connect()
 for topic in ("", "fleet/events/replies/+", "fleet/events", "elsewhere"):
     about = Properties(PacketTypes.PUBLISH)

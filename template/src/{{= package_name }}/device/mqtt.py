@@ -69,7 +69,7 @@ def create_client(
     return client, parts.path.strip("/")
 
 
-class BrokerConnection:
+class Connection:
     """A connection to the broker, opened for the first batch and reopened after a failure."""
 
     def __init__(self, url: str, timeout_s: float) -> None:

@@ -51,7 +51,7 @@ class Uploader(Thread):
         self._post: Callable[[bytes], dict[str, list[str]]] = _post
         url = load_params().upload_url
         if transport := import_transport("device", url):
-            self._post = transport.BrokerConnection(url, TIMEOUT_S).post
+            self._post = transport.Connection(url, TIMEOUT_S).post
 
     def run(self) -> None:
         keep_working(self.stop, lambda: self.send() == BATCH_EVENTS, _count_failure)
