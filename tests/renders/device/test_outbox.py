@@ -338,7 +338,7 @@ def test_names_the_runbook_if_the_disk_has_no_room_for_the_outbox(small_disk: Pa
         capture_output=True,
         text=True,
     )
-    assert run.returncode == 1 and "runbook/devices.md#outbox-full" in run.stderr
+    assert run.returncode == 1 and "runbook/devices.md#outbox-file" in run.stderr
     assert "Traceback" not in run.stderr
 
 

@@ -42,7 +42,7 @@ class Device:
         self.uploader = Uploader(self.outbox, self.decider.recent_ms)
         self._metrics_due_s = 0.0
         self._consider: Callable[[bytes, dict[str, Any]], None] = lambda *_: None
-        if load_params().server_url:  # a setting of projects that have this module
+        if getattr(load_params(), "server_url", ""):  # only a hybrid has it, and this module
             second_opinion = import_module(".second_opinion", __package__)
             asking = second_opinion.SecondOpinion(self.outbox)
             asking.start()

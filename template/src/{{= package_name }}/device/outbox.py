@@ -69,7 +69,7 @@ class Outbox:
                 self._db.execute("UPDATE spare SET content = randomblob(?)", (SPARE_BYTES,))
         except sqlite3.DatabaseError as error:
             wrong = f"{path} is damaged, or the disk has no room for {max_mb:g} MB ({error})"
-            raise SystemExit(f"{wrong}. What to do: docs/runbook/devices.md#outbox-full") from None
+            raise SystemExit(f"{wrong}. What to do: docs/runbook/devices.md#outbox-file") from None
 
     def _reserve(self, pages: int) -> None:
         """Extend the file with a blob and delete the blob: its pages stay allocated."""

@@ -48,7 +48,7 @@ UNUSED = [
 # times as long; xz -6 saves 10 % and takes 3 times as long.
 GZIP_LEVEL = 6
 XZ_LEVEL = 2
-# typer works without `rich`, which would add 12 MB of libraries for coloured output.
+# typer works without `rich`, which would bring 12 MB of libraries for colours.
 EXPORT = ["uv", "export", "--frozen", "--no-default-groups", "--no-emit-project", "--prune=rich"]
 PRINT_MODULES = "import {0}.cli, {0}.device.loop, {0}.device.model_update, sys; print(*sys.modules)"
 
