@@ -10,10 +10,11 @@ from prometheus_client import Gauge
 
 from ..artifacts import REFERENCE
 from ..predictor import Prediction, Predictor
-from ..scope import load_scope
+from ..scope import load_params, load_scope
 from .drift import LiveWindow, Reference
-from .scrape import metrics_url, read_metric
+from .scrape import metrics_age_s, metrics_url, read_metric
 
+MAX_AGE_S = 60  # of a metrics file, which is written every 10 s while the model runs
 DRIFT = Gauge("drift_score", "Drift score: PSI divided by its threshold", ["signal"])
 ESTIMATED = Gauge(
     "estimated_accuracy", "Accuracy of the live window, estimated from confidence without labels"
@@ -87,6 +88,15 @@ def monitor() -> None:
     """
     if not (scores := read_metric("drift_score", "signal")):
         raise SystemExit(f"{metrics_url()} shows no drift scores. Is it the address of this model?")
+    if (age_s := metrics_age_s()) is not None:
+        print(f"{metrics_url()} was written {age_s:.0f} s ago.")
+        if age_s > MAX_AGE_S:
+            raise SystemExit("These metrics are old. Is the model running?")
+    fill = read_metric("drift_window_fill_ratio", "").get("", 1.0)
+    if fill < 1:
+        window = load_params().drift_window
+        print(f"no data yet, {fill * window:.0f} of {window} predictions")
+        return
     limit = load_scope().watch.max_drift_score
     for signal, score in sorted(scores.items(), key=lambda item: -item[1]):
         print(f"{'DRIFT' if score > limit else 'ok   '}  {signal:<24} {score:8.2f} <= {limit:g}")

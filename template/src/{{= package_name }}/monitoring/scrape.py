@@ -3,8 +3,11 @@
 Imports little, because `rollback` uses it and must not take long.
 """
 
+import time
+from pathlib import Path
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.parse import urlsplit
+from urllib.request import url2pathname, urlopen
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -27,9 +30,17 @@ def read_metric(name: str, label: str) -> dict[str, float]:
     except (URLError, OSError) as error:
         raise SystemExit(f"No metrics at {url} ({error}). Start the model first.") from None
     samples = (s for family in text_string_to_metric_families(text) for s in family.samples)
-    return {sample.labels[label]: sample.value for sample in samples if sample.name == name}
+    return {sample.labels.get(label, ""): sample.value for sample in samples if sample.name == name}
 
 
 def metrics_url() -> str:
     """Return the address of the running model's metrics."""
     return ProjectSettings.read().metrics_url or load_params().metrics_url
+
+
+def metrics_age_s() -> float | None:
+    """Return the seconds since the metrics were written, if they are a file."""
+    address = urlsplit(metrics_url())
+    if address.scheme != "file":
+        return None
+    return time.time() - Path(url2pathname(address.path)).stat().st_mtime
