@@ -1,4 +1,4 @@
-"""Live monitoring of one model: its drift window as gauges, and `monitor`, which checks them."""
+"""Live monitoring of a deployed model: the drift window as gauges, and the `monitor` command."""
 
 import math
 from collections import deque
@@ -16,12 +16,12 @@ from .scrape import metrics_url, read_metric
 
 DRIFT = Gauge("drift_score", "Drift score: PSI divided by its threshold", ["signal"])
 ESTIMATED = Gauge(
-    "estimated_accuracy", "Accuracy of the live window, estimated from confidence without labels"
+    "estimated_accuracy", "Accuracy on the live window, estimated from the confidence; unreliable while inputs drift"
 )
 FILL = Gauge("drift_window_fill_ratio", "Share of the live window that is filled")
-MODEL = Gauge("model_info", "Always 1; the label is the SHA-256 of the model in use", ["sha256"])
+MODEL = Gauge("model_info", "Always 1; the label is the SHA-256 of the deployed model", ["sha256"])
 TRAINED = Gauge(
-    "model_trained_timestamp_seconds", "Training time of the model in use, in seconds since 1970"
+    "model_trained_timestamp_seconds", "Unix time at which the deployed model was trained"
 )
 
 
@@ -42,7 +42,7 @@ class Monitor:
         self._sure = deque[bool](maxlen=reference.window)
 
     def show(self) -> None:
-        """Export this window as the gauges of the process, as its model is the one that answers."""
+        """Export this window in the gauges of this process, replacing the previous model's."""
         DRIFT.clear()  # the previous model may have had other signals
         for signal in self.window.reference.signals:
             DRIFT.labels(signal).set_function(partial(self.window.score, signal))
@@ -69,10 +69,10 @@ class Monitor:
             self._sure.append(prediction.confidence >= reference.sure_from)
 
     def estimated_accuracy(self) -> float:
-        """Return the share of the window as confident as right answers were; NaN until full.
+        """Return the share of predictions above a confidence threshold; NaN until full.
 
-        It needs no labels, so a model that is sure of its mistakes misleads it. The threshold is
-        from `fit_confidence_threshold` in `pipeline/reference.py`.
+        On held-out data this share equals the accuracy: see `fit_confidence_threshold` in
+        `pipeline/reference.py`. It needs no labels. A model that is confidently wrong misleads it.
         """
         sure = list(self._sure)
         is_full = len(sure) == self._sure.maxlen
@@ -83,10 +83,10 @@ def monitor() -> None:
     """Print the drift scores of the running model.
 
     Raises:
-        SystemExit: there are no drift scores, or a signal is above `max_drift_score`.
+        SystemExit: there are no drift scores, or a signal exceeds `max_drift_score`.
     """
     if not (scores := read_metric("drift_score", "signal")):
-        raise SystemExit(f"{metrics_url()} shows no drift scores. Is it the address of this model?")
+        raise SystemExit(f"{metrics_url()} has no drift scores. Does it belong to this project?")
     limit = load_scope().watch.max_drift_score
     for signal, score in sorted(scores.items(), key=lambda item: -item[1]):
         print(f"{'DRIFT' if score > limit else 'ok   '}  {signal:<24} {score:8.2f} <= {limit:g}")
