@@ -16,7 +16,8 @@ from .scrape import metrics_url, read_metric
 
 DRIFT = Gauge("drift_score", "Drift score: PSI divided by its threshold", ["signal"])
 ESTIMATED = Gauge(
-    "estimated_accuracy", "Accuracy on the live window, estimated from the confidence; unreliable while inputs drift"
+    "estimated_accuracy",
+    "Accuracy on the live window, estimated from the confidence; unreliable while inputs drift",
 )
 FILL = Gauge("drift_window_fill_ratio", "Share of the live window that is filled")
 MODEL = Gauge("model_info", "Always 1; the label is the SHA-256 of the deployed model", ["sha256"])

@@ -77,7 +77,9 @@ class Trial:
     def __init__(self, scope: Scope, champion: Served, challenger: Served) -> None:
         limits = scope.challenger
         if not limits:
-            raise SystemExit(f"{SCOPE} has no section `challenger`. Add its rules, or remove the challenger.")
+            raise SystemExit(
+                f"{SCOPE} has no section `challenger`. Add its rules, or remove the challenger."
+            )
         self.champion = champion
         self.challenger = challenger
         self.halted_by = ""
@@ -165,14 +167,19 @@ class Trial:
         if self._compared == MIN_COMPARISONS and not self.halted_by and self.share < STEPS[-1]:
             self._compared = 0
             self._step += 1
-            log.info("challenger advanced", extra={"release": self.challenger.release, "share": self.share})
+            log.info(
+                "challenger advanced",
+                extra={"release": self.challenger.release, "share": self.share},
+            )
 
     def _observe(self, **broken: bool) -> None:
         for name, is_broken in broken.items():
             if self.rules[name].observe(is_broken) and not self.halted_by:
                 self.halted_by = name
                 HALTS.labels(name).inc()
-                log.error("challenger halted", extra={"release": self.challenger.release, "rule": name})
+                log.error(
+                    "challenger halted", extra={"release": self.challenger.release, "rule": name}
+                )
 
 
 def _time_models(

@@ -42,7 +42,7 @@ def start_server() -> Iterator[int]:
     environment = os.environ | {variable("PORT"): str(port)}
     command = [sys.executable, "-m", PACKAGE, "rehearse"]
     quiet = subprocess.DEVNULL  # errors go to stderr
-    process = subprocess.Popen(command, env=environment, stdout=quiet)  # noqa: S603 (our own command)
+    process = subprocess.Popen(command, env=environment, stdout=quiet)  # noqa: S603 (our own)
     try:
         deadline = time.monotonic() + START_S
         while not fetch_readiness(f"http://127.0.0.1:{port}"):

@@ -30,7 +30,9 @@ async def follow_rollout(state: ServerState) -> None:
             await _start_trial(state, rollout.challenger)
         except (Exception, SystemExit) as error:  # the current champion keeps serving
             SWITCHES.labels("refused").inc()
-            log.error("release rejected", extra={"reason": str(error), "release": state.served.release})
+            log.error(
+                "release rejected", extra={"reason": str(error), "release": state.served.release}
+            )
 
 
 async def _promote(state: ServerState, id: str) -> None:

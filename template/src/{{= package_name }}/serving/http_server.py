@@ -1,8 +1,8 @@
 """Runs the application with uvicorn, with limits on request heads and a graceful drain.
 
-uvicorn leaves both to a reverse proxy, which not every deployment has. A connection is closed if the
-head of a request is too large or too slow. On SIGTERM, `/readyz` fails first, while the server still
-responds for a moment.
+uvicorn leaves both to a reverse proxy, which not every deployment has. A connection is closed if
+the head of a request is too large or too slow. On SIGTERM, `/readyz` fails first, while the server
+still responds for a moment.
 """
 
 import asyncio

@@ -25,8 +25,8 @@ BUCKETS = (0.05, 0.1, 0.2, 0.5, 0.75, 1, 1.5, 2, 5)
 REFUSALS = Counter("refusals_total", "Rejected and failed requests, by HTTP status", ["status"])
 BODY_S = 10  # slower clients only occupy memory
 MAX_TIMEOUT_S = 60  # the usual timeout of proxies and load balancers
-# All bodies that are being read. With MAX_WAITING_BYTES and about 120 MB for the process itself, this
-# fits into the 512 MiB that the files in deploy/ give a server.
+# All bodies that are being read. With MAX_WAITING_BYTES and about 120 MB for the process itself,
+# this fits into the 512 MiB that the files in deploy/ give a server.
 MAX_BODIES_BYTES = 128_000_000
 REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 API_KEY = APIKeyHeader(name="x-api-key", auto_error=False)
@@ -89,7 +89,7 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
                     raise refuse_busy(state.scope.max_latency_p95_s)
     except (TimeoutError, ClientDisconnect):
         rule = f"the whole payload within {BODY_S} s"
-        raise refuse(408, Refusal("payload", f"{len(body)} bytes", rule, "a complete body")) from None
+        raise refuse(408, Refusal("payload", f"{len(body)} bytes", rule, "all of it")) from None
     finally:
         state.bodies_bytes -= len(body)
     return bytes(body)

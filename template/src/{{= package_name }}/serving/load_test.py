@@ -72,7 +72,7 @@ def compare_load() -> list[Gate]:
     )
     return [
         gate("load_latency_p95", "latency p95 ms, under load", p95_ms, "max_latency_p95_ms"),
-        gate("load_availability", "availability, under load", measured["availability"], "min_availability"),
+        gate("load_availability", "availability", measured["availability"], "min_availability"),
         planned,
         gate("load_cost", "USD per month, at that throughput", cost_usd, "max_cost_usd_month"),
     ]

@@ -66,7 +66,9 @@ class MetricsSnapshot:
     def worst_drift(self) -> tuple[float, str]:
         """Return the largest drift score and its signal; NaN until the window is full."""
         scores = self.by_label("drift_score", "signal").items()
-        return max(((score, signal) for signal, score in scores if score >= 0), default=(math.nan, ""))
+        return max(
+            ((score, signal) for signal, score in scores if score >= 0), default=(math.nan, "")
+        )
 
     def do_inputs_drift(self) -> bool:
         """Return whether the alert InputDrift would fire now."""
@@ -120,7 +122,7 @@ def check_limits(metrics: MetricsSnapshot, gates: Mapping[str, float]) -> list[L
             f"{drift:.2f}",
             f"{scope.watch.max_drift_score:g}",
             f"{SERVER_RUNBOOK}#{drift_alert}",
-            f"{signal} moved the most. Look at some recent inputs and compare them with older ones.",
+            f"{signal} moved the most. Compare some recent inputs with the training data.",
         ),
         _at_most(
             "Model age",
