@@ -128,7 +128,9 @@ def test_detects_an_invalid_dashboard(path: str, value: Any, dashboards: dict[st
         check_layout(changed)
 
 
-def test_dashboards_repeat_no_number_of_the_scope(dashboards: dict[str, Any], render: Render) -> None:
+def test_dashboards_repeat_no_number_of_the_scope(
+    dashboards: dict[str, Any], render: Render
+) -> None:
     text = (render(modality="tabular", target="hybrid") / "scope.yaml").read_text()
     limits: dict[str, Any] = {}
     scope = yaml.safe_load(text)
@@ -221,7 +223,9 @@ def test_a_collector_exports_all_metrics_of_its_dashboard(
     check_expressions(dashboards["fleet"], known)
     text = json.dumps(dashboards["fleet"])
     with pytest.raises(AssertionError, match="device_disk_free_byte:|device_disk_free_byte "):
-        check_expressions(json.loads(text.replace("device_disk_free_bytes", "device_disk_free_byte")), known)
+        check_expressions(
+            json.loads(text.replace("device_disk_free_bytes", "device_disk_free_byte")), known
+        )
 
 
 @pytest.mark.long

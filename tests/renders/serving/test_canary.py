@@ -19,7 +19,12 @@ from server import Server, command, loosened, promising, release, serving
 
 # By default, a step takes thousands of requests.
 SHORT_STEPS = {"canary__MIN_COMPARISONS": 20, "canary__COMPARED_SHARE": 0.5}
-RULE_BROKEN_BY = {"nan": "errors", "slower": "slowdown", "turned": "disagreement", "unsure": "shift"}
+RULE_BROKEN_BY = {
+    "nan": "errors",
+    "slower": "slowdown",
+    "turned": "disagreement",
+    "unsure": "shift",
+}
 # Sign a model that this runtime cannot load.
 ELSEWHERE = """
 from types import SimpleNamespace
@@ -97,7 +102,9 @@ def test_a_good_challenger_advances_and_becomes_champion(project: Path, tmp_path
 
 
 @pytest.mark.parametrize("fault", RULE_BROKEN_BY)
-def test_a_bad_challenger_is_halted_at_one_percent(fault: str, project: Path, tmp_path: Path) -> None:
+def test_a_bad_challenger_is_halted_at_one_percent(
+    fault: str, project: Path, tmp_path: Path
+) -> None:
     bad, settings = release(project, fault), promising(5000, **SHORT_STEPS)
     with serving(project, settings, command="serve", log=tmp_path / "log") as server:
         (champion,) = {server.ask().json["model_sha256"] for _ in range(3)}

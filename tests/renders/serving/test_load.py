@@ -74,7 +74,9 @@ def test_a_good_model_passes_and_writes_a_report(project: Path) -> None:
 def test_a_slow_model_fails_the_latency_gate(project: Path) -> None:
     plant(project, "slow")  # slower than the limit on every machine
     set_limits(project, max_latency_p95_ms=2)
-    assert failed_gates(run_load_test(project))["load_latency_p95"] == "scope.yaml: max_latency_p95_ms"
+    assert (
+        failed_gates(run_load_test(project))["load_latency_p95"] == "scope.yaml: max_latency_p95_ms"
+    )
 
 
 def test_a_failing_model_fails_the_availability_gate(project: Path) -> None:
@@ -93,7 +95,9 @@ def test_a_server_slower_than_planned_fails_the_throughput_gate(project: Path) -
     path = project / "reports/benchmark.json"
     path.write_text(json.dumps({"server": {"throughput_per_s": 1e7}}))
     set_limits(project, peak_requests_per_s=1e6)
-    assert failed_gates(run_load_test(project))["load_throughput"] == "scope.yaml: peak_requests_per_s"
+    assert (
+        failed_gates(run_load_test(project))["load_throughput"] == "scope.yaml: peak_requests_per_s"
+    )
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:{port}", "127.0.0.1:{port}", "no address"])
