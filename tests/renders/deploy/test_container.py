@@ -26,7 +26,7 @@ DOCKERFILE, PYTHON = "deploy/Dockerfile", re.compile(r"^ARG PYTHON_IMAGE=(.+)$",
 LIST = "import os; print(os.listdir('releases'))"
 HARDENED = "--read-only --tmpfs=/tmp --cap-drop=ALL --security-opt=no-new-privileges --memory=512m"
 TRAINING = ("torch", "onnx", "onnxscript", "matplotlib", "pyarrow", "dvc")
-FOUND = f"""
+PRINT_TRAINING_LIBRARIES = f"""
 import importlib.util, os
 print(os.getuid(), [name for name in {TRAINING} if importlib.util.find_spec(name)])
 """
@@ -107,7 +107,10 @@ def test_the_image_is_small_and_has_no_training_libraries(docker: Docker, repo: 
     added_mb = total_mb - size_mb(docker, python)
     print(f"{total_mb:.0f} MB, {added_mb:.0f} MB of them on top of {python}")
     assert total_mb < 400 and added_mb < 200
-    assert docker("run", "--rm", "--entrypoint=python", NAME, "-c", FOUND) == "10001 []"
+    assert (
+        docker("run", "--rm", "--entrypoint=python", NAME, "-c", PRINT_TRAINING_LIBRARIES)
+        == "10001 []"
+    )
 
 
 def test_a_hardened_container_serves_restarts_and_stops(docker: Docker, repo: Path) -> None:
@@ -132,8 +135,10 @@ def test_a_hardened_container_serves_restarts_and_stops(docker: Docker, repo: Pa
         assert set(inside["wrong"].values()) == {"Read-only file system"}
         payload = (repo / "data/example.png").read_bytes()
         assert b"availabilitybudgetburn" in get(f"{site}/docs/runbook/server.md")
-        with urlopen(Request(f"{site}/predict", payload, {"content-type": "image/png"})) as answer:
-            assert json.loads(answer.read())["label"]
+        with urlopen(
+            Request(f"{site}/predict", payload, {"content-type": "image/png"})
+        ) as response:
+            assert json.loads(response.read())["label"]
         health = "--format={{.State.Health.Status}}"
         when_there(lambda: docker("inspect", health, NAME) == "healthy")
         kill(docker, NAME)
@@ -183,9 +188,9 @@ def test_prometheus_of_compose_scrapes_a_server_that_restarts(docker: Docker, re
     name, calls = (services[service]["image"] for service in ("prometheus", "alertmanager"))
 
     def query(expression: str) -> str:
-        answer = json.loads(get(f"http://127.0.0.1:{watch}/api/v1/query?query={expression}"))
-        found = answer["data"]["result"]
-        return found[0]["value"][1] if found else ""
+        response = json.loads(get(f"http://127.0.0.1:{watch}/api/v1/query?query={expression}"))
+        series = response["data"]["result"]
+        return series[0]["value"][1] if series else ""
 
     with image(docker, name), image(docker, calls):
         try:

@@ -262,10 +262,10 @@ def read_terraform(folder: Path) -> tuple[Callable[[str], Any], str, Any]:
         if file:
             return yaml.safe_load((path.parent / file[1]).read_text())
         name, *keys = re.findall(r'"([^"]+)"|(\w+)', expression.removeprefix("local."))
-        found = look(written["".join(name)][2:-1])
+        value = look(written["".join(name)][2:-1])
         for key in map("".join, keys):
-            found = found[int(key) if key.isdigit() else key]
-        return found
+            value = value[int(key) if key.isdigit() else key]
+        return value
 
     resources = {k.strip('"'): v for r in plan["resource"] for k, v in r.items()}
     return look, path.read_text(), resources

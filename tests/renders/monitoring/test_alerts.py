@@ -64,7 +64,11 @@ class Case(NamedTuple):
     also: tuple[str, ...] = ()
 
 
-UP, ANSWERS, DRIFT = 'up{job="server"}', 'predictions_total{label="a"}', 'drift_score{signal="%s"}'
+UP, PREDICTIONS, DRIFT = (
+    'up{job="server"}',
+    'predictions_total{label="a"}',
+    'drift_score{signal="%s"}',
+)
 FAILED, BY_CLIENT = 'refusals_total{status="500"}', 'refusals_total{status="422"}'
 QUALITY, TRAINED = "labelled_quality_at_most", "model_trained_timestamp_seconds"
 TIMED = 'prediction_latency_seconds_count{job="server"}'
@@ -85,12 +89,12 @@ def instance(name: str, le: str, timed: str, in_time: str = "") -> Series:
     }
 
 
-NO_TRAFFIC = {ANSWERS: steady(0), LAST: steady(0), TIMED: steady(0), IN_TIME: steady(0)}
+NO_TRAFFIC = {PREDICTIONS: steady(0), LAST: steady(0), TIMED: steady(0), IN_TIME: steady(0)}
 RESTARTED = f"0+1000x100 0+1000x{LONG}"  # counters start at 0 after a restart
 GAP = f"0+1000x100 _x20 121000+1000x{LONG}"  # no scrapes for a while
 STEADY_BUT = [
-    {ANSWERS: RESTARTED, TIMED: RESTARTED, IN_TIME: RESTARTED},
-    {ANSWERS: GAP, TIMED: GAP, IN_TIME: GAP, FAILED: f"0+0x100 _x20 0+0x{LONG}"},
+    {PREDICTIONS: RESTARTED, TIMED: RESTARTED, IN_TIME: RESTARTED},
+    {PREDICTIONS: GAP, TIMED: GAP, IN_TIME: GAP, FAILED: f"0+0x100 _x20 0+0x{LONG}"},
     {BY_CLIENT: rising(1000)},
 ]
 LIMITS, PRICE = "scope_limit", 'price_usd_month{job="server", place="%s"}'
@@ -100,7 +104,7 @@ DEVICE_DRIFT = f"device_drift_score_max{DEVICE}"
 HEALTHY: dict[str, Series] = {
     "server": {
         UP: steady(1),
-        ANSWERS: rising(1000),
+        PREDICTIONS: rising(1000),
         LAST: rising(60),
         FAILED: steady(0),
         TIMED: rising(1000),
@@ -298,12 +302,12 @@ MORE: list[tuple[str, Series, list[str]]] = [
     ),
     (
         "every request failed, so that predictions_total has no series",
-        {FAILED: rising(9), ANSWERS: "_x20", TIMED: steady(0), IN_TIME: steady(0)},
+        {FAILED: rising(9), PREDICTIONS: "_x20", TIMED: steady(0), IN_TIME: steady(0)},
         ["AvailabilityBudgetBurn page", "AvailabilityBudgetBurn ticket"],
     ),
     (
         "failures of a server that was restarted",
-        {FAILED: f"0+200x100 0+200x{LONG}", ANSWERS: RESTARTED},
+        {FAILED: f"0+200x100 0+200x{LONG}", PREDICTIONS: RESTARTED},
         ["AvailabilityBudgetBurn page", "AvailabilityBudgetBurn ticket"],
     ),
     ("Prometheus knows no server", {UP: "_x20"}, ["ServerDown page"]),

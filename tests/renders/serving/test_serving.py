@@ -165,12 +165,12 @@ def test_a_graceful_stop_finishes_accepted_requests(built: Path) -> None:
         def client() -> None:
             while ready.is_set():
                 connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-                kept = True
-                while kept:
+                is_open = True
+                while is_open:
                     headers = {"content-type": server.kind}
                     connection.request("POST", "/predict", server.payload, headers)
                     response = connection.getresponse()
-                    kept = bool(response.read()) and not response.will_close
+                    is_open = bool(response.read()) and not response.will_close
                     results[f"{response.status} {'after' if stopping.is_set() else 'before'}"] += 1
                 connection.close()
 

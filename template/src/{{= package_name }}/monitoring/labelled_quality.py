@@ -45,11 +45,11 @@ class LabelledWindow:
         self._rows = deque[Row](maxlen=load_params().labelled_window)
         self._slices: dict[str, None] = {}  # in the order of their first label
 
-    def add(self, truth: str, answer: str, confidence: float, slice: str = "") -> None:
+    def add(self, truth: str, prediction: str, confidence: float, slice: str = "") -> None:
         if slice and slice not in self._slices:
             slice = slice if len(self._slices) < MAX_SLICES else OTHER
             self._slices[slice] = None
-        self._rows.append((self._labels[truth], self._labels[answer], confidence, slice))
+        self._rows.append((self._labels[truth], self._labels[prediction], confidence, slice))
 
     @property
     def fill(self) -> float:
@@ -80,11 +80,11 @@ class LabelledWindow:
         """
         if self.fill < 1:
             return math.nan
-        truth, answer, confidence, _ = (
+        truth, prediction, confidence, _ = (
             np.array(column) for column in zip(*self._rows, strict=True)
         )
         bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-        gaps = np.bincount(bins, weights=(truth == answer) - confidence, minlength=BINS)
+        gaps = np.bincount(bins, weights=(truth == prediction) - confidence, minlength=BINS)
         return float(np.abs(gaps).sum() / len(truth))
 
     def show(self) -> None:
@@ -101,5 +101,5 @@ class LabelledWindow:
         return float(METRICS[load_scope().metric](self._matrix(rows)))
 
     def _matrix(self, rows: Iterable[Row]) -> np.ndarray:
-        truth, answer = (np.array(column) for column in list(zip(*rows, strict=True))[:2])
-        return confusion(truth, answer, len(self._labels))
+        truth, prediction = (np.array(column) for column in list(zip(*rows, strict=True))[:2])
+        return confusion(truth, prediction, len(self._labels))

@@ -57,12 +57,12 @@ class Monitor:
         """Count one prediction into the live window."""
         reference = self.window.reference
         label = self._predictor.labels.index(prediction.label)
-        answer = {
+        outputs = {
             "confidence": prediction.confidence,
             "entropy": prediction.entropy,
             "label": label,
         }
-        signals: dict[str, Any] = prediction.facts | answer
+        signals: dict[str, Any] = prediction.facts | outputs
         if reference.whitening and prediction.embedding is not None:
             signals |= reference.whitening.apply(prediction.embedding)
         self.window.add(signals)

@@ -72,9 +72,9 @@ async def predict(request: Request) -> Response:
     id = request_id(request)
     prediction, sha256 = await infer(request, id, payload)
     label, confidence = prediction.label, prediction.confidence
-    answer = Answer(id=id, label=label, confidence=confidence, model_sha256=sha256)
+    body = Answer(id=id, label=label, confidence=confidence, model_sha256=sha256)
     headers = {"x-request-id": id}
-    return Response(answer.model_dump_json(), media_type="application/json", headers=headers)
+    return Response(body.model_dump_json(), media_type="application/json", headers=headers)
 
 
 class DirectRoute(APIRoute):

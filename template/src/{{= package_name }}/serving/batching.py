@@ -103,7 +103,7 @@ class Job:
     ready: Prepared
     model: LoadedModel
     deadline: float
-    answer: asyncio.Future[Prediction] = field(default_factory=asyncio.Future)
+    result: asyncio.Future[Prediction] = field(default_factory=asyncio.Future)
 
 
 class DynamicBatcher:
@@ -196,13 +196,13 @@ class DynamicBatcher:
         with self._changed:
             self._queue.append(job)
             self._changed.notify()
-        return job.answer
+        return job.result
 
     def _work(self) -> None:
         while jobs := self._next_batch():
             now = time.perf_counter()
             late = [job for job in jobs if job.deadline < now]
-            due = [job for job in jobs if job.deadline >= now and not job.answer.done()]
+            due = [job for job in jobs if job.deadline >= now and not job.result.done()]
             if late:
                 error = Overloaded(late[0].model.run_time.seconds)
                 self._loop.call_soon_threadsafe(_resolve, late, [error] * len(late))
@@ -224,9 +224,9 @@ class DynamicBatcher:
 
 def _resolve(jobs: list[Job], results: Sequence[Prediction | Exception]) -> None:
     for job, result in zip(jobs, results, strict=True):
-        if job.answer.done():  # the client has disconnected
+        if job.result.done():  # the client has disconnected
             continue
         if isinstance(result, Exception):
-            job.answer.set_exception(result)
+            job.result.set_exception(result)
         else:
-            job.answer.set_result(result)
+            job.result.set_result(result)

@@ -50,14 +50,14 @@ class Rule:
     """In each run of `MIN_COMPARISONS` observations, a share of `allowed` may break the rule."""
 
     allowed: float
-    seen: int = 0
+    observed: int = 0
     broken: int = 0
 
     def observe(self, is_broken: bool) -> bool:
         """Count one observation; return whether too many broke the rule."""
-        if self.seen == MIN_COMPARISONS:
-            self.seen = self.broken = 0
-        self.seen += 1
+        if self.observed == MIN_COMPARISONS:
+            self.observed = self.broken = 0
+        self.observed += 1
         self.broken += is_broken
         return self.usage > 1
 

@@ -72,11 +72,11 @@ def fetch_readiness(url: str) -> dict[str, Any]:
         connection = connect(url, READY_TIMEOUT_S)
         connection.request("GET", "/readyz")
         response = connection.getresponse()
-        answer: dict[str, Any] = json.loads(response.read())
+        body: dict[str, Any] = json.loads(response.read())
         connection.close()
     except (OSError, http.client.HTTPException, LookupError, ValueError):
         return {}
-    return answer if response.status == http.HTTPStatus.OK else {}
+    return body if response.status == http.HTTPStatus.OK else {}
 
 
 def request_headers(key: str = "") -> dict[str, str]:
@@ -100,13 +100,13 @@ def start_predictor() -> Iterator[Callable[[bytes], bytes]]:
     with start_server() as port:
         connection = connect(f"http://127.0.0.1:{port}", TIMEOUT_S)
 
-        def answer(payload: bytes) -> bytes:
+        def predict(payload: bytes) -> bytes:
             status, body = ask(connection, payload, headers)
             if status != http.HTTPStatus.OK:
                 raise SystemExit(f"The server returned {status}: {body.decode()}")
             return body
 
-        yield answer
+        yield predict
         connection.close()
 
 
@@ -122,7 +122,7 @@ def drive(
     Returns the due time and the completion time of each successful request, as read from
     `time.perf_counter()`.
     """
-    answers: list[tuple[float, float]] = []
+    completed: list[tuple[float, float]] = []
     lock = Lock()
     end_s = last_s + TIMEOUT_S
     free = [(connect(url, TIMEOUT_S), 0.0) for _ in range(clients)]
@@ -139,7 +139,7 @@ def drive(
                 connection.close()
             try:
                 if ask(connection, payload, headers)[0] == http.HTTPStatus.OK:
-                    answers.append((due_s, time.perf_counter()))
+                    completed.append((due_s, time.perf_counter()))
             except (OSError, http.client.HTTPException):
                 connection.close()
             free.append((connection, time.perf_counter()))
@@ -153,4 +153,4 @@ def drive(
         time.sleep(PROGRESS_S)
     for thread in threads:
         thread.join(max(0, end_s - time.perf_counter()))
-    return answers.copy()  # requests that are still open are dropped
+    return completed.copy()  # requests that are still open are dropped

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, ValidationError
 from ..monitoring.labelled_quality import LABELS, LAST_LABEL
 from ..refusal import Refusal
 from .inference import ERRORS, REQUEST_ID, read_body, refuse, refuse_busy, require_key
-from .journal import LabelledAnswer
+from .journal import LabelledPrediction
 from .state import ServerState, state_of
 
 RETRY_AFTER_FULL_DISK_S = 60
@@ -70,17 +70,17 @@ async def feedback(request: Request) -> Joined:
     return Joined(joined=labelled is not None)
 
 
-def record_label(state: ServerState, labelled: LabelledAnswer) -> None:
+def record_label(state: ServerState, labelled: LabelledPrediction) -> None:
     """Add a label to the window of the model that made the prediction, if it still runs."""
     LAST_LABEL.set(labelled.time_s)
     trial = state.trial
     for served in [state.served, trial.challenger] if trial else [state.served]:
         if served.sha256 == labelled.model_sha256:
             served.labelled.add(
-                labelled.truth, labelled.answer, labelled.confidence, labelled.slice
+                labelled.truth, labelled.prediction, labelled.confidence, labelled.slice
             )
     if trial and trial.challenger.sha256 == labelled.model_sha256:
-        trial.observe_label(labelled.truth == labelled.answer)
+        trial.observe_label(labelled.truth == labelled.prediction)
     state.served.labelled.show()  # the slice may be new
 
 

@@ -18,13 +18,13 @@ SWITCHES = Counter("switches_total", "Switches of the champion, by outcome", ["o
 
 async def follow_rollout(state: ServerState) -> None:
     """Serve what `releases/rollout.json` names, until cancelled. Invalid releases are rejected."""
-    seen = 0
+    applied_ns = 0
     while state.served.release != UNRELEASED:
         await asyncio.sleep(POLL_S)
         try:
-            if (now := (RELEASES / "rollout.json").stat().st_mtime_ns) == seen:
+            if (changed_ns := (RELEASES / "rollout.json").stat().st_mtime_ns) == applied_ns:
                 continue
-            seen = now
+            applied_ns = changed_ns
             rollout = read_rollout()
             await _promote(state, rollout.champion)
             await _start_trial(state, rollout.challenger)

@@ -51,11 +51,11 @@ Result = TypeVar("Result")
 Row = tuple[str, float, str, float, str, str | None, bytes | None]
 
 
-class LabelledAnswer(NamedTuple):
+class LabelledPrediction(NamedTuple):
     """A prediction and its correct label."""
 
     id: str
-    answer: str
+    prediction: str
     confidence: float
     model_sha256: str
     truth: str
@@ -104,7 +104,7 @@ class Journal:
         row = (id, time.time(), label, confidence, model_sha256, payload_sha256, stored)
         self._pending.append(row)
 
-    async def label(self, id: str, truth: str, slice: str = "") -> LabelledAnswer | None:
+    async def label(self, id: str, truth: str, slice: str = "") -> LabelledPrediction | None:
         """Store the correct label of a request; return it with the prediction, if known."""
         return await self._do(lambda: self._label(id, truth, slice))
 
@@ -119,11 +119,11 @@ class Journal:
         await asyncio.wrap_future(self._thread.submit(self._db.execute, checkpoint))
         return rows
 
-    async def read_labelled(self, n: int) -> list[LabelledAnswer]:
+    async def read_labelled(self, n: int) -> list[LabelledPrediction]:
         """Return the latest `n` labelled predictions, oldest first."""
         query = f"{JOIN} ORDER BY l.time_s DESC LIMIT {n}"  # noqa: S608 (a number)
         rows = await self._do(lambda: self._db.execute(query).fetchall())
-        return [LabelledAnswer(*row) for row in rows[::-1]]
+        return [LabelledPrediction(*row) for row in rows[::-1]]
 
     async def write_regularly(self) -> None:
         """Write pending rows every `WRITE_EVERY_S`, until cancelled."""
@@ -173,11 +173,11 @@ class Journal:
         pages, free, size = (self._db.execute(f"PRAGMA {n}").fetchone()[0] for n in names)
         return int((pages - free) * size)
 
-    def _label(self, id: str, truth: str, slice: str) -> LabelledAnswer | None:
+    def _label(self, id: str, truth: str, slice: str) -> LabelledPrediction | None:
         label = (id, time.time(), truth, slice)
         self._db.execute("INSERT OR REPLACE INTO labels VALUES (?,?,?,?)", label)
         row = self._db.execute(f"{JOIN} WHERE id = ?", (id,)).fetchone()
-        return LabelledAnswer(*row) if row else None
+        return LabelledPrediction(*row) if row else None
 
     def _forget(self, id: str) -> int:
         tables = ("requests", "labels")

@@ -108,9 +108,9 @@ async def infer_tensor(request: Request) -> Response:
         for spec, data in zip(OUTPUTS, (labels, confidences), strict=True)
     ]
     project = state_of(request).scope.project
-    answer = {"model_name": project, "model_version": version, "id": str(document.get("id", ""))}
+    response = {"model_name": project, "model_version": version, "id": str(document.get("id", ""))}
     tail = _move_to_binary(outputs, document)
-    text = json.dumps(answer | {"outputs": outputs}).encode()
+    text = json.dumps(response | {"outputs": outputs}).encode()
     if not tail:
         return Response(text, media_type="application/json")
     headers = {HEADER: str(len(text))}
