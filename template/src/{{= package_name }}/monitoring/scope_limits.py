@@ -1,4 +1,4 @@
-"""Limits and prices as gauges: dashboards and alert rules read them and repeat no number."""
+"""Exports limits and prices as gauges, so that dashboards and alert rules contain no numbers."""
 
 from prometheus_client import REGISTRY, CollectorRegistry, Gauge
 
@@ -6,13 +6,12 @@ from ..cost import PRICES, Prices
 from ..scope import load_scope, read_yaml
 from ..target.alert_limits import AlertLimits
 
-# The share of answers that are to be within max_latency_p95_ms: that is what a p95 promises.
+# max_latency_p95_ms is a 95th percentile: 95 % of the predictions have to meet it.
 IN_TIME = 0.95
-BUCKET = "1 for the bucket of prediction_latency_seconds that ends at the promise"
 
 
 def show_limits(registry: CollectorRegistry = REGISTRY) -> None:
-    """Export each number of scope.yaml, in the unit of its name, and the prices of prices.yaml."""
+    """Export each number of scope.yaml under its key, and the prices of prices.yaml."""
     scope = load_scope()
     limits = Gauge("scope_limit", "Limits of scope.yaml, by key", ["key"], registry=registry)
     sections = [part for _, part in scope if isinstance(part, AlertLimits)]
@@ -20,7 +19,8 @@ def show_limits(registry: CollectorRegistry = REGISTRY) -> None:
         for key, value in part:
             if isinstance(value, int | float):
                 limits.labels(key).set(value)
-    bucket = Gauge("promised_latency_bucket", BUCKET, ["le"], registry=registry)
+    about = "1 for the bucket of prediction_latency_seconds that ends at max_latency_p95_ms"
+    bucket = Gauge("promised_latency_bucket", about, ["le"], registry=registry)
     bucket.labels(scope.latency_bucket).set(1)
     if PRICES.exists():  # an image that was built without it still serves; LimitsMissing says so
         prices = read_yaml(PRICES, Prices)
