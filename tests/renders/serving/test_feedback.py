@@ -236,7 +236,7 @@ def test_what_is_deleted_leaves_the_examples_and_never_comes_back(project: Path)
         assert "2 examples" in command(project, "feedback")
         assert SECRET in trained_on(project)
         assert server.ask("/requests/r-1", method="DELETE").json == {"rows": 2}
-        assert "1 examples in data/feedback, 0 of them new, 1 taken out" in command(
+        assert "1 examples in data/feedback, 0 of them new, 1 removed" in command(
             project, "feedback"
         )
         assert SECRET not in trained_on(project)
