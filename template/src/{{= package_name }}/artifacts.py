@@ -53,9 +53,10 @@ def describe_data(unknown: str = "") -> str:
     `unknown` is the source if no report names one.
     """
     path = REPORTS / "ingest.json"
-    data = read_report("ingest") if path.exists() or not unknown else {"source": unknown}
+    data = {"source": unknown} if unknown and not path.exists() else read_report("ingest")
     source = "made-up sample" if data["source"] == "sample" else data["source"]
-    count = data.get("examples", sum(data.get("labels", {}).values()))  # older reports: by label
+    labels: dict[str, int] = data.get("labels", {})
+    count: int = data.get("examples", sum(labels.values()))
     return f"{source}, {count:,} examples" if count else source
 
 

@@ -144,7 +144,7 @@ def estimate_examples(n: int, value: float, bound: float, limit: float) -> float
 
 def _round(number: float) -> int:
     """Round up to two digits: the estimate is no more precise."""
-    step = 10 ** max(0, math.floor(math.log10(number)) - 1)
+    step: int = 10 ** max(0, math.floor(math.log10(number)) - 1)
     return math.ceil(number / step) * step
 
 

@@ -48,8 +48,8 @@ def ingest(source: str = "") -> None:
         problems = _find_problems(examples + labelled, schema.labels)
     except UnusableFiles as error:
         usable = list(error.usable)
-        labels = sorted({e.label for e in usable}) if source else load_schema().labels
-        problems = [str(error), *_find_problems(usable, labels)]
+        expected = sorted({e.label for e in usable}) if source else load_schema().labels
+        problems = [str(error), *_find_problems(usable, expected)]
     except Refusal as error:
         problems = [str(error)]
     if problems:

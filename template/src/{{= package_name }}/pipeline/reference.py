@@ -111,10 +111,10 @@ def _edges(observed: np.ndarray) -> list[float]:
     distinct = np.unique(observed)
     if len(distinct) > 2 * BINS:
         quantiles = np.quantile(observed, np.linspace(0, 1, BINS + 1)[1:-1])
-        return [float(edge) for edge in np.unique(quantiles)]
+        return [float(cut) for cut in np.unique(quantiles)]
     if not len(distinct):
         return []
     between = (distinct[1:] + distinct[:-1]) / 2
-    # Values outside of the observed range fall beyond the first and the last edge.
+    # Values outside of the observed range fall beyond the first and the last cut.
     margin = max(1e-6, abs(float(distinct[-1])) * 1e-6)
     return [float(distinct[0]) - margin, *map(float, between), float(distinct[-1]) + margin]
