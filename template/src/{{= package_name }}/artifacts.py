@@ -53,10 +53,10 @@ def describe_data(unknown: str = "") -> str:
     `unknown` is the source if no report names one.
     """
     path = REPORTS / "ingest.json"
-    data = {"source": unknown} if unknown and not path.exists() else read_report("ingest")
-    source = "made-up sample" if data["source"] == "sample" else data["source"]
-    labels: dict[str, int] = data.get("labels", {})
-    count: int = data.get("examples", sum(labels.values()))
+    is_known = path.exists() or not unknown
+    data: dict[str, Any] = read_report("ingest") if is_known else {"source": unknown}
+    source: str = "made-up sample" if data["source"] == "sample" else data["source"]
+    count = data.get("examples", sum(data.get("labels", {}).values()))
     return f"{source}, {count:,} examples" if count else source
 
 

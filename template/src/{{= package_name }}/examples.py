@@ -33,8 +33,9 @@ class UnusableFiles(Refusal):
         shown = "".join(f"\n  {path}" for path in files[:FILES_SHOWN])
         more = len(files) - FILES_SHOWN
         rest = f"\n  and {more} more" if more > 0 else ""
-        count = "1 file is not an example" if len(files) == 1 else f"{len(files)} files are not examples"
-        self.args = (f"{count} ({rule}, for example {example!r}):{shown}{rest}",)
+        count = "1 file is" if len(files) == 1 else f"{len(files)} files are"
+        words = f"{count} not usable ({rule}, for example {example!r})"
+        self.args = (f"{words}:{shown}{rest}",)
 
 
 def split_of(example_id: str) -> str:

@@ -138,7 +138,7 @@ def _export_gates() -> list[Gate]:
     return [
         forbid("finite_weights", "NaN or infinite weights", _number(weights)),
         forbid("finite_answers", "NaN or infinite predictions", _number(answers)),
-        gate("onnx_parity", "PyTorch and ONNX, largest difference", difference, "max_onnx_difference"),
+        gate("onnx_parity", "PyTorch and ONNX, difference", difference, "max_onnx_difference"),
     ]
 
 
@@ -152,7 +152,7 @@ def _variant_gates() -> list[Gate]:
     return [
         gate("int8_parity", "agreement with float32", quality["agreement"], "min_int8_agreement"),
         gate("int8_drop", "score lost to float32", drop, "max_int8_drop"),
-        gate("batch_parity", "alone and in a batch, largest difference", gap, "max_onnx_difference"),
+        gate("batch_parity", "alone and in a batch, difference", gap, "max_onnx_difference"),
         gate("latency_p95_network", "latency p95 of the network, ms", p95_ms, "max_latency_p95_ms"),
         gate("model_size", "model size, MB", size_mb, "max_model_mb"),
     ]

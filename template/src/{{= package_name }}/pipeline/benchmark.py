@@ -15,8 +15,8 @@ from .places import load_places
 # of 100, only five would be, and a few stalls of the machine could fail the gate.
 WARM_UP = 30
 REPEATS = 400
-# Enough that a few slow payloads cannot fail the gate, and few enough to keep in memory: one payload
-# may have 8 MB.
+# Enough that a few slow payloads cannot fail the gate, and few enough to keep in memory, at up to
+# 8 MB each.
 PAYLOADS = 100
 
 

@@ -80,8 +80,8 @@ def _data_notes() -> dict[str, list[str]]:
     return {
         "contract": [*invalid, f"{limits} defines what is valid"] if invalid else [],
         "split_labels": [f"missing: {', '.join(data.get('missing', []))}"],
-        "leakage": [f"the same input: {ids}" for ids in data.get("leaked_examples", [])],
-        "label_conflicts": [f"the same input: {ids}" for ids in data.get("conflicting_examples", [])],
+        "leakage": [f"one input: {ids}" for ids in data.get("leaked_examples", [])],
+        "label_conflicts": [f"one input: {ids}" for ids in data.get("conflicting_examples", [])],
         "repeated_ids": [f"more than once: {id}" for id in data.get("repeated_examples", [])],
     }
 

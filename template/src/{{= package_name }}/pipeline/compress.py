@@ -30,8 +30,8 @@ from . import distill, quantize
 from .footprint import Network, footprint
 from .splits import load_split
 
-# Among files within 1 % of the smallest, the most accurate one is shipped: metadata alone can change
-# a size by that much.
+# Among files within 1 % of the smallest, the most accurate one is shipped: metadata alone can make
+# a difference of that size.
 SAME_SIZE = 1.01
 UNKNOWN = "0" * 64  # same length as the hash that replaces it, to keep the measured size
 BATCH = 32  # examples to predict one by one and together; larger than any batch in production
@@ -120,7 +120,7 @@ def variant_gates(row: Row) -> list[Gate]:
             "max_latency_p95_ms",
         ),
         gate("model_size", "model size, MB", row["size_mb"], "max_model_mb"),
-        gate("batch_parity", "alone and in a batch, largest difference", row["batch_gap"], "max_onnx_difference"),
+        gate("batch_parity", "alone and in a batch, difference", row["batch_gap"], "max_onnx_difference"),
     ]
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 
 DVC_YAML = Path("dvc.yaml")
-# Files in these folders are listed one by one, other folders as a whole: production runs all of their
+# Files in these folders are listed one by one, other folders as a whole: production runs all their
 # code, and 20 lines per folder would hide the rest of the stage.
 BY_FILE = {"pipeline", "monitoring", "task"}
 # Group 1: path in the package; group 2: comment, which protects lines written by hand.

@@ -24,8 +24,8 @@ TEMPERATURE = 4.0
 def student(path: Path) -> None:
     """Train the student on the teacher's predictions for the training split; write it as ONNX.
 
-    Soft targets as in Hinton, Vinyals and Dean 2015, "Distilling the knowledge in a neural network",
-    without labels: `min_int8_agreement` limits how often the student may disagree.
+    Soft targets as in Hinton, Vinyals and Dean 2015, "Distilling the knowledge in a neural
+    network", without labels: `min_int8_agreement` limits how often the student may disagree.
     """
     params, (teacher, checkpoint) = load_params(), load_checkpoint()
     torch.set_num_threads(params.training_threads)

@@ -12,8 +12,8 @@ import numpy as np
 
 from ..predictor import Predictor
 
-# The first runs allocate memory and select kernels. Of 400 runs, 20 are slower than the p95. Networks
-# slower than 2.5 ms get fewer runs, but at least 20: nine variants then still take seconds.
+# The first runs allocate memory and select kernels. Of 400 runs, 20 are slower than the p95. Slower
+# networks, above 2.5 ms, get fewer runs, but at least 20: nine variants must take only seconds.
 WARM_UP = 10
 MIN_RUNS = 30
 MAX_RUNS = 400

@@ -93,26 +93,26 @@ def _fingerprint(example: Example) -> bytes:
 
 def _find_problems(examples: list[Example], labels: list[str]) -> list[str]:
     """Describe all problems: a source with one invalid example is rejected, not read in part."""
-    problems, fields = [], set[str]()
+    problems = []
     for example in track(examples, "Checking"):
         try:
             take_in(example.payload)
         except Refusal as error:
             problems.append(f"\n  {example.id}: {error}")
-            fields.add(error.detail["field"])
     if problems:
         count, shown = f"{len(problems)} of {len(examples)}", "".join(problems[:PROBLEMS_SHOWN])
-        problems = [f"{count} examples are unusable, like:{shown}", *_name_rules(fields)]
+        problems = [f"{count} examples are unusable, like:{shown}", *_name_rules(problems)]
     return problems + _find_label_problems(_count(e.label for e in examples), labels)
 
 
-def _name_rules(fields: set[str]) -> list[str]:
-    """Name the files that limit these fields; `decode` checks all others."""
-    limited = {
-        CONTRACT: fields & contract().model_fields.keys(),
-        str(SCHEMA): fields & load_schema().columns.keys(),
-    }
-    return [f"{path} limits {', '.join(sorted(names))}." for path, names in limited.items() if names]
+def _name_rules(problems: list[str]) -> list[str]:
+    """Name the files in which the limits of the invalid facts are set."""
+    rules = []
+    for path, fields in {CONTRACT: contract().model_fields, SCHEMA: load_schema().columns}.items():
+        named = [name for name in fields if any(f": {name}: got " in line for line in problems)]
+        if named:
+            rules.append(f"If these are valid, edit the limits of {', '.join(named)} in {path}.")
+    return rules
 
 
 def _find_label_problems(counts: dict[str, int], labels: list[str]) -> list[str]:

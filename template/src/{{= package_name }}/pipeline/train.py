@@ -19,8 +19,8 @@ from ..task.features import FEATURES_VERSION
 from ..task.model import build_model
 from .splits import load_split
 
-# On little data, the epochs of `params.yaml` are few steps. Beating a baseline that has not converged
-# would prove nothing.
+# On little data, the epochs of `params.yaml` are few steps. Beating a baseline that has not
+# converged would prove nothing.
 BASELINE_STEPS = 2000
 # PyTorch's default for AdamW (Loshchilov and Hutter 2019, "Decoupled weight decay regularization").
 WEIGHT_DECAY = 1e-2
@@ -45,7 +45,7 @@ def train() -> None:
     evidence = {
         "examples": len(x),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "best_epoch": 1 + int(np.nanargmin(curve["validation_loss"])),  # the epoch whose weights are kept
+        "best_epoch": 1 + int(np.nanargmin(curve["validation_loss"])),  # whose weights are kept
         "curve": curve,
     }
     write_report("train", facts | evidence)
@@ -114,7 +114,7 @@ def fit(
             lowest = curve["validation_loss"][-1]
             best = copy.deepcopy(model.state_dict())
     if not best:
-        raise SystemExit("Training diverged: lower learning_rate in params.yaml, to 0.001 for example.")
+        raise SystemExit("Training diverged: lower learning_rate in params.yaml, like 0.001.")
     model.load_state_dict(best)
     return curve
 

@@ -1,4 +1,4 @@
-"""Made-up data: phone screens on two lines, half of them scratched. Delete it once you have data."""
+"""Made-up data: phone screens on two lines, half scratched. Delete it once you have data."""
 
 import io
 from collections.abc import Iterator
