@@ -109,6 +109,7 @@ def variant_gates(row: Row) -> list[Gate]:
     """
     agreement = row["same_lower_bound"]
     drop = row["drop_upper_bound"]
+    gap = row["batch_gap"]
     return [
         *quality_gates(row, "value"),
         gate("int8_parity", "agreement with float32", agreement, "min_int8_agreement"),
@@ -120,7 +121,7 @@ def variant_gates(row: Row) -> list[Gate]:
             "max_latency_p95_ms",
         ),
         gate("model_size", "model size, MB", row["size_mb"], "max_model_mb"),
-        gate("batch_parity", "alone and in a batch, difference", row["batch_gap"], "max_onnx_difference"),
+        gate("batch_parity", "alone and in a batch, difference", gap, "max_onnx_difference"),
     ]
 
 

@@ -108,7 +108,8 @@ def _find_problems(examples: list[Example], labels: list[str]) -> list[str]:
 def _name_rules(problems: list[str]) -> list[str]:
     """Name the files in which the limits of the invalid facts are set."""
     rules = []
-    for path, fields in {CONTRACT: contract().model_fields, SCHEMA: load_schema().columns}.items():
+    limited = {CONTRACT: list(contract().model_fields), str(SCHEMA): list(load_schema().columns)}
+    for path, fields in limited.items():
         named = [name for name in fields if any(f": {name}: got " in line for line in problems)]
         if named:
             rules.append(f"If these are valid, edit the limits of {', '.join(named)} in {path}.")
