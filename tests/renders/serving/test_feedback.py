@@ -237,7 +237,7 @@ def test_a_deleted_payload_leaves_the_examples_for_good(project: Path) -> None:
         assert "2 examples" in command(project, "feedback")
         assert SECRET in training_data(project)
         assert server.ask("/requests/r-1", method="DELETE").json == {"rows": 2}
-        assert "1 examples in data/feedback, 0 of them new, 1 taken out" in command(
+        assert "1 examples in data/feedback, 0 of them new, 1 removed" in command(
             project, "feedback"
         )
         assert SECRET not in training_data(project)
