@@ -33,7 +33,7 @@ OPTIONS: dict[str, list[Any]] = {  # every choice of the interview, and text tha
 PAIRWISE = [dict(zip(OPTIONS, row, strict=True)) for row in AllPairs(OPTIONS.values())]
 LONGEST = (  # a minute or more each: begun first, so that no process ends alone with one of them
     "test_untouched_it_is_green",
-    "test_an_upgrade_is_green",
+    "test_an_upgraded_project_passes_its_own_tests",
     "test_each_thing_that_breaks_is_delivered_and_resolved",
     "test_drift_is_delivered_and_asks_for_a_training",
     "test_setup_makes_everything_and_makes_it_once",
