@@ -35,10 +35,10 @@ lint: setup ## Style and types of this repo
 	$(BIN)/check-jsonschema --builtin-schema github-workflows .github/workflows/*.yml
 	$(BIN)/shellcheck .ci/run
 
-test: lint ## The everyday suite: all nine renders read by linters, three of them executed
+test: lint ## The everyday suite: all nine renders linted and typed, one of them run end to end
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-test-all: lint ## The long matrix as well: all nine renders executed, a real `make setup`
+test-all: lint ## The long suite as well: all nine renders run end to end, a real `make setup`
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not container and not real_data"
 
 test-container: setup ## Run image and device package of renders; needs docker.io, docker-compose, mmdebstrap

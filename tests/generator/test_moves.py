@@ -50,7 +50,7 @@ def test_an_edit_follows_a_move_that_git_does_not_see(tmp_path: Path) -> None:
     lines = (project / NOW).read_text().splitlines()
     assert lines == ["line 1 by the user", *REWRITTEN.splitlines()[1:]]
     assert not (project / WAS).exists()
-    assert f"with what is yours in them:\n  {WAS} -> {NOW}\n" in words
+    assert f"with your edits:\n  {WAS} -> {NOW}\n" in words
     assert git(project, "status", "--porcelain") == ""
 
 
@@ -73,7 +73,7 @@ def test_both_sides_in_one_line_are_a_conflict_at_the_new_path(tmp_path: Path) -
     release_moves(template, {OLD: ALIAS, NEW: REWRITTEN}, "v1.1.0")
     before = state(project)
     status, words = run(project)
-    assert (status, f"  {NOW}: both changed it\n" in words) == (1, True)
+    assert (status, f"  {NOW}: changed by both\n" in words) == (1, True)
     assert state(project) == before
     place = tmp_path / "mine-template-v1.1.0"
     assert "line 5 by the user" in (place / NOW).read_text()
@@ -102,7 +102,7 @@ def test_a_file_that_the_user_moved_stays_there(tmp_path: Path) -> None:
     words = updated(project)
     assert (project / "src/pack/ours.py").read_text() == by_both(5, 9)
     assert not (project / WAS).exists() and not (project / NOW).exists()
-    assert f"where they are now:\n  {WAS} -> src/pack/ours.py\n" in words
+    assert f"updated at their new paths:\n  {WAS} -> src/pack/ours.py\n" in words
 
 
 def test_a_file_that_the_user_moved_to_the_new_path_is_merged_there(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_file_that_the_user_dropped_stays_dropped_and_is_told(tmp_path: Path) 
     release_moves(template, {OLD: ALIAS, NEW: CODE}, "v1.1.0")
     words = updated(project)
     assert not (project / WAS).exists() and not (project / NOW).exists()
-    assert f"not brought back, though the template changed them:\n  {NOW}\n" in words
+    assert f"not restored though the template changed them:\n  {NOW}\n" in words
 
 
 @pytest.mark.parametrize("is_checked_out", [True, False], ids=["", "not checked out"])
@@ -160,7 +160,7 @@ def test_an_owned_file_moves_and_keeps_what_is_the_users(tmp_path: Path) -> None
     words = updated(project)
     assert (project / "pack/task/dataset.py").read_text() == MORE
     assert not (project / "pack/task/data.py").exists()
-    assert "Yours, so kept, though the template changed them:\n" in words
+    assert "Files you own, not updated though the template changed them:\n" in words
     assert "  pack/task/dataset.py\n" in words
     # What is the user's stays where it is, if it would become the template's by moving.
     assert (project / "README.md").read_text() == "Read me.\n"
@@ -174,8 +174,8 @@ def test_moves_without_edits_are_counted(tmp_path: Path) -> None:
     moves = MOVED + "  a.py: lib/a.py\n  b.py: lib/b.py\n"
     release_moves(template, {**second, "lib/a.py": MORE, "lib/b.py": MORE.upper()}, "v1.1.0", moves)
     words = updated(project)
-    assert f"with what is yours in them:\n  {WAS} -> {NOW}\n" in words
-    assert "Moved by the template, and not edited by you: 2\n" in words
+    assert f"with your edits:\n  {WAS} -> {NOW}\n" in words
+    assert "Moved by the template, not edited by you: 2\n" in words
     assert "a.py ->" not in words
 
 
@@ -230,7 +230,7 @@ def test_lines_of_the_user_that_name_moved_files_are_listed(tmp_path: Path) -> N
         "src/pack/serving/app.py:22: .cli is now ..cli",
         "tools/run.sh:1: serve.py is now serving/app.py",
     ]
-    heading = "These lines of yours name files that have moved:\n"
+    heading = "Your lines that still name moved files:\n"
     before = state(project), git(project, "for-each-ref")
     dry = run(project, dry_run=True)[1]
     assert (state(project), git(project, "for-each-ref")) == before
@@ -301,7 +301,7 @@ def test_imports_of_the_user_are_merged_with_a_move(tmp_path: Path) -> None:
         "tools/ours.py": "from pack.load import ask\n",
         "dvc.yaml": "# ours\n" + new_dvc.replace("app.py\n", "app.py # the server\n"),
     }
-    rewritten = words.partition("Lines of yours, rewritten because of the moves:\n")[2]
+    rewritten = words.partition("Your lines, rewritten because of the moves:\n")[2]
     assert [row.strip() for row in rewritten.splitlines() if row.startswith("  ")][:5] == [
         "dvc.yaml: - ${src}/serve.py # the server -> - ${src}/serving/app.py # the server",
         "src/pack/helper.py: from . import load -> from .serving import client as load",
@@ -331,7 +331,7 @@ def test_what_the_template_adds_names_modules_as_the_user_has_renamed_them(tmp_p
         "src/pack/serving/new.py": "from ..ours import ask\n",
         "dvc.yaml": more.replace("load", "ours"),
     }
-    heading = "Files of the template, rewritten because of what you have renamed:\n"
+    heading = "Files of the template, adapted to modules that you renamed:\n"
     assert f"{heading}  dvc.yaml\n  src/pack/cli.py\n  src/pack/serving/new.py\n" in words
 
 
