@@ -153,10 +153,13 @@ def _check_edits(folder: Path, answers: dict[Any, Any], template: Path, rendered
 def _list_generated(template: Path) -> list[str]:
     """List files that commands of a project write, by the newest version of the template.
 
-    The recorded version may be older than the list.
+    The recorded version may be older than this list.
     """
     git, newest = Repository(template), template.with_name("newest")
-    text = git("cat-file", "-p", f"origin/HEAD:{GENERATED}", ok=(0, 128))
+    lists = (
+        git("cat-file", "-p", f"{v}:{GENERATED}", ok=(0, 128)) for v in ("origin/HEAD", "HEAD")
+    )
+    text = next(filter(None, lists), "")
     (newest / GENERATED).parent.mkdir(parents=True)
     (newest / GENERATED).write_text(text, "utf-8")
     return read_generated(newest)

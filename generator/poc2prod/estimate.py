@@ -83,7 +83,10 @@ class Estimator:
     def summary(self) -> list[str]:
         """Describe the chosen target, with the bundled network and with the largest allowed."""
         target, lines = self.answers["target"], []
-        for label, size_mb in (("Estimate", 0), ("Largest", self.answers["max_model_mb"])):
+        for label, size_mb in (
+            ("Estimate", 0),
+            ("At the size limit", self.answers["max_model_mb"]),
+        ):
             found = self.of(target, size_mb)
             over = self._exceeded(found)
             lines.append(f"{label}: {found}" + f" ({', '.join(over)})" * bool(over))

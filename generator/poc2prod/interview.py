@@ -149,8 +149,8 @@ class Interview:
             is_default = is_default or bool(star)
             effect = questions.help(name, answers).rpartition("(")[2].rstrip(")")
             table.add_row(name, sign + as_typed(answers[name]) + star, effect)
-        chosen = [answers[name] for name in self._names() if questions.choices(name, answers)]
-        self.prompt.say(", ".join(map(as_typed, [*self._title(), *chosen])))
+        shown = [n for n in self._names() if n == "project_name" or questions.choices(n, answers)]
+        self.prompt.say(", ".join(as_typed(answers[name]) for name in shown))
         self.prompt.console.print(table)
         if is_default:
             self.prompt.say("* default, not asked in the quick interview")
@@ -160,6 +160,3 @@ class Interview:
             self.prompt.say("Measured on the bundled networks. All targets: poc2prod estimate")
         except Refusal as refusal:  # a template without estimates
             self.prompt.say(str(refusal))
-
-    def _title(self) -> list[str]:
-        return [str(self.answers["project_name"])] * ("project_name" in self.answers)
