@@ -39,8 +39,8 @@ INVALID_ANSWERS = [
     ("size=big", "size: got 'big'; a whole number, like 5"),
     ("size", "size: write KEY=VALUE, like target=hybrid"),
     ("_commit=v1", "_commit: got 'v1'; no such question"),
-    ("locked=x", "locked: got 'x'; worked out from the other answers, so leave it out"),
-    ("derived=x", "derived: got 'x'; worked out from the other answers, so leave it out"),
+    ("locked=x", "locked: got 'x'; derived from other answers; leave it out"),
+    ("derived=x", "derived: got 'x'; derived from other answers; leave it out"),
 ]
 
 

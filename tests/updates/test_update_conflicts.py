@@ -25,7 +25,7 @@ def test_printed_commands_finish_a_conflict(project: Path) -> None:
     place = project.with_name("mine-template-v1.1.0")
     assert "is in the way" not in words
     assert refused(project).startswith(
-        f"{place} waits for you, with the conflicts of an update; fin"
+        f"{place} has the unresolved conflicts of an update; res"
     )
     (place / "code.py").write_text("resolved\n")
     printed = [line.strip() for line in words.splitlines() if line.startswith("  ")]
@@ -56,7 +56,7 @@ def test_rejects_a_folder_at_the_path_of_the_worktree(project: Path) -> None:
     place = project.with_name("mine-template-v1.1.0")
     written(place, {"mine": "mine\n"})
     before = state(project), traces(project)
-    with pytest.raises(Refusal, match=f"{place} is in the way of the worktree for the conflicts"):
+    with pytest.raises(Refusal, match=f"{place} exists, but is needed for the conflicts"):
         run(project)
     assert (state(project), traces(project)) == before
 

@@ -139,6 +139,6 @@ def test_keeps_commits_of_the_user_on_the_branch(project: Path) -> None:
     committed(project, {"code.py": "fixed\n"})
     git(project, "switch", "--quiet", "-")
     assert refused(project) == (
-        "the branch template/v1.1.0 has commits of yours that are not merged; "
-        "git merge template/v1.1.0, or throw it away: git branch -D template/v1.1.0"
+        "the branch template/v1.1.0 has your own unmerged commits; "
+        "git merge template/v1.1.0, or delete it: git branch -D template/v1.1.0"
     )
