@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from ..artifacts import REPORTS, list_conversions, read_report
 from ..gates import verdicts
@@ -31,7 +31,7 @@ from .summary import (
 TEXT, SOFT, EDGE = "#1d2522", "#5b6661", "#e1e5e2"
 GOOD, BAD = "#2f7d5b", "#b3372f"
 COLOURS = {TEXT: "text", SOFT: "soft", EDGE: "edge", GOOD: "kept", BAD: "broken"}
-STYLE = {
+STYLE: dict[Any, Any] = {  # matplotlib types its keys as literals
     "svg.fonttype": "none",  # text that can be selected, in the font of the page
     "svg.hashsalt": "report",
     "text.parse_math": False,  # a label may contain dollar signs
@@ -120,7 +120,7 @@ def _draw_losses() -> Figure:
     if best := training.get("best_epoch"):
         axes.axvline(best, color=TEXT, linestyle=":", linewidth=1, label=f"kept: epoch {best}")
     axes.set(xlabel="epoch", ylabel="cross-entropy")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
     return figure
 
@@ -132,7 +132,7 @@ def _draw_variants() -> Figure:
     rows = {name: row for name, row in read_variants().items() if "latency_p95_ms" in row}
     figure = Figure(figsize=(WIDTH_IN, 3), layout="constrained")
     axes = figure.subplots()
-    for name, row in rows.items():
+    for row in rows.values():
         point = row["size_mb"], row["score"]["value"]
         colour = BAD if row["broken"] else SOFT
         axes.scatter(*point, s=26, color=colour, marker="s" if row["broken"] else "o", alpha=0.6)
@@ -141,7 +141,7 @@ def _draw_variants() -> Figure:
         point = row["size_mb"], row["score"]["value"]
         look: dict[str, Any] = {"color": BAD if row["broken"] else GOOD, "zorder": 3}
         axes.scatter(*point, s=110, marker="s" if row["broken"] else "o", **look)
-        place = {"xytext": (0, 9), "textcoords": "offset points", "ha": "center"}
+        place: dict[str, Any] = {"xytext": (0, 9), "textcoords": "offset points", "ha": "center"}
         axes.annotate(shipped, point, weight="bold", **place, **look)
     axes.set_xscale("log")
     if rows and scope.max_model_mb < 2 * max(row["size_mb"] for row in rows.values()):
