@@ -48,7 +48,7 @@ def _margin(gate: Gate) -> str:
     gap = gate.observed - gate.limit
     if not np.isfinite(gap):
         return "cannot be compared"
-    if gate.comparison == "<=" and gate.limit > 0:
+    if gate.comparison == "<=" and gate.limit > 0 and gate.observed >= 0:
         return f"{100 * gate.observed / gate.limit:,.0f} % of the limit"
     if gate.limit == 0 and gate.comparison == "<=":
         return ""

@@ -132,7 +132,9 @@ def _mistakes(quality: dict[str, Any]) -> Iterator[str]:
 
 
 def _weakest_slice(quality: dict[str, Any], mistakes: int) -> Iterator[str]:
-    slices = quality["slices"]
+    slices = {name: s for name, s in quality["slices"].items() if math.isfinite(s["value"])}
+    if not slices:
+        return
     worst = min(slices, key=lambda name: slices[name]["value"])
     score, whole = slices[worst], quality["score"]
     missed = round(score["examples"] * (1 - score["value"]))
