@@ -9,7 +9,7 @@ WORKERS ?= 3
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' generator/poc2prod/__init__.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-container lint mutate real-data archive deps bench
+.PHONY: help setup demo test test-all test-container lint mutate real-data screenshots archive deps bench
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+%?):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -53,6 +53,9 @@ real-data: setup ## Train on public data; print the table of docs/real-data.md
 deps: setup ## Rewrite includes/dvc_deps.yml and settings.md after an import or a setting changed
 	$(BIN)/python tests/support/dvc_deps.py
 	$(BIN)/python tests/support/settings_page.py
+
+screenshots: setup ## Take the pictures in docs/images again: report, status page, interview
+	UPDATE_SCREENSHOTS=1 $(BIN)/python -m pytest -q tests/renders/pipeline/test_screenshots.py
 
 archive: setup ## Keep the template of this version for the upgrade tests: tests/updates/releases/
 	git archive --format=tar.gz --output=tests/updates/releases/$(VERSION).tar.gz HEAD \

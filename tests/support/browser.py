@@ -30,6 +30,7 @@ class Seen(NamedTuple):
     verdict: str
     cards: dict[str, dict[str, str]]
     bars: dict[str, dict[str, Any]]
+    gates: dict[str, dict[str, str]]  # of a report
     facts: dict[str, str]
     sections: dict[str, str]
     links: list[str]
@@ -78,3 +79,16 @@ def loaded(url: str, folder: Path, *flags: str) -> str:
     run = subprocess.run([*command, "--dump-dom", url], capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr[-2000:]
     return run.stdout
+
+
+def print_to_pdf(url: str, folder: Path) -> bytes:
+    """Return a page as it is printed."""
+    path = folder / "page.pdf"
+    loaded(url, folder, "--no-pdf-header-footer", f"--print-to-pdf={path}")
+    return path.read_bytes()
+
+
+def take_screenshot(url: str, folder: Path, path: Path, width_px: int, height_px: int) -> None:
+    """Write the upper part of a page to a PNG."""
+    size = f"--window-size={width_px},{height_px}"
+    loaded(url, folder, "--hide-scrollbars", size, f"--screenshot={path}")

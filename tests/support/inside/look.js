@@ -43,6 +43,16 @@ function look(page) {
         share: width(li.querySelector(".track i")) / width(li.querySelector(".track")),
       },
     ]),
+    gates: named(page.querySelectorAll(".gates li"), (li) => [
+      text(li.querySelector("h3")),
+      {
+        state: li.className,
+        value: text(li.querySelector(".value")),
+        margin: text(li.querySelector(".margin")),
+        mark: text(li.querySelector("b")),
+        colour: style(li.querySelector("b")).color,
+      },
+    ]),
     facts: named(page.querySelectorAll("dt"), (dt) => [text(dt), text(dt.nextElementSibling)]),
     sections: named(page.querySelectorAll("section"), (section) => [section.id, text(section)]),
     links: [...page.querySelectorAll("a")].map((a) => a.href),

@@ -1,5 +1,4 @@
-"""Where the model runs: one module per place, with a function `start` for `benchmark`.
-"""
+"""Where the model runs: one module per place, with a function `start` for `benchmark`."""
 
 from importlib import import_module
 from pathlib import Path
