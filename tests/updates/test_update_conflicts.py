@@ -24,9 +24,7 @@ def test_printed_commands_finish_a_conflict(project: Path) -> None:
     assert status == 1
     place = project.with_name("mine-template-v1.1.0")
     assert "is in the way" not in words
-    assert refused(project).startswith(
-        f"{place} has the unresolved conflicts of an update; res"
-    )
+    assert refused(project).startswith(f"{place} has the unresolved conflicts of an update; res")
     (place / "code.py").write_text("resolved\n")
     printed = [line.strip() for line in words.splitlines() if line.startswith("  ")]
     finish = [line for line in printed if line.startswith(("cd", "git"))]
