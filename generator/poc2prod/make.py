@@ -28,9 +28,9 @@ def child_environment() -> dict[str, str]:
     Our own `uv` comes first on the PATH; variables of our own venv and make are removed.
     """
     ours = {"VIRTUAL_ENV", "MAKEFLAGS", "MFLAGS", "MAKELEVEL"}
-    kept = {name: value for name, value in os.environ.items() if name not in ours}
+    inherited = {name: value for name, value in os.environ.items() if name not in ours}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    return kept | {"PATH": path}
+    return inherited | {"PATH": path}
 
 
 def run_make(target: str, folder: Path, environment: dict[str, str]) -> None:

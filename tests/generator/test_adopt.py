@@ -99,12 +99,12 @@ def branch(repo: Path) -> set[str]:
 
 def refusal(repo: Path, template: Path, answers: Path | None = None) -> str:
     before = state(repo) if (repo / ".git").is_dir() else None
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(Refusal) as caught:
         adopt(repo, answers, str(template), Console(file=StringIO()))
     assert (state(repo) if before else None) == before
     assert list(Path(os.environ["TMPDIR"]).iterdir()) == []
-    assert len(refused.value.problems) == 1
-    return str(refused.value)
+    assert len(caught.value.problems) == 1
+    return str(caught.value)
 
 
 # Results

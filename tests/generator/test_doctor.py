@@ -422,10 +422,10 @@ def test_finds_an_environment_that_differs_from_the_lock(damage: str, project: P
 
 
 def refusal(folder: Path) -> str:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(Refusal) as caught:
         examine(folder, None)
-    assert len(refused.value.problems) == 1
-    return str(refused.value)
+    assert len(caught.value.problems) == 1
+    return str(caught.value)
 
 
 def test_rejects_a_folder_that_is_not_a_project(

@@ -98,11 +98,11 @@ def lost_answers(old: Questions, new: Questions) -> list[str]:
     texts = [recorded[name] for name in old.specs if isinstance(recorded[name], str)]
     lost = []
     for name in filter(old.is_open, old.specs):
-        kept = [
+        replacing = [
             spec for spec in new.specs.values() if re.search(rf"\b{name}\b", str(spec["default"]))
         ]
         if name not in new.specs:
-            lost += [name] * (not kept)
+            lost += [name] * (not replacing)
             continue
         for value in [value for _, value in old.choices(name, recorded)] or [*NUMBERS, *texts]:
             if not old.problem(name, value, recorded):

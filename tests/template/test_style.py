@@ -73,8 +73,8 @@ def test_file_names_and_bytes_work_on_every_system() -> None:
 
 def test_git_ignores_no_file_of_the_template() -> None:
     listing = ["git", "ls-files", "-co", "--exclude-standard", "-z", "template"]
-    kept = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    assert {path.relative_to(ROOT).as_posix() for path in FILES} <= set(kept.split("\0"))
+    listed = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert {path.relative_to(ROOT).as_posix() for path in FILES} <= set(listed.split("\0"))
 
 
 def test_copier_needs_no_trust() -> None:
