@@ -1,6 +1,7 @@
 """Run the make targets of a project."""
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,15 @@ INSTALL = {"make": "apt install make", "uv": "pip install uv"}
 def missing_tools() -> list[str]:
     """Return the tools of `INSTALL` that are not on the user's PATH."""
     return [tool for tool in INSTALL if not shutil.which(tool)]
+
+
+def own_command() -> str:
+    """Return the command that runs this program: its name if it is on the PATH, or its path."""
+    if shutil.which("poc2prod"):
+        return "poc2prod"
+    if Path(sys.argv[0]).name == "poc2prod":
+        return shlex.quote(str(Path(sys.argv[0]).absolute()))
+    return f"{shlex.quote(sys.executable)} -m poc2prod"
 
 
 def child_environment() -> dict[str, str]:
