@@ -13,7 +13,7 @@ from small_template import CODE, MORE, Files, by_both, by_user, released, render
 OLD, NEW = "src/{{ package }}/serve.py", "src/{{ package }}/serving/app.py"
 WAS, NOW = "src/pack/serve.py", "src/pack/serving/app.py"
 MOVED = "1.1.0:\n  src/*/serve.py: src/*/serving/app.py\n"
-# Similar in 3 of 20 lines only, the first and the last: git takes it for another file.
+# Similar in 3 of 20 lines only, the first and the last: git does not detect the move.
 REWRITTEN = "".join(
     f"line {number} of the code\n" if number in (1, 2, 20) else f"{number} is written again\n"
     for number in range(1, 21)
