@@ -26,7 +26,7 @@ FROM_PYTORCH = {"executorch", "litert", "coreml"}
 
 
 @pytest.mark.parametrize("chosen", ["openvino", "litert,coreml", "openvino, executorch", ALL])
-def test_only_what_was_chosen_is_rendered(chosen: str, render: Render) -> None:
+def test_renders_only_the_chosen_formats(chosen: str, render: Render) -> None:
     folder = render(modality="tabular", target="edge", export_formats=chosen)
     names = {name.strip() for name in chosen.split(",")}
     files = {path.name for path in (folder / "src/scratch_detector/formats").iterdir()}
@@ -44,7 +44,7 @@ def test_only_what_was_chosen_is_rendered(chosen: str, render: Render) -> None:
     assert recipe.splitlines()[-1] == "\t$(RUN) check", "`dvc repro` succeeds with a weak model"
 
 
-def test_without_a_choice_there_is_no_trace(render: Render) -> None:
+def test_renders_no_trace_of_formats_by_default(render: Render) -> None:
     folder = render(modality="tabular", target="edge")
     assert not (folder / "src/scratch_detector/formats").exists()
     assert not (folder / "tests/formats").exists()
@@ -59,12 +59,12 @@ def test_without_a_choice_there_is_no_trace(render: Render) -> None:
 @pytest.mark.parametrize(
     "wrong", ["tflite", "litert, litert", "litert;coreml", ",", "LiteRT", "litert\n"]
 )
-def test_what_is_no_format_is_refused(wrong: str) -> None:
+def test_rejects_unknown_formats(wrong: str) -> None:
     _, (problem,) = QUESTIONS.settle({"export_formats": wrong})
     assert problem.endswith(f"; like {ALL}")
 
 
-def test_a_format_is_chosen_later_and_dropped_again(tmp_path: Path) -> None:
+def test_format_can_be_added_and_removed_later(tmp_path: Path) -> None:
     template = committed(release(tmp_path / "template"), tag="v1.0.0")
     folder = tmp_path / "mine"
     copier.run_copy(str(template), folder, {"modality": "tabular"}, defaults=True, quiet=True)
@@ -110,7 +110,7 @@ def project(formatted: Path, tmp_path: Path) -> Path:
     return tmp_path / "repo"
 
 
-def test_its_own_tests_are_green(project: Path) -> None:
+def test_tests_of_the_render_pass(project: Path) -> None:
     names = ["tests/formats", "tests/test_layers.py"]
     done(run_in(project, "python", "-m", "pytest", "-q", *names))
 
@@ -143,7 +143,7 @@ def evidence(folder: Path, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.long
-def test_every_format_is_written_run_and_judged(project: Path, tmp_path: Path) -> None:
+def test_writes_runs_and_measures_every_format(project: Path, tmp_path: Path) -> None:
     for name in FORMATS:
         installed(project, name)
     home = tmp_path / "home"
@@ -203,7 +203,7 @@ except NotRunnableError as reason:
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", sorted(FROM_PYTORCH))
-def test_the_converters_know_the_other_bundled_networks(
+def test_converters_support_all_bundled_networks(
     name: str, project: Path, render: Render, tmp_path: Path
 ) -> None:
     """Untrained ones do; the tabular one is trained below, and OpenVINO reads any ONNX file."""
@@ -253,7 +253,7 @@ class _Scaled(torch.nn.Module):
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", RUN_HERE)
-def test_a_wrong_normalisation_is_named(name: str, project: Path) -> None:
+def test_rejects_a_wrong_normalisation(name: str, project: Path) -> None:
     installed(project, name)
     file, before, after = SCALED[name]
     path = project / "src/scratch_detector/formats" / file
@@ -279,7 +279,7 @@ def test_a_wrong_normalisation_is_named(name: str, project: Path) -> None:
 
 
 @pytest.mark.long
-def test_a_core_ml_file_of_another_network_is_refused(project: Path) -> None:
+def test_rejects_a_core_ml_file_of_another_network(project: Path) -> None:
     installed(project, "coreml")
     path = project / "src/scratch_detector/formats/torch_program.py"
     before = "    example = ("
@@ -292,7 +292,7 @@ def test_a_core_ml_file_of_another_network_is_refused(project: Path) -> None:
 
 
 @pytest.mark.long
-def test_converters_hold_back_nothing_that_is_deployed(render: Render, tmp_path: Path) -> None:
+def test_converters_do_not_restrict_deployed_packages(render: Render, tmp_path: Path) -> None:
     """The real lock: groups that conflict are resolved apart."""
     uv = shutil.which("uv", path=search_path()) or "uv"
 

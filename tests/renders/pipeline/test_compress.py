@@ -65,7 +65,7 @@ def check(folder: Path) -> subprocess.CompletedProcess[str]:
     return result
 
 
-def test_every_variant_can_be_made_and_the_smallest_that_fits_is_shipped(modelled: Path) -> None:
+def test_ships_the_smallest_variant_that_meets_all_limits(modelled: Path) -> None:
     found = evidence(modelled)
     rows = found["candidates"]
     assert rows.keys() == VARIANTS
@@ -82,7 +82,7 @@ def test_every_variant_can_be_made_and_the_smallest_that_fits_is_shipped(modelle
     )
 
 
-def test_a_stricter_limit_chooses_another_file(project: Path) -> None:
+def test_stricter_limit_selects_another_variant(project: Path) -> None:
     before = evidence(project)
     assert before["shipped"] == "student_int8"
     promise(project, "min_int8_agreement", 1)
@@ -93,7 +93,7 @@ def test_a_stricter_limit_chooses_another_file(project: Path) -> None:
     assert after["candidates"]["student_int8"]["broken"] == ["int8_parity"]
 
 
-def test_the_size_that_is_promised_decides(project: Path) -> None:
+def test_size_limit_selects_the_variant(project: Path) -> None:
     only(project, "fp32", "int8_minmax")
     sizes_mb = [evidence(project)["candidates"][n]["size_mb"] for n in ("int8_minmax", "fp32")]
     promise(project, "max_model_mb", sum(sizes_mb) / 2)
@@ -108,7 +108,7 @@ def test_the_size_that_is_promised_decides(project: Path) -> None:
     assert refused.returncode == 1 and words in refused.stderr
 
 
-def test_where_nothing_fits_check_names_all_limits_and_no_release_is_made(project: Path) -> None:
+def test_rejects_a_model_if_no_variant_meets_all_limits(project: Path) -> None:
     only(project, "fp32", "int8_minmax")
     limits = {"min_metric": 0.9999, "max_slice_gap": 0, "max_model_mb": 1e-6}
     for key, value in limits.items():
@@ -128,7 +128,7 @@ def test_where_nothing_fits_check_names_all_limits_and_no_release_is_made(projec
     assert not list((project / "releases").glob("*/manifest.json"))
 
 
-def test_a_student_that_knows_nothing_is_not_chosen(project: Path) -> None:
+def test_does_not_ship_an_untrained_student(project: Path) -> None:
     only(project, "fp32", "student", "student_int8")
     edit(
         project,
@@ -144,7 +144,7 @@ def test_a_student_that_knows_nothing_is_not_chosen(project: Path) -> None:
         assert {"quality", "int8_parity", "int8_drop"} <= set(rows[name]["broken"])
 
 
-def test_without_a_student_in_the_task_nothing_is_missed(project: Path) -> None:
+def test_compress_works_without_a_student(project: Path) -> None:
     edit(project, "task/model.py", "def build_student", "def _another")
     done(run_in(project, *COMPRESS))
     assert evidence(project)["candidates"].keys() == VARIANTS - {"student", "student_int8"}
@@ -161,7 +161,7 @@ np.savez(FEATURES, **arrays)
 """
 
 
-def test_the_test_split_has_no_say(project: Path) -> None:
+def test_compress_ignores_the_test_split(project: Path) -> None:
     def figures() -> dict[str, Any]:
         rows = evidence(project)["candidates"].items()
         return {name: {k: v for k, v in row.items() if k not in TIMED} for name, row in rows}
@@ -180,7 +180,7 @@ compress.compress()
 """
 
 
-def test_it_is_said_where_int8_wins_size_and_no_time(project: Path) -> None:
+def test_table_shows_smaller_variants_that_are_not_faster(project: Path) -> None:
     only(project, "fp32", "fp16", "int8_minmax")
     printed = done(run_in(project, "python", "-c", TIMES)).splitlines()
     said = {line.split()[0]: line for line in printed if line.strip()}

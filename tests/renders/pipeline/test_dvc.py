@@ -117,7 +117,7 @@ def re_run(project: Path, *names: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("answers", KINDS, ids=lambda a: f"{a['modality']}-{a['target']}")
-def test_the_template_lists_what_its_stages_import(answers: dict[str, Any], render: Render) -> None:
+def test_template_lists_the_imports_of_its_stages(answers: dict[str, Any], render: Render) -> None:
     folder, deps = render(**answers), read_deps()
     text = (folder / "dvc.yaml").read_text()
     needed = deps.derive(text, deps.Package(folder / PACKAGE))
@@ -126,7 +126,7 @@ def test_the_template_lists_what_its_stages_import(answers: dict[str, Any], rend
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_reads_no_file_that_dvc_does_not_watch(stage: str, traced: Path) -> None:
+def test_stage_reads_only_its_dependencies(stage: str, traced: Path) -> None:
     files, _ = read_trace(traced, stage)
     deps, _, outs = watched(traced, stage)
     files -= {"dvc.yaml"}  # gates read the `deps` of `check`: where they change, DVC runs it again
@@ -139,7 +139,7 @@ def test_a_stage_reads_no_file_that_dvc_does_not_watch(stage: str, traced: Path)
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_reads_just_the_keys_that_dvc_watches(stage: str, traced: Path) -> None:
+def test_stage_reads_exactly_its_params(stage: str, traced: Path) -> None:
     _, read = read_trace(traced, stage)
     deps, keys, _ = watched(traced, stage)
     if stage == "benchmark":
@@ -147,7 +147,7 @@ def test_a_stage_reads_just_the_keys_that_dvc_watches(stage: str, traced: Path) 
     assert {key for key in read if key.partition(":")[0] not in deps} == keys
 
 
-def test_an_edit_of_any_module_re_runs_the_stages_that_read_it(traced: Path, copy: Path) -> None:
+def test_edited_module_reruns_the_stages_that_import_it(traced: Path, copy: Path) -> None:
     modules = {str(path.relative_to(copy)) for path in (copy / PACKAGE).rglob("*.py")}
     edits = re_run(copy, *sorted(modules))
     for name in modules:
@@ -161,13 +161,13 @@ def test_an_edit_of_any_module_re_runs_the_stages_that_read_it(traced: Path, cop
     assert git(copy, "status", "--short") == ""
 
 
-def test_an_edit_in_a_fresh_clone_re_runs_its_stages(clone: Path) -> None:
+def test_edit_in_a_fresh_clone_reruns_its_stages(clone: Path) -> None:
     edits = re_run(clone, *(f"{PACKAGE}/{name}" for name in EDITS))
     found = {name.removeprefix(f"{PACKAGE}/"): set(stages) for name, stages in edits.items()}
     assert found == EDITS
 
 
-def test_a_fresh_clone_does_not_judge_old_evidence_as_new(clone: Path) -> None:
+def test_fresh_clone_does_not_reuse_outdated_reports(clone: Path) -> None:
     report = clone / "reports" / "validate.json"
     as_committed = done(run_in(clone, "dvc", "repro", "validate"))
     assert "'validate' didn't change, skipping" in as_committed
@@ -180,7 +180,7 @@ def test_a_fresh_clone_does_not_judge_old_evidence_as_new(clone: Path) -> None:
     assert json.loads(report.read_text())["leaks"] == 77
 
 
-def test_make_model_lists_a_new_helper_and_data_file_before_dvc_looks(copy: Path) -> None:
+def test_make_model_lists_new_task_files_first(copy: Path) -> None:
     task = copy / PACKAGE / "task"
     (task / "helper.py").write_text('"""Help."""\n\nFACTOR = 1\n')
     (task / "cities.json").write_text("{}\n")

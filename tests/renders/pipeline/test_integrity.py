@@ -34,12 +34,12 @@ def stored(store: Path, md5: str) -> Path:
     return store / "files" / "md5" / md5[:2] / md5[2:]
 
 
-def test_the_road_is_walked_before_the_first_commit(built: Path) -> None:
+def test_pipeline_runs_before_the_first_commit(built: Path) -> None:
     assert run_in(built, "git", "rev-parse", "HEAD").returncode != 0
     assert "outputs match dvc.lock" in done(run_in(built, "make", "verify"))
 
 
-def test_a_damaged_cache_is_caught_although_dvc_trusts_it(project: Path) -> None:
+def test_verify_detects_a_damaged_cache_that_dvc_does_not(project: Path) -> None:
     expected = recorded(project, FEATURES)
     damage(stored(project / ".dvc" / "cache", expected))
     (project / FEATURES).unlink()
@@ -54,7 +54,7 @@ def test_a_damaged_cache_is_caught_although_dvc_trusts_it(project: Path) -> None
 
 
 @pytest.mark.parametrize("name", [FEATURES, "data/raw", "reports/validate.json"])
-def test_a_changed_byte_in_an_output_is_caught_by_name(name: str, project: Path) -> None:
+def test_verify_names_a_changed_output(name: str, project: Path) -> None:
     path = project / name
     damage(next(path.iterdir()) if path.is_dir() else path)
     caught = run_in(project, "make", "verify")
@@ -62,7 +62,7 @@ def test_a_changed_byte_in_an_output_is_caught_by_name(name: str, project: Path)
     assert f"not {recorded(project, name)}" in caught.stderr
 
 
-def test_a_missing_output_is_caught_by_name(project: Path) -> None:
+def test_verify_names_a_missing_output(project: Path) -> None:
     (project / FEATURES).unlink()
     shutil.rmtree(project / "data" / "raw")
     caught = run_in(project, "make", "verify")
@@ -70,7 +70,7 @@ def test_a_missing_output_is_caught_by_name(project: Path) -> None:
     assert f"{FEATURES}: missing" in caught.stderr and "data/raw: missing" in caught.stderr
 
 
-def test_without_a_lock_there_is_nothing_to_trust(project: Path) -> None:
+def test_verify_needs_a_lock(project: Path) -> None:
     (project / "dvc.lock").unlink()
     caught = run_in(project, "make", "verify")
     assert caught.returncode != 0 and "dvc.lock is missing" in caught.stderr
@@ -90,7 +90,7 @@ def pull(clone: Path) -> subprocess.CompletedProcess[str]:
     return run_in(clone, "uv", "run", "dvc", "pull", "--with-deps", "featurize")
 
 
-def test_a_colleague_pulls_the_same_bytes(project: Path) -> None:
+def test_colleague_pulls_identical_data(project: Path) -> None:
     clone = cloned(project)
     assert (project.parent / "scratch-detector-store").is_dir()
     assert not (clone / FEATURES).exists()
@@ -99,7 +99,7 @@ def test_a_colleague_pulls_the_same_bytes(project: Path) -> None:
     assert "outputs match dvc.lock" in done(run_in(clone, "make", "verify"))
 
 
-def test_a_damaged_store_does_not_pass_as_data(project: Path) -> None:
+def test_pull_rejects_a_damaged_store(project: Path) -> None:
     clone = cloned(project)
     damage(stored(project.parent / "scratch-detector-store", recorded(project, FEATURES)))
     refused = pull(clone)
@@ -109,7 +109,7 @@ def test_a_damaged_store_does_not_pass_as_data(project: Path) -> None:
     assert caught.returncode != 0 and f"{FEATURES}: " in caught.stderr
 
 
-def test_the_hash_of_a_folder_is_the_hash_of_dvc(project: Path) -> None:
+def test_hash_of_a_folder_matches_dvc(project: Path) -> None:
     folder = project / "data" / "sounds"
     names = ("a/b.txt", "a-b/c.txt", "a.txt", "A.txt", "a b/ü.txt", "日本/ñandú/1.txt", "empty")
     for name in names:
@@ -135,7 +135,7 @@ def ingest_table(project: Path, rows: int) -> None:
     assert f"{rows} examples" in done(run_in(project, *command))
 
 
-def test_new_data_under_the_old_name_is_what_the_next_model_learns_from(project: Path) -> None:
+def test_next_model_learns_from_new_data_with_the_same_name(project: Path) -> None:
     for rows in (200, 300):
         ingest_table(project, rows)
         brought = {shard.name: shard.read_bytes() for shard in project.glob("data/raw/*")}
@@ -143,7 +143,7 @@ def test_new_data_under_the_old_name_is_what_the_next_model_learns_from(project:
         assert brought == {shard.name: shard.read_bytes() for shard in project.glob("data/raw/*")}
 
 
-def test_a_column_deleted_from_the_schema_is_no_longer_read(project: Path) -> None:
+def test_columns_deleted_from_the_schema_are_not_read(project: Path) -> None:
     ingest_table(project, 200)
     done(run_in(project, "uv", "run", "dvc", "repro", "ingest"))
     schema = yaml.safe_load((project / "schema.yaml").read_text())
@@ -175,7 +175,7 @@ print(Predictor(Path("models/tiny.onnx")).probabilities(np.zeros((1, 2), np.floa
 
 
 @pytest.mark.parametrize("script", [PREDICT, "import onnxruntime"], ids=["ours", "theirs"])
-def test_a_predictor_leaves_no_record_of_its_use(script: str, project: Path) -> None:
+def test_predictor_leaves_no_usage_records(script: str, project: Path) -> None:
     """Without our package, the same library writes a database and an id of the machine."""
     home = project.parent / "home"
     home.mkdir()

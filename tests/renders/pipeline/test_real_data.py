@@ -89,7 +89,7 @@ def row(scenario: str, data: str, folder: Path) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def test_scanned_digits_are_read_on_a_device(render: Render, tmp_path: Path, table: Table) -> None:
+def test_scanned_digits_on_a_device(render: Render, tmp_path: Path, table: Table) -> None:
     folder, digits = tmp_path / "repo", tmp_path / "digits"
     env = project("phone-scratch-inspection", render, folder)
     real_data.write_digits(digits)
@@ -105,7 +105,7 @@ def test_scanned_digits_are_read_on_a_device(render: Render, tmp_path: Path, tab
     table.append(row("phone-scratch-inspection", "scikit-learn's digits, 8 x 8 pixels", folder))
 
 
-def test_clips_at_the_rate_of_the_synthesiser_are_refused(render: Render, tmp_path: Path) -> None:
+def test_rejects_clips_at_another_sample_rate(render: Render, tmp_path: Path) -> None:
     folder, spoken = tmp_path / "repo", tmp_path / "spoken" / "stop" / "1.wav"
     env = project("spoken-keywords", render, folder)
     schema = (folder / "schema.yaml").read_text()
@@ -119,7 +119,7 @@ def test_clips_at_the_rate_of_the_synthesiser_are_refused(render: Render, tmp_pa
     assert (folder / "schema.yaml").read_text() == schema
 
 
-def test_spoken_words_are_understood_by_both(render: Render, tmp_path: Path, table: Table) -> None:
+def test_spoken_words_on_server_and_device(render: Render, tmp_path: Path, table: Table) -> None:
     folder, words = tmp_path / "repo", tmp_path / "words"
     env = project("spoken-keywords", render, folder)
     real_data.write_keywords(words)
@@ -135,7 +135,7 @@ def test_spoken_words_are_understood_by_both(render: Render, tmp_path: Path, tab
     table.append(row("spoken-keywords", "espeak-ng in 6 accents, over noise", folder))
 
 
-def test_a_model_no_better_than_a_line_is_stopped_until_the_scope_says_otherwise(
+def test_rejects_a_model_that_does_not_beat_the_baseline(
     render: Render, tmp_path: Path, table: Table
 ) -> None:
     folder, diagnoses = tmp_path / "repo", tmp_path / "diagnoses.csv"

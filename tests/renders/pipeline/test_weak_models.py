@@ -10,7 +10,7 @@ from repository import committed, done, run_in
 ABSURD = "learning_rate=50.0"  # 5000 times the default: nothing can be learned
 
 
-def test_an_experiment_that_misses_its_limits_is_recorded_and_refused(
+def test_weak_experiment_is_recorded_and_rejected(
     built: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "repo"

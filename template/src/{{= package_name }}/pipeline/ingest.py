@@ -124,7 +124,7 @@ def _find_label_problems(counts: dict[str, int], labels: list[str]) -> list[str]
         rule = "only labels in schema.yaml (new data: `ingest PATH`)"
         problems.append(str(Refusal("labels", unknown, rule, labels[0])))
     return problems + [
-        f"label {label}: {n} examples, but at least {MIN_EXAMPLES_PER_LABEL} are needed to split"
+        f"label {label}: {n} of at least {MIN_EXAMPLES_PER_LABEL} examples"
         for label in labels
         if (n := counts.get(label, 0)) < MIN_EXAMPLES_PER_LABEL
     ]
