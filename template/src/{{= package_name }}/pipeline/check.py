@@ -123,7 +123,8 @@ def _what_helps(what: str, n: int, value: float, bound: float, limit: float) -> 
     if math.isnan(value):
         return []
     if value <= limit:
-        return [f"the {what} is below the limit: improve the model; more examples alone will not help"]
+        advice = "improve the model; more held-out examples alone will not help"
+        return [f"the {what} is below the limit: {advice}"]
     if not n or bound >= limit:
         return []
     needed = estimate_examples(n, value, bound, limit)
