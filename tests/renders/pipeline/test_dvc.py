@@ -1,7 +1,7 @@
-"""DVC re-runs what an edit changes: `dvc.yaml` against what the stages of a real run read.
+"""DVC re-runs what an edit changes: `dvc.yaml` lists the files and keys that stages read.
 
-One pipeline runs with every file and key that it reads recorded; its project is then edited file
-by file, where it ran and in a fresh clone.
+One pipeline runs with tracing of files and keys. Its project is then edited file by file, in place
+and in a fresh clone.
 """
 
 import json
@@ -20,12 +20,12 @@ from repository import committed, done, git, run_in
 STAGES = ("ingest", "validate", "featurize", "train", "export", "compress")
 STAGES += ("evaluate", "benchmark", "report", "check")
 PACKAGE = "src/scratch_detector"
-# What finds the module of a stage, and is run by all of them.
+# Run by all stages, only to find their module.
 ENTRANCE = {f"{PACKAGE}/__main__.py", f"{PACKAGE}/cli.py"}
-# A server reads these when it starts; none changes how long an answer takes.
+# A server reads these at start; none changes the latency.
 NOT_TIMED = {"project", "not_for", "watch", "fleet", "journal_days", "journal_mb"}
 NOT_TIMED |= {"labelled_window", "challenger", "prices.yaml"}
-EDITS = {  # what an edit of each has to re-run, written by hand
+EDITS = {  # the stages that an edit must re-run, written by hand
     "pipeline/validate.py": {"validate"},
     "pipeline/featurize.py": {"featurize"},
     "pipeline/train.py": {"train", "export", "compress"},
@@ -38,7 +38,7 @@ EDITS = {  # what an edit of each has to re-run, written by hand
     "retraining/retrain.py": set(),
 }
 LEAKS = ('"leaks": sum(', '"leaks": 77 + sum(')
-KINDS: list[dict[str, Any]] = [  # where conditions of includes/dvc_deps.yml differ
+KINDS: list[dict[str, Any]] = [  # they differ in the conditions of includes/dvc_deps.yml
     {"modality": "image", "target": "cloud"},
     {"modality": "audio", "target": "edge"},
     {"modality": "tabular", "target": "hybrid", "uplink": "mqtt", "export_formats": "openvino"},
@@ -47,7 +47,7 @@ KINDS: list[dict[str, Any]] = [  # where conditions of includes/dvc_deps.yml dif
 
 @pytest.fixture(scope="session")
 def traced(render: Render, shared: Shared) -> Path:
-    """A project after `dvc repro`, committed; `traces/STAGE` holds what each stage read."""
+    """Return a committed project after `dvc repro`; `traces/STAGE` lists what each stage read."""
 
     def make(folder: Path) -> None:
         git(folder, "init", "-q", "-b", "main")
@@ -62,7 +62,7 @@ def traced(render: Render, shared: Shared) -> Path:
 
 @pytest.fixture
 def clone(traced: Path, tmp_path: Path) -> Path:
-    """A clone as in CI: reports and `dvc.lock` are there; data, models and cache are not."""
+    """Return a clone as in CI: with reports and `dvc.lock`, without data, models and cache."""
     git(tmp_path, "clone", "-q", str(traced), "clone")
     return tmp_path / "clone"
 
@@ -74,7 +74,7 @@ def copy(traced: Path, tmp_path: Path) -> Path:
 
 
 def read_trace(project: Path, stage: str) -> tuple[set[str], set[str]]:
-    """Return the files of the project, and the keys, that a stage read."""
+    """Return the files of the project and the keys that a stage read."""
     lines = set((project.parent / "traces" / stage).read_text().splitlines())
     keys = {line for line in lines if ":" in line}
     files = {_source(line) for line in lines - keys if (project / _source(line)).is_file()}
@@ -82,7 +82,7 @@ def read_trace(project: Path, stage: str) -> tuple[set[str], set[str]]:
 
 
 def _source(name: str) -> str:
-    """Return the file that a compiled one was made from."""
+    """Return the source of a compiled file."""
     path = PurePath(name)
     if path.suffix != ".pyc":
         return name
@@ -129,12 +129,12 @@ def test_template_lists_the_imports_of_its_stages(answers: dict[str, Any], rende
 def test_stage_reads_only_its_dependencies(stage: str, traced: Path) -> None:
     files, _ = read_trace(traced, stage)
     deps, _, outs = watched(traced, stage)
-    files -= {"dvc.yaml"}  # gates read the `deps` of `check`: where they change, DVC runs it again
+    files -= {"dvc.yaml"}  # gates read the `deps` of `check`, whose changes DVC detects
     files = {f for f in files - ENTRANCE - {"params.yaml", "scope.yaml"} if has_code(traced / f)}
     files -= NOT_TIMED if stage == "benchmark" else set()
     assert any(f.startswith(PACKAGE) for f in files)
     assert uncovered(files, deps | outs) == set()
-    for path in deps & files:  # the comparison sees each one that is missing
+    for path in deps & files:  # a missing one would be found
         assert path in uncovered(files, (deps | outs) - {path})
 
 
@@ -155,7 +155,7 @@ def test_edited_module_reruns_the_stages_that_import_it(traced: Path, copy: Path
         if name in ENTRANCE or not has_code(copy / name):
             readers = set()
         folder = PurePath(name).relative_to(PACKAGE).parts[0]
-        if folder in ("alerts", "releases", "serving"):  # watched as wholes
+        if folder in ("alerts", "releases", "serving"):  # listed as whole folders
             readers = {"benchmark"}
         assert set(edits[name]) == readers, name
     assert git(copy, "status", "--short") == ""
@@ -187,14 +187,14 @@ def test_make_model_lists_new_task_files_first(copy: Path) -> None:
     features = task / "features.py"
     text = features.read_text()
     features.write_text(text.replace("from .columns", "from . import helper\nfrom .columns", 1))
-    walk = done(run_in(copy, "make", "--dry-run", "model"))
-    assert walk.index("scratch_detector deps") < walk.index("dvc repro")
-    said = done(run_in(copy, "make", "deps"))
-    assert "dvc.yaml: train now depends on ${src}/task/helper.py" in said
-    assert "dvc.yaml: ingest now depends on ${src}/task/cities.json" in said
+    recipe = done(run_in(copy, "make", "--dry-run", "model"))
+    assert recipe.index("scratch_detector deps") < recipe.index("dvc repro")
+    printed = done(run_in(copy, "make", "deps"))
+    assert "dvc.yaml: train now depends on ${src}/task/helper.py" in printed
+    assert "dvc.yaml: ingest now depends on ${src}/task/cities.json" in printed
     done(run_in(copy, "dvc", "commit", "--force", "--quiet"))
-    users = {*STAGES} - {"report", "check"}
+    importers = {*STAGES} - {"report", "check"}
     names = [f"{PACKAGE}/task/helper.py", f"{PACKAGE}/task/cities.json"]
     assert {name: set(found) for name, found in re_run(copy, *names).items()} == {
-        name: users for name in names
+        name: importers for name in names
     }
