@@ -120,8 +120,9 @@ def test_task_needs_neither_docstrings_nor_annotations(project: Path) -> None:
     (project / "tests/task/test_our_network.py").write_text(UNTYPED_TEST)
     hook = (project / ".pre-commit-config.yaml").read_text()
     assert "uv run ruff check" in hook, "the hook uses the rules of pyproject.toml"
-    for command in ("ruff format --check", "ruff check", "mypy"):
-        done(run_in(project, *command.split()))
+    yours = ("src/scratch_detector/task", "tests/task")
+    for command in (("ruff", "format", "--check", *yours), ("ruff", "check", *yours), ("mypy",)):
+        done(run_in(project, *command))
     # The rules of the rest still hold, and annotations in task/ are checked.
     place = project / "src/scratch_detector/quality.py"
     place.write_text(
