@@ -41,7 +41,7 @@ def make(folder: Path, target: str, env: dict[str, str]) -> str:
 
 
 def deployed(folder: Path, *extras: str) -> dict[str, str]:
-    """Return variables of an environment that holds what is deployed, and no training library."""
+    """Return the variables of an environment with deployed packages only."""
     place = environment(requirements(folder, *extras))
     seek = [str(place / "bin" / "python"), "-c", "import torch"]
     assert b"No module named 'torch'" in subprocess.run(seek, capture_output=True).stderr
@@ -50,7 +50,7 @@ def deployed(folder: Path, *extras: str) -> dict[str, str]:
 
 @contextmanager
 def started(folder: Path, name: str, env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a long-lived command of the render, and end it with SIGTERM, as a supervisor would."""
+    """Run a long-lived command of the render, and stop it with SIGTERM, like a supervisor."""
     process = subprocess.Popen([env["PYTHON"], "-m", "scratch_detector", name], cwd=folder, env=env)
     try:
         yield process
@@ -61,7 +61,7 @@ def started(folder: Path, name: str, env: dict[str, str]) -> Iterator[subprocess
 
 
 def served(folder: Path) -> None:
-    """One prediction from a server process without PyTorch."""
+    """Get one prediction from a server process without PyTorch."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -82,9 +82,9 @@ def served(folder: Path) -> None:
 
 
 def decided(folder: Path) -> None:
-    """One decision from the device loop, without PyTorch and, as root, without a network.
+    """Get one decision from the device loop, without PyTorch and, as root, without a network.
 
-    It waits for a collector, a server and models that are never there.
+    Collector, server and update repository are configured but unreachable.
     """
     env = deployed(folder)
     params = (folder / "params.yaml").read_text()
@@ -115,7 +115,7 @@ def decided(folder: Path) -> None:
 
 
 def in_use(folder: Path) -> dict[Path, str]:
-    """What was made, and what a server or a device keeps: the hash of each file."""
+    """Return the hashes of all files that stages, servers and devices write."""
     places = ("data", "models", "releases", "keys", "params.yaml", "dvc.lock", "reports")
     paths = [path for place in places for path in (folder / place, *(folder / place).rglob("*"))]
     return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.is_file()}
@@ -128,7 +128,7 @@ def test_untouched_it_is_green(modality: str, target: str, render: Render, tmp_p
     env = variables(folder, environment(requirements(folder, "serve", "train", "dev")))
     git(folder, "init", "-q", "-b", "main")
     committed(folder)
-    if modality == "tabular":  # as in CI, where a clone has evidence but neither data nor models
+    if modality == "tabular":  # as in CI, where a clone has reports but neither data nor models
         make(folder, "test", env)
     printed = make(folder, "model", env)
     gates = json.loads((folder / "reports" / "gates.json").read_text())
@@ -141,7 +141,7 @@ def test_untouched_it_is_green(modality: str, target: str, render: Render, tmp_p
         served(folder)
     if target != "cloud":
         decided(folder)
-    if modality != "tabular":  # where it is in use: nothing of that is read, or altered
+    if modality != "tabular":  # tests must not change files in use
         kept = in_use(folder)
         make(folder, "test", env | {"SCRATCH_DETECTOR_API_KEYS": "secret"})
         assert in_use(folder) == kept and any(path.suffix == ".db" for path in kept)
