@@ -24,10 +24,10 @@ from server import command, release, serving
 IMAGES = ROOT / "docs/images"
 README = ROOT / "README.md"
 SCREEN = re.compile(r"<!-- screen -->\n```\w*\n(.*?)\n```\n<!-- /screen -->", re.DOTALL)
-HEIGHTS_PX = {"report.png": 1080, "status.png": 1080}
+HEIGHTS_PX = {"report.png": 1300, "status.png": 1080}
 WIDTH_PX = 1200
 MAX_BYTES = 150_000
-COLOURS = 64  # of a PNG: pages are flat, and look the same with fewer bytes
+COLOURS = 128  # of a PNG: pages are flat, and look the same with fewer bytes
 REQUESTS = 320  # more than the drift window and the window of labels hold
 HELD_OUT = f"""
 import base64, json
@@ -102,7 +102,7 @@ def draw_interview() -> str:
     )
     console.print(text, soft_wrap=True)
     svg = console.export_svg(title="poc2prod new", theme=THEME, unique_id="interview")
-    svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"@font-face \{.*?\}|<!--.*?-->", "", svg, flags=re.DOTALL)
     return "\n".join(line.rstrip() for line in svg.splitlines()) + "\n"
 
 
