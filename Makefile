@@ -35,10 +35,10 @@ lint: setup ## Style and types of this repo
 	$(BIN)/check-jsonschema --builtin-schema github-workflows .github/workflows/*.yml
 	$(BIN)/shellcheck .ci/run
 
-test: lint ## The everyday suite: all nine renders read by linters, three of them executed
+test: lint ## The everyday suite: all nine renders linted and typed, one of them run end to end
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-test-all: lint ## The long matrix as well: all nine renders executed, a real `make setup`
+test-all: lint ## The long suite as well: all nine renders run end to end, a real `make setup`
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not container and not real_data"
 
 test-container: setup ## Run image and device package of renders; needs docker.io, docker-compose, mmdebstrap
@@ -47,11 +47,12 @@ test-container: setup ## Run image and device package of renders; needs docker.i
 mutate: setup ## Change every answer and see what notices; fails when an answer is dead
 	$(BIN)/python tests/support/mutation.py
 
-real-data: setup ## Train on data nobody here made; print the table of docs/real-data.md
+real-data: setup ## Train on public data; print the table of docs/real-data.md
 	$(BIN)/python -m pytest -q -s -m real_data tests/renders/pipeline/test_real_data.py
 
-deps: setup ## Rewrite the code lines of template/dvc.yaml.jinja after an import in template/ changed
+deps: setup ## Rewrite includes/dvc_deps.yml and settings.md after an import or a setting changed
 	$(BIN)/python tests/support/dvc_deps.py
+	$(BIN)/python tests/support/settings_page.py
 
 screenshots: setup ## Take the pictures in docs/images again: report, status page, interview
 	UPDATE_SCREENSHOTS=1 $(BIN)/python -m pytest -q tests/renders/pipeline/test_screenshots.py

@@ -1,9 +1,9 @@
-"""A gate on a line that asks the device about each part: only what is answered PASS goes on.
+"""Example client: a gate on a production line that asks the device about each part.
 
-Start from this file: it needs Python alone, nothing of this repo, and no network. When the device
-says nothing in time, or is not there, the part is taken out, as with every answer but PASS.
+Copy this file as a start. It needs only Python: no package of this project and no network. A part
+passes only with the right label. Any other label, a late reply or no connection stops it.
 
-    python line_control.py LABEL FILE...    LABEL is the answer that lets a part go on
+    python line_control.py LABEL FILE...    parts with this LABEL pass
 """
 
 import http.client
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 SOCKET = "data/decide.sock"
-WAIT_S = 2.0  # longer than the device takes at most: see `fail_safe` in scope.yaml
+WAIT_S = 2.0  # must exceed the deadline of the device: see `fail_safe` in scope.yaml
 
 
 class Device(http.client.HTTPConnection):
@@ -27,14 +27,14 @@ class Device(http.client.HTTPConnection):
 
 
 def ask(payload: bytes) -> str:
-    """Return the label of a part, or why there is none."""
+    """Return the label of a part, or the reason for having none."""
     device = Device("device")
     try:
         device.request("POST", "/decide", payload)
         decision = json.loads(device.getresponse().read())
         return str(decision.get("label", decision))
     except (OSError, http.client.HTTPException, ValueError) as error:
-        return f"no answer ({error})"
+        return f"no decision ({error})"
     finally:
         device.close()
 

@@ -1,4 +1,4 @@
-"""What is packed for 64-bit Arm answers as on x86: on emulated processors, so never how fast."""
+"""The arm64 package predicts as on x86. The processors are emulated, so speed is not tested."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from repository import done, run_in
 
 pytestmark = pytest.mark.long
 PROCESSORS = ("cortex-a53", "cortex-a72", "cortex-a76")  # of a Raspberry Pi 3, 4 and 5
-LEAST_QEMU = 10  # 7.2, of Debian 12 itself, is ended by a segmentation fault in onnxruntime
+MIN_QEMU = 10  # 7.2, the version in Debian 12, crashes in onnxruntime
 SUITES = ("bookworm", "bookworm-backports")
 SOURCES = [f"deb http://deb.debian.org/debian {name} main" for name in SUITES]
 SYSTEM = "python3.11-minimal,libpython3.11-stdlib,libstdc++6,libsqlite3-0,libssl3,libffi8,liblzma5"
@@ -57,35 +57,35 @@ onnx.save(model, "altered.onnx")
 
 
 def from_debian(name: str, kept: str, *options: str) -> Path:
-    """Unpack packages of Debian, once, and keep this of them; nothing of them is run."""
+    """Unpack Debian packages once without running anything, and keep the path `kept`."""
     place = CACHE / name
     CACHE.mkdir(parents=True, exist_ok=True)
     with alone(CACHE / f"{name}.lock"), tempfile.TemporaryDirectory(dir=CACHE) as part:
         if place.exists():
             return place
-        tool = shutil.which("mmdebstrap") or pytest.skip("no mmdebstrap to fetch Debian's files")
+        tool = shutil.which("mmdebstrap") or pytest.skip("mmdebstrap is not installed")
         command = [tool, "--quiet", "--variant=extract", *options, "bookworm", f"{part}/{name}"]
         made = subprocess.run([*command, *SOURCES], capture_output=True, text=True)
         if made.returncode:
-            pytest.skip(f"Debian's {name} cannot be had here: {made.stderr[-300:]}")
+            pytest.skip(f"cannot fetch {name} from Debian: {made.stderr[-300:]}")
         Path(part, name, kept).rename(place)
     return place
 
 
 @pytest.fixture(scope="module")
 def qemu() -> str:
-    """The emulator, not older than it may be."""
-    found = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
-    if not found or version(found) < LEAST_QEMU:
+    """Return an emulator of the minimum version."""
+    path = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
+    if not path or version(path) < MIN_QEMU:
         package = "--include=qemu-user/bookworm-backports"
-        found = str(from_debian("qemu-aarch64", "usr/bin/qemu-aarch64", package))
-    assert version(found) >= LEAST_QEMU
-    return found
+        path = str(from_debian("qemu-aarch64", "usr/bin/qemu-aarch64", package))
+    assert version(path) >= MIN_QEMU
+    return path
 
 
 def version(qemu: str) -> int:
-    said = subprocess.run([qemu, "--version"], capture_output=True, text=True).stdout
-    return int(re.findall(r"version (\d+)\.", said)[0])
+    output = subprocess.run([qemu, "--version"], capture_output=True, text=True).stdout
+    return int(re.findall(r"version (\d+)\.", output)[0])
 
 
 @pytest.fixture(scope="module")
@@ -97,16 +97,16 @@ def payloads(deployable: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture(scope="module")
 def on_x86(deployable: Path, payloads: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(
+    result: dict[str, Any] = json.loads(
         done(run_in(deployable, "python", "-c", ANSWER, str(payloads)))
     )
-    assert len(found["rows"]) >= 200
-    return found
+    assert len(result["rows"]) >= 200
+    return result
 
 
 @pytest.fixture(scope="module")
 def home(deployable: Path, shared: Shared) -> Path:
-    """What a device has in /opt, unpacked."""
+    """Return the unpacked folder in /opt of a device."""
 
     def pack(folder: Path) -> None:
         done(run_in(folder, "make", "deb", "ARCH=arm64"))
@@ -117,41 +117,41 @@ def home(deployable: Path, shared: Shared) -> Path:
 
 
 def emulated(qemu: str, processor: str, home: Path, payloads: Path) -> dict[str, Any]:
-    """Answers of the package's own code and libraries, on an emulated processor."""
+    """Predict with the code and libraries of the package on an emulated processor."""
     root = from_debian("arm64", ".", "--architectures=arm64", f"--include={SYSTEM}")
     python = [qemu, "-cpu", processor, "-L", str(root), str(root / "usr/bin/python3.11")]
     env = {"PYTHONHOME": str(root / "usr"), "PYTHONPATH": str(home / "lib")}
     command = [*python, "-B", "-c", ANSWER, str(payloads)]
-    result = subprocess.run(command, cwd=home, env=env, capture_output=True, text=True)
-    found: dict[str, Any] = json.loads(done(result))
-    assert found["machine"] == "aarch64"
-    return found
+    run = subprocess.run(command, cwd=home, env=env, capture_output=True, text=True)
+    result: dict[str, Any] = json.loads(done(run))
+    assert result["machine"] == "aarch64"
+    return result
 
 
-def gaps(found: dict[str, Any], expected: dict[str, Any]) -> tuple[int, float]:
-    """How many answers are others, and the largest difference of a probability."""
-    pairs = list(zip(found["rows"], expected["rows"], strict=True))
+def compare(result: dict[str, Any], expected: dict[str, Any]) -> tuple[int, float]:
+    """Return how many labels differ, and the largest difference of a probability."""
+    pairs = list(zip(result["rows"], expected["rows"], strict=True))
     others = sum(a.index(max(a)) != b.index(max(b)) for a, b in pairs)
     return others, max(abs(x - y) for a, b in pairs for x, y in zip(a, b, strict=True))
 
 
 @pytest.mark.parametrize("processor", PROCESSORS)
-def test_it_answers_as_on_x86(
+def test_predicts_as_on_x86(
     processor: str, qemu: str, home: Path, deployable: Path, payloads: Path, on_x86: dict[str, Any]
 ) -> None:
-    found = emulated(qemu, processor, home, payloads)
-    others, largest = gaps(found, on_x86)
+    result = emulated(qemu, processor, home, payloads)
+    others, largest = compare(result, on_x86)
     chosen = json.loads((deployable / "reports/compress.json").read_text())["shipped"]
     print(
-        f"{processor}, {chosen}: {others} of {len(on_x86['rows'])} answers differ, probabilities "
-        f"by {largest:.2g}; median of {found['median_ms']:.3g} ms is the emulator's, no device's"
+        f"{processor}, {chosen}: {others} of {len(on_x86['rows'])} labels differ, probabilities "
+        f"by {largest:.2g}; median {result['median_ms']:.3g} ms in the emulator, not on a device"
     )
     assert "int8" in chosen
     allowed = yaml.safe_load((deployable / "scope.yaml").read_text())["max_onnx_difference"]
     assert others == 0 and largest <= allowed
 
 
-def test_another_model_is_noticed(
+def test_detects_an_altered_model(
     qemu: str, home: Path, deployable: Path, payloads: Path, on_x86: dict[str, Any], tmp_path: Path
 ) -> None:
     done(run_in(deployable, "python", "-c", ALTER))
@@ -159,6 +159,6 @@ def test_another_model_is_noticed(
     shutil.copytree(home, other, symlinks=True, copy_function=os.link)
     (other / "models/shipped.onnx").unlink()
     shutil.copy(deployable / "altered.onnx", other / "models/shipped.onnx")
-    _, largest = gaps(emulated(qemu, PROCESSORS[0], other, payloads), on_x86)
+    _, largest = compare(emulated(qemu, PROCESSORS[0], other, payloads), on_x86)
     allowed = yaml.safe_load((deployable / "scope.yaml").read_text())["max_onnx_difference"]
     assert largest > allowed

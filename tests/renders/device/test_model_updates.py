@@ -1,6 +1,6 @@
-"""Models that devices fetch: attacks and faults refused or survived, on real processes.
+"""Model updates under attacks and faults, with real processes.
 
-A publisher with a champion and another release, a web server, and devices that are copies.
+A publisher with a champion and a second release, a web server, and a device.
 """
 
 import json
@@ -27,8 +27,8 @@ from test_canary import ELSEWHERE, until
 
 WEB = ROOT / "tests/support/inside/web.py"
 INSTALLED = ("src", "models", "scope.yaml", "params.yaml", "schema.yaml", "prices.yaml")
-# What answers now, without moving on, and the releases in `data/models`, each held against itself.
-LOOK = """
+# Print the current model and a prediction, without an update, and verify the releases on disk.
+SHOW_MODEL = """
 import json
 from pathlib import Path
 from scratch_detector.device import model_trial, slots
@@ -40,8 +40,8 @@ model = model_trial.DeviceModel()
 confidence = model.predictor.predict(path.read_bytes()).confidence
 print(json.dumps([model.predictor.sha256, confidence]))
 """
-# A root of version 2 that one of two keys has signed.
-BELOW = """
+# Write a root of version 2 that is signed with one of the two required keys.
+SIGN_BELOW_THRESHOLD = """
 from tuf.api.metadata import Metadata, Root
 from scratch_detector.fleet import publish
 publish.ROLES = {"root-1": ["root"]}
@@ -51,7 +51,7 @@ root.verify_delegate = lambda *_: None
 content = publish._sign(root, root)
 (publish.REPOSITORY / "metadata" / "2.root.json").write_bytes(content)
 """
-# A release with other gates, signed with the key that is in keys/, and published whatever it is.
+# Publish a release with altered gates, signed with the key in keys/.
 FORGE = """
 import hashlib, json
 from scratch_detector import atomic
@@ -72,8 +72,8 @@ for name, file in (content | {"manifest.json": manifest, "manifest.dsse": envelo
 publish.verify_release = lambda _: registry.Release(folder.name, folder, "forged@v9")
 publish.publish()
 """
-# Update, try and keep a release, killed at a moment of chance; then look, and do it to the end.
-DIE = """
+# Update and pass the trial, killed at a random time; then check the state and finish the update.
+KILL_UPDATES = """
 import json, os, random, shutil, signal, sys, time
 from pathlib import Path
 from scratch_detector.device import model_trial, model_update, slots
@@ -108,7 +108,7 @@ def start():
         os._exit(1)
 
 old, new = sys.argv[1:]
-chance, kept = random.Random(7), Path("kept")
+rng, kept = random.Random(7), Path("kept")
 shutil.copytree("data/models", kept)
 longest_s, stages = 0.0, {}
 for number in range(61):
@@ -116,7 +116,7 @@ for number in range(61):
     shutil.copytree(kept, "data/models")
     began, pid = time.monotonic(), start()
     if number:
-        time.sleep(chance.random() * longest_s)
+        time.sleep(rng.random() * longest_s)
         os.kill(pid, signal.SIGKILL)
     died = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     longest_s = longest_s or time.monotonic() - began
@@ -129,12 +129,12 @@ print(json.dumps(stages))
 
 
 class Publisher(NamedTuple):
-    """A project with releases; `ids` are of the champion and of the other one."""
+    """A project with two releases; `ids` are those of the champion and of the second release."""
 
     folder: Path
     ids: tuple[str, str]
 
-    def crown(self, id: str) -> None:
+    def publish(self, id: str) -> None:
         (self.folder / "releases/rollout.json").write_text(json.dumps({"champion": id}))
         command(self.folder, "publish")
 
@@ -142,12 +142,12 @@ class Publisher(NamedTuple):
         return done(run_in(self.folder, "python", "-c", code))
 
     def metadata(self, role: str) -> Path:
-        found = (self.folder / "repository/metadata").glob(f"*.{role}.json")
-        return max(found, key=lambda path: int(path.name.split(".")[0]))
+        paths = (self.folder / "repository/metadata").glob(f"*.{role}.json")
+        return max(paths, key=lambda path: int(path.name.split(".")[0]))
 
 
 class Device(NamedTuple):
-    """What was installed, in an environment without PyTorch."""
+    """An installed device, in an environment without PyTorch."""
 
     folder: Path
     python: Path
@@ -160,17 +160,17 @@ class Device(NamedTuple):
 
     def update(self, **env: str) -> tuple[int, str]:
         process = self.start("-m", "scratch_detector", "update", **env)
-        _, said = process.communicate(timeout=120)
-        assert "Traceback" not in said
-        return process.returncode, said
+        _, error = process.communicate(timeout=120)
+        assert "Traceback" not in error
+        return process.returncode, error
 
     def refused(self, **env: str) -> str:
-        """Return why an update was refused; what answers must be as before, and be whole."""
-        before = self.state(), self.look()
-        code, said = self.update(**env)
-        assert code == 1 and "docs/runbook/devices.md#model-update" in said, said
-        assert (self.state(), self.look()) == before
-        return said
+        """Run an update that must be refused and change nothing; return its error."""
+        before = self.state(), self.show_model()
+        code, error = self.update(**env)
+        assert code == 1 and "docs/runbook/devices.md#model-update" in error, error
+        assert (self.state(), self.show_model()) == before
+        return error
 
     def state(self) -> dict[str, Any]:
         path = self.folder / "data/models/state.json"
@@ -181,30 +181,30 @@ class Device(NamedTuple):
         path = self.folder / "data/models/state.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
-    def look(self) -> tuple[str, float]:
-        process = self.start("-c", LOOK)
-        out, said = process.communicate(timeout=120)
-        assert process.returncode == 0, said
+    def show_model(self) -> tuple[str, float]:
+        process = self.start("-c", SHOW_MODEL)
+        out, error = process.communicate(timeout=120)
+        assert process.returncode == 0, error
         hash, confidence = json.loads(out)
         assert 0 < confidence <= 1
         return hash, confidence
 
-    def decided(self) -> list[str]:
-        """Return the decisions that wait in the outbox."""
+    def decisions(self) -> list[str]:
+        """Return the decisions in the outbox, as JSON lines."""
         process = self.start("-m", "scratch_detector", "outbox")
-        out, said = process.communicate(timeout=120)
-        assert process.returncode == 0, said
+        out, error = process.communicate(timeout=120)
+        assert process.returncode == 0, error
         return out.splitlines()
 
     def set(self, **values: object) -> None:
         path = self.folder / "params.yaml"
         for key, value in values.items():
-            text, found = re.subn(rf"(?m)^{key}: \S+", f"{key}: {value}", path.read_text())
-            assert found == 1
+            text, count = re.subn(rf"(?m)^{key}: \S+", f"{key}: {value}", path.read_text())
+            assert count == 1
             path.write_text(text)
 
-    def has(self, id: str) -> "Device":
-        """Trust a release as if its trial were over."""
+    def accept(self, id: str) -> "Device":
+        """Update to a release, and mark its trial as passed."""
         assert self.update()[0] == 0 and self.state()["trial"] == id
         self.write_state(good=id, trial="", starts=0)
         return self
@@ -218,31 +218,31 @@ class Device(NamedTuple):
     def metric(self, outcome: str) -> float:
         path = self.folder / "data/metrics.prom"
         text = path.read_text() if path.exists() else ""
-        found = re.search(rf'^updates_total{{outcome="{outcome}"}} (\S+)$', text, re.MULTILINE)
-        return float(found[1]) if found else 0.0
+        match = re.search(rf'^updates_total{{outcome="{outcome}"}} (\S+)$', text, re.MULTILINE)
+        return float(match[1]) if match else 0.0
 
 
 @contextmanager
 def web(*words: str) -> Iterator[tuple[str, list[str]]]:
-    """Run the web server; give its address, and what was asked for until it ended."""
+    """Run the web server; yield its address and the requested paths, filled at the end."""
     process = subprocess.Popen(
         [sys.executable, str(WEB), *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    asked: list[str] = []
+    requested: list[str] = []
     try:
         assert process.stdout
-        yield f"http://127.0.0.1:{process.stdout.readline().strip()}", asked
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}", requested
     finally:
         process.kill()
-        asked += process.communicate()[0].splitlines()
+        requested += process.communicate()[0].splitlines()
 
 
 @contextmanager
-def looping(device: Device) -> Iterator["subprocess.Popen[str]"]:
-    """Run the device loop until it waits for files."""
+def running_loop(device: Device) -> Iterator["subprocess.Popen[str]"]:
+    """Run the device loop, and wait until it is ready."""
     with device.start("-m", "scratch_detector", "edge") as process:
         try:
             assert process.stdout and "Waiting" in process.stdout.readline()
@@ -252,7 +252,7 @@ def looping(device: Device) -> Iterator["subprocess.Popen[str]"]:
 
 
 @pytest.fixture(scope="module")
-def cast(render: Render, tmp_path_factory: pytest.TempPathFactory) -> Publisher:
+def two_releases(render: Render, tmp_path_factory: pytest.TempPathFactory) -> Publisher:
     folder = tmp_path_factory.mktemp("publisher") / "repo"
     shutil.copytree(render(modality="tabular", target="edge"), folder)
     git(folder, "init", "-q", "-b", "main")
@@ -268,9 +268,9 @@ def cast(render: Render, tmp_path_factory: pytest.TempPathFactory) -> Publisher:
 
 
 @pytest.fixture
-def publisher(cast: Publisher, tmp_path: Path) -> Publisher:
-    shutil.copytree(cast.folder, tmp_path / "publisher", symlinks=True)
-    return cast._replace(folder=tmp_path / "publisher")
+def publisher(two_releases: Publisher, tmp_path: Path) -> Publisher:
+    shutil.copytree(two_releases.folder, tmp_path / "publisher", symlinks=True)
+    return two_releases._replace(folder=tmp_path / "publisher")
 
 
 @pytest.fixture
@@ -280,24 +280,24 @@ def server(publisher: Publisher) -> Iterator[str]:
 
 
 @pytest.fixture
-def device(cast: Publisher, server: str, tmp_path: Path) -> Device:
+def device(two_releases: Publisher, server: str, tmp_path: Path) -> Device:
     folder = tmp_path / "device"
-    shutil.copytree(cast.folder / "installed", folder / "models")
+    shutil.copytree(two_releases.folder / "installed", folder / "models")
     for name in (name for name in INSTALLED if name != "models"):
-        copy = shutil.copytree if (cast.folder / name).is_dir() else shutil.copy
-        copy(cast.folder / name, folder / name)
+        copy = shutil.copytree if (two_releases.folder / name).is_dir() else shutil.copy
+        copy(two_releases.folder / name, folder / name)
     for name in ("keys", "data/inbox"):
         (folder / name).mkdir(parents=True)
     for name in ("release.pub", "1.root.json"):
-        shutil.copy(cast.folder / "keys" / name, folder / "keys")
-    (example,) = (cast.folder / "data").glob("example.*")
+        shutil.copy(two_releases.folder / "keys" / name, folder / "keys")
+    (example,) = (two_releases.folder / "data").glob("example.*")
     shutil.copy(example, folder / f"payload{example.suffix}")
-    made = Device(folder, environment(requirements(cast.folder)) / "bin/python")
+    made = Device(folder, environment(requirements(two_releases.folder)) / "bin/python")
     made.set(update_url=server)
     return made
 
 
-def test_the_keys_are_secret_and_each_is_needed_for_its_own(publisher: Publisher) -> None:
+def test_keys_are_private_and_each_role_needs_its_key(publisher: Publisher) -> None:
     folder = publisher.folder
     for name in ("root-1", "root-2", "root-3", "targets", "online"):
         assert stat.S_IMODE((folder / f"keys/{name}.pem").stat().st_mode) == 0o600
@@ -307,63 +307,67 @@ def test_the_keys_are_secret_and_each_is_needed_for_its_own(publisher: Publisher
     for name in ("root-1", "root-2", "root-3", "targets"):
         (folder / f"keys/{name}.pem").rename(folder / f"{name}.offline")
     before = (folder / "repository/metadata/timestamp.json").read_bytes()
-    publisher.crown(publisher.ids[0])
+    publisher.publish(publisher.ids[0])
     assert before != (folder / "repository/metadata/timestamp.json").read_bytes()
-    assert publisher.metadata("targets") == published, "renewed without the keys that are offline"
-    with pytest.raises(AssertionError, match="Cannot sign the targets: .*keys are targets"):
-        publisher.crown(publisher.ids[1])
+    assert publisher.metadata("targets") == published, "renewed without the offline keys"
+    with pytest.raises(AssertionError, match="Cannot sign targets: .*It needs targets"):
+        publisher.publish(publisher.ids[1])
     assert publisher.metadata("targets") == published
     refused = run_in(folder, "python", "-m", "scratch_detector", "rotate", "online")
     assert refused.returncode and "signed by 0/2 keys" in refused.stderr
     assert not (folder / "keys/2.root.json").exists()
 
 
-def test_first_update_no_op_and_signed_rollback(publisher: Publisher, device: Device) -> None:
+def test_first_update_repeated_update_and_rollback(publisher: Publisher, device: Device) -> None:
     first, second = publisher.ids
     assert device.update()[0] == 0 and device.state() == {"good": "", "trial": first, "bad": ""}
     device.write_state(good=first, trial="")
-    with web(str(publisher.folder / "repository")) as (url, asked):
+    with web(str(publisher.folder / "repository")) as (url, requested):
         device.set(update_url=url)
         assert device.update()[0] == 0 and device.state() == {"good": first, "trial": "", "bad": ""}
-    assert asked and all("/targets/" not in path for path in asked), "nothing was fetched again"
+    assert requested and all("/targets/" not in path for path in requested), (
+        "files were downloaded again"
+    )
     with web(str(publisher.folder / "repository")) as (url, _):
         device.set(update_url=url)
-        publisher.crown(second)
-        device.has(second)
-        publisher.crown(first)
+        publisher.publish(second)
+        device.accept(second)
+        publisher.publish(first)
         assert device.update()[0] == 0 and device.state()["trial"] == first
-        publisher.crown(second)
-        assert device.update()[0] == 0 and device.state()["trial"] == "", "taken back in its trial"
+        publisher.publish(second)
+        assert device.update()[0] == 0 and device.state()["trial"] == "", (
+            "withdrawn during its trial"
+        )
 
 
 def forge(publisher: Publisher, **changes: object) -> None:
-    """Publish a release whose first gate is another one."""
+    """Publish a release with an altered first gate."""
     publisher.python(FORGE.replace("CHANGES", str(changes)))
 
 
-def foreign(publisher: Publisher) -> None:
+def use_foreign_keys(publisher: Publisher) -> None:
     for path in [*(publisher.folder / "keys").glob("*.root.json"), publisher.metadata("snapshot")]:
         path.unlink()
-    publisher.crown(publisher.ids[1])
+    publisher.publish(publisher.ids[1])
 
 
-def other_release_key(publisher: Publisher) -> None:
+def use_other_release_key(publisher: Publisher) -> None:
     for path in (publisher.folder / "keys").glob("release.*"):
         path.unlink()
     forge(publisher, passed=True)
 
 
-def faulty(kind: str, before: str, publisher: Publisher) -> None:
-    publisher.crown(release(publisher.folder, kind, before))
+def publish_faulty(kind: str, before: str, publisher: Publisher) -> None:
+    publisher.publish(release(publisher.folder, kind, before))
 
 
-def spoiled(publisher: Publisher, name: str) -> None:
-    publisher.crown(publisher.ids[1])
+def spoil(publisher: Publisher, name: str) -> None:
+    publisher.publish(publisher.ids[1])
     paths = sorted((publisher.folder / "repository").rglob(name), key=lambda p: p.stat().st_mtime)
     damage(paths[-1])
 
 
-def stale(publisher: Publisher) -> None:
+def expire(publisher: Publisher) -> None:
     publisher.python(
         "from scratch_detector.fleet import publish\n"
         "publish.DAYS['timestamp'] = 0; publish.publish()"
@@ -371,43 +375,54 @@ def stale(publisher: Publisher) -> None:
 
 
 ATTACKS: dict[str, tuple[Callable[[Publisher], object], str]] = {
-    "tampered model": (lambda p: spoiled(p, "*.model.onnx"), "LengthOrHashMismatchError"),
-    "tampered targets": (lambda p: spoiled(p, "*.targets.json"), "No update from"),
-    "tampered timestamp": (lambda p: spoiled(p, "timestamp.json"), "No update from"),
-    "foreign keys": (foreign, "UnsignedMetadataError: timestamp was signed by 0/1 keys"),
-    "expired": (stale, "ExpiredMetadataError: timestamp.json is expired"),
-    "root below": (lambda p: p.python(BELOW), "UnsignedMetadataError: root was signed by 1/2 keys"),
+    "tampered model": (lambda p: spoil(p, "*.model.onnx"), "LengthOrHashMismatchError"),
+    "tampered targets": (lambda p: spoil(p, "*.targets.json"), "No update from"),
+    "tampered timestamp": (lambda p: spoil(p, "timestamp.json"), "No update from"),
+    "foreign keys": (use_foreign_keys, "UnsignedMetadataError: timestamp was signed by 0/1 keys"),
+    "expired": (expire, "ExpiredMetadataError: timestamp.json is expired"),
+    "root below": (
+        lambda p: p.python(SIGN_BELOW_THRESHOLD),
+        "UnsignedMetadataError: root was signed by 1/2 keys",
+    ),
     "broken gate": (lambda p: forge(p, observed=9, passed=False), "must hold kept promises only"),
     "verdict against its numbers": (lambda p: forge(p, passed=False), "but the numbers say True"),
-    "other release key": (other_release_key, "was not signed with keys/release.pub"),
-    "nan": (lambda p: faulty("nan", "", p), "answers zeros with what is no number"),
-    "newer opset": (lambda p: faulty("newer-opset", ELSEWHERE, p), "is no model of this project"),
+    "other release key": (use_other_release_key, "was not signed with keys/release.pub"),
+    "nan": (
+        lambda p: publish_faulty("nan", "", p),
+        "returns NaN or infinity for an all-zero input",
+    ),
+    "newer opset": (
+        lambda p: publish_faulty("newer-opset", ELSEWHERE, p),
+        "is no model of this project",
+    ),
 }
 
 
 @pytest.mark.parametrize(("attack", "words"), ATTACKS.values(), ids=ATTACKS)
-def test_an_attack_is_refused_and_the_last_good_one_answers(
+def test_rejects_attacks_and_keeps_the_last_good_model(
     attack: Callable[[Publisher], object], words: str, publisher: Publisher, device: Device
 ) -> None:
-    device.has(publisher.ids[0])
+    device.accept(publisher.ids[0])
     attack(publisher)
     assert words in device.refused()
 
 
-def test_an_old_repository_is_no_news(publisher: Publisher, device: Device) -> None:
+def test_rejects_a_replayed_repository(publisher: Publisher, device: Device) -> None:
     repository = publisher.folder / "repository"
     shutil.copytree(repository, publisher.folder / "replayed")
-    publisher.crown(publisher.ids[1])
-    device.has(publisher.ids[1])
+    publisher.publish(publisher.ids[1])
+    device.accept(publisher.ids[1])
     shutil.rmtree(repository)
     (publisher.folder / "replayed").rename(repository)
     assert "BadVersionNumberError" in device.refused()
 
 
-def test_a_model_over_the_promised_size_is_not_fetched(cast: Publisher, device: Device) -> None:
+def test_does_not_download_a_model_above_max_model_mb(
+    two_releases: Publisher, device: Device
+) -> None:
     scope = device.folder / "scope.yaml"
     scope.write_text(re.sub(r"max_model_mb: [\d.]+", "max_model_mb: 0.001", scope.read_text()))
-    assert "MB, more than 0.001" in device.refused()
+    assert "MB, limit 0.001 MB" in device.refused()
     assert not list((device.folder / "data/models").rglob("model.onnx"))
 
 
@@ -421,26 +436,28 @@ def test_a_model_over_the_promised_size_is_not_fetched(cast: Publisher, device: 
         ("trickle", "model.onnx"),
     ],
 )
-def test_a_bad_link_is_survived_and_the_next_look_goes_on(
+def test_next_update_continues_after_a_network_failure(
     fault: str, word: str, publisher: Publisher, device: Device, server: str
 ) -> None:
-    device.has(publisher.ids[0])
-    publisher.crown(publisher.ids[1])
+    device.accept(publisher.ids[0])
+    publisher.publish(publisher.ids[1])
     repository = str(publisher.folder / "repository")
     with web(repository, fault, word) as (url, _):
         device.set(update_url=url)
         if fault == "trickle":
             device.set(update_every_s=3)
-            assert device.update()[0] == -signal.SIGALRM, "an update ends before the next begins"
+            assert device.update()[0] == -signal.SIGALRM, (
+                "an update must end before the next one is due"
+            )
         else:
             device.refused()
     device.set(update_every_s=3600)
     fetched = {path.name for path in (device.folder / "data/models/drafts").glob("*/*")}
     assert len(fetched) == (7 if word == "manifest.dsse" else 0)
-    with web(repository) as (url, asked):
+    with web(repository) as (url, requested):
         device.set(update_url=url)
-        device.has(publisher.ids[1])
-    again = {path.split(".", 1)[1] for path in asked if "/targets/" in path}
+        device.accept(publisher.ids[1])
+    again = {path.split(".", 1)[1] for path in requested if "/targets/" in path}
     assert (
         again
         == {
@@ -449,33 +466,33 @@ def test_a_bad_link_is_survived_and_the_next_look_goes_on(
         }
         - fetched
     )
-    device.look()
+    device.show_model()
 
 
-def test_without_a_server_all_stays(publisher: Publisher, device: Device) -> None:
-    device.has(publisher.ids[0])
+def test_keeps_its_model_without_a_server(publisher: Publisher, device: Device) -> None:
+    device.accept(publisher.ids[0])
     device.set(update_url="http://127.0.0.1:9")
     assert "No update from http://127.0.0.1:9" in device.refused()
     device.set(update_url='""')
     assert "update_url in params.yaml" in device.update()[1]
 
 
-def test_keys_rotate(publisher: Publisher, device: Device) -> None:
-    device.has(publisher.ids[0])
+def test_rotates_all_keys(publisher: Publisher, device: Device) -> None:
+    device.accept(publisher.ids[0])
     for name in ("online", "root-1", "targets"):
         command(publisher.folder, "rotate", name)
         command(publisher.folder, "publish")
         assert device.update()[0] == 0
-    (publisher.folder / "keys/root-2.pem").unlink()  # lost: the other two say so
+    (publisher.folder / "keys/root-2.pem").unlink()  # lost: the other two root keys sign
     command(publisher.folder, "rotate", "root-2")
-    publisher.crown(publisher.ids[1])
+    publisher.publish(publisher.ids[1])
     assert device.update()[0] == 0 and device.state()["trial"] == publisher.ids[1]
     old = publisher.folder / "keys/1.root.json"
     assert old.exists() and (publisher.folder / "keys/5.root.json").exists()
 
 
-def test_a_key_that_was_replaced_signs_nothing_more(publisher: Publisher, device: Device) -> None:
-    device.has(publisher.ids[0])
+def test_rejects_signatures_of_a_replaced_key(publisher: Publisher, device: Device) -> None:
+    device.accept(publisher.ids[0])
     stolen = (publisher.folder / "keys/online.pem").read_bytes()
     command(publisher.folder, "rotate", "online")
     command(publisher.folder, "publish")
@@ -488,10 +505,10 @@ def test_a_key_that_was_replaced_signs_nothing_more(publisher: Publisher, device
     assert "UnsignedMetadataError: timestamp was signed by 0/1 keys" in device.refused()
 
 
-def test_through_a_proxy(publisher: Publisher, device: Device, server: str) -> None:
-    with web("proxy") as (proxy, asked):
+def test_updates_through_a_proxy(publisher: Publisher, device: Device, server: str) -> None:
+    with web("proxy") as (proxy, requested):
         assert device.update(http_proxy=proxy, no_proxy="")[0] == 0
-    assert f"{server}/metadata/timestamp.json" in asked
+    assert f"{server}/metadata/timestamp.json" in requested
     assert device.state()["trial"] == publisher.ids[0]
 
 
@@ -502,36 +519,36 @@ def fill(folder: Path) -> None:
             file.write(bytes(4096))
 
 
-def test_a_full_disk_keeps_the_last_good_one(publisher: Publisher, device: Device) -> None:
+def test_full_disk_keeps_the_last_good_model(publisher: Publisher, device: Device) -> None:
     models = device.folder / "data/models"
     models.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(models)]
     if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("A DISK THAT IS FULL WAS NOT TRIED: mounts are not permitted here")
+        pytest.skip("NOT TESTED: a full disk, because mounts are not permitted")
     try:
-        device.has(publisher.ids[0])
-        publisher.crown(publisher.ids[1])
+        device.accept(publisher.ids[0])
+        publisher.publish(publisher.ids[1])
         fill(models)
         assert "No space left" in device.refused()
         (models / "filler").unlink()
         assert device.update()[0] == 0 and device.state()["trial"] == publisher.ids[1]
         fill(models)
         good = (models / publisher.ids[0] / "model.onnx").read_bytes()
-        assert device.look()[0] == sha256(good).hexdigest(), "uncounted"
+        assert device.show_model()[0] == sha256(good).hexdigest(), "the start cannot be counted"
         assert device.state()["trial"] == publisher.ids[1] and device.state()["bad"] == ""
     finally:
         subprocess.run(["umount", str(models)], check=True)
 
 
-def test_a_running_device_follows_and_decides_all_the_time(
+def test_running_device_updates_without_missing_a_decision(
     publisher: Publisher, device: Device
 ) -> None:
     first, second = publisher.ids
     device.set(update_every_s=1)
     files = 0
-    with looping(device) as process:
+    with running_loop(device) as process:
         for id in (first, second, first):
-            publisher.crown(id)
+            publisher.publish(id)
             deadline = time.monotonic() + 120
             while device.state() != {"good": id, "trial": "", "bad": ""}:
                 device.put(f"{files}")
@@ -543,66 +560,66 @@ def test_a_running_device_follows_and_decides_all_the_time(
         until(lambda: not list((device.folder / "data/inbox").iterdir()))
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0
-    lines = device.decided()
+    lines = device.decisions()
     assert len(lines) == files and all("label" in json.loads(line) for line in lines)
 
 
-def test_a_model_that_fails_in_its_trial_is_left_and_not_tried_again(
+def test_model_that_fails_its_trial_is_not_tried_again(
     publisher: Publisher, device: Device
 ) -> None:
-    device.has(publisher.ids[0])
+    device.accept(publisher.ids[0])
     bad = release(publisher.folder, "unready")
-    publisher.crown(bad)
+    publisher.publish(bad)
     device.set(update_every_s=1)
-    with looping(device) as process:
+    with running_loop(device) as process:
         until(lambda: device.state()["trial"] == bad)
         device.put("one")
         until(lambda: device.state() == {"good": publisher.ids[0], "trial": "", "bad": [bad]})
-        until(device.decided)
-        looks = device.metric("checked")
-        until(lambda: device.metric("checked") >= looks + 3)
+        until(device.decisions)
+        checks = device.metric("checked")
+        until(lambda: device.metric("checked") >= checks + 3)
         assert (device.metric("tried"), device.metric("returned")) == (1, 1)
         assert device.state() == {"good": publisher.ids[0], "trial": "", "bad": [bad]}
         assert process.poll() is None
-    (decision,) = device.decided()
-    assert "label" in json.loads(decision), "the last good one decided on what it failed on"
-    device.set(update_every_s=3600)  # one by hand may take longer than the looks of the loop
-    publisher.crown(publisher.ids[1])
+    (decision,) = device.decisions()
+    assert "label" in json.loads(decision), "the last good model decides on the payload"
+    device.set(update_every_s=3600)  # a manual update may take longer than 1 s
+    publisher.publish(publisher.ids[1])
     assert device.update()[0] == 0 and device.state()["trial"] == publisher.ids[1]
 
 
-def test_a_trial_that_dies_three_times_is_over(publisher: Publisher, device: Device) -> None:
-    device.has(publisher.ids[0])
-    publisher.crown(publisher.ids[1])
+def test_trial_fails_after_three_killed_starts(publisher: Publisher, device: Device) -> None:
+    device.accept(publisher.ids[0])
+    publisher.publish(publisher.ids[1])
     assert device.update()[0] == 0
     device.set(update_url='""')
     for _ in range(3):
-        with looping(device) as process:
+        with running_loop(device) as process:
             process.kill()
         assert device.state()["trial"] == publisher.ids[1]
     good = device.folder / "data/models" / publisher.ids[0] / "model.onnx"
-    assert device.look()[0] == sha256(good.read_bytes()).hexdigest()
+    assert device.show_model()[0] == sha256(good.read_bytes()).hexdigest()
     assert device.state() == {"good": publisher.ids[0], "trial": "", "bad": [publisher.ids[1]]}
 
 
-def test_a_slot_that_the_disk_spoiled_is_fetched_anew(publisher: Publisher, device: Device) -> None:
-    device.has(publisher.ids[0])
+def test_damaged_release_is_downloaded_again(publisher: Publisher, device: Device) -> None:
+    device.accept(publisher.ids[0])
     damage(device.folder / "data/models" / publisher.ids[0] / "model.onnx")
     installed = (device.folder / "models/shipped.onnx").read_bytes()
-    process = device.start("-c", LOOK.replace("registry.verify_folder(folder)", "pass"))
-    out, said = process.communicate(timeout=60)
-    assert json.loads(out)[0] == sha256(installed).hexdigest(), said
-    assert "Back to the installed model" in said
-    device.has(publisher.ids[0]).look()
+    process = device.start("-c", SHOW_MODEL.replace("registry.verify_folder(folder)", "pass"))
+    out, error = process.communicate(timeout=60)
+    assert json.loads(out)[0] == sha256(installed).hexdigest(), error
+    assert "Using the installed model" in error
+    device.accept(publisher.ids[0]).show_model()
 
 
 @pytest.mark.long
-def test_sixty_deaths_leave_a_whole_model(publisher: Publisher, device: Device) -> None:
+def test_sixty_kills_leave_a_complete_model(publisher: Publisher, device: Device) -> None:
     first, second = publisher.ids
-    device.has(first)
-    publisher.crown(second)
-    process = device.start("-c", DIE, first, second)
-    out, said = process.communicate(timeout=1200)
-    assert process.returncode == 0, said[-3000:]
+    device.accept(first)
+    publisher.publish(second)
+    process = device.start("-c", KILL_UPDATES, first, second)
+    out, error = process.communicate(timeout=1200)
+    assert process.returncode == 0, error[-3000:]
     stages = json.loads(out)
     assert sum(stages.values()) == 61 and stages["-9 old"] >= 10, stages

@@ -1,4 +1,4 @@
-"""Store and forward by a real MQTT broker: whoever is killed, each decision arrives, once."""
+"""Upload through a mosquitto broker: each decision arrives exactly once, despite kills."""
 
 import json
 import random
@@ -16,7 +16,7 @@ from containers import free_port
 from test_outbox import (
     DEVICE,
     SHORT_AND_LONG,
-    WITHIN_S,
+    TIMEOUT_S,
     collector,
     delivered,
     device,
@@ -35,7 +35,7 @@ Broker = Callable[[], Any]
 
 @pytest.fixture
 def folder(render: Render, tmp_path: Path) -> Path:
-    """A render whose devices report by a broker, with a small outbox."""
+    """Return a project that uploads through a broker, with a small outbox."""
     folder = tmp_path / "repo"
     shutil.copytree(render(modality="tabular", target="edge", uplink="mqtt"), folder)
     port = free_port()
@@ -44,17 +44,17 @@ def folder(render: Render, tmp_path: Path) -> Path:
     (folder / "broker").mkdir()
     (folder / "broker/settings").write_text(
         f"listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n"
-        f"persistence true\npersistence_location {folder}/broker/\n"  # else all is default
+        f"persistence true\npersistence_location {folder}/broker/\n"  # defaults for everything else
     )
     return folder
 
 
 @pytest.fixture
 def broker(folder: Path) -> Iterator[Broker]:
-    """Start a broker with its settings, as often as wanted."""
+    """Return a function that starts a broker."""
     program = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
     if not program:
-        pytest.skip("NOT TESTED: MQTT, without mosquitto")
+        pytest.skip("NOT TESTED: MQTT, because mosquitto is not installed")
     started = []
 
     def begin() -> Any:
@@ -70,10 +70,10 @@ def broker(folder: Path) -> Iterator[Broker]:
 
 
 @pytest.mark.parametrize("rounds", SHORT_AND_LONG)
-def test_kills_of_device_broker_and_collector_lose_nothing(
+def test_kills_of_device_broker_and_collector_lose_no_event(
     folder: Path, broker: Broker, rounds: int
 ) -> None:
-    chance = random.Random(rounds)
+    rng = random.Random(rounds)
     running: dict[str, Any] = {}
     begin: dict[str, Callable[[], Any]] = {
         "broker": broker,
@@ -83,15 +83,15 @@ def test_kills_of_device_broker_and_collector_lose_nothing(
     try:
         running |= {name: start() for name, start in begin.items()}
         for _ in range(rounds):
-            for name in chance.sample([*begin], k=3):
+            for name in rng.sample([*begin], k=3):
                 got, before = len(delivered(folder)), len(logged(folder))
                 until(lambda got=got: len(delivered(folder)) > got)
                 until(lambda before=before: len(logged(folder)) > before)
-                time.sleep(chance.uniform(0, 0.3))
+                time.sleep(rng.uniform(0, 0.3))
                 end(running[name])
-                time.sleep(chance.uniform(0, 0.1))
+                time.sleep(rng.uniform(0, 0.1))
                 kept = set(delivered(folder)) | set(waiting(folder))
-                if name == "device":  # of the others, it puts on meanwhile
+                if name == "device":  # while others are down, the device continues to put
                     assert set(logged(folder)) <= kept
                 running[name] = begin[name]()
         end(running["device"])
@@ -101,15 +101,15 @@ def test_kills_of_device_broker_and_collector_lose_nothing(
     finally:
         for process in running.values():
             end(process)
-    assert delivered(folder) == logged(folder) == list(range(total))  # each of them once
+    assert delivered(folder) == logged(folder) == list(range(total))  # each exactly once
     assert dropped(folder) == 0 and total <= put(folder) <= total + rounds + 1
 
 
-LOSES_REPLIES = """
+LOSE_REPLIES = """
 import random, sys
 from paho.mqtt.client import Client
-publish, chance = Client.publish, random.Random(1)
-Client.publish = lambda *a, **k: publish(*a, **k) if chance.random() > 0.3 else None
+publish, rng = Client.publish, random.Random(1)
+Client.publish = lambda *a, **k: publish(*a, **k) if rng.random() > 0.3 else None
 from scratch_detector import cli
 from scratch_detector.fleet import collector
 assert ", PRIMARY KEY (device, id)" in collector.TABLES
@@ -120,12 +120,12 @@ cli.run("collect")
 
 
 @pytest.mark.parametrize("kind", ["as it is", "forgetful"])
-def test_with_three_of_ten_replies_lost_each_arrives_once(
+def test_each_event_is_stored_once_if_replies_are_lost(
     folder: Path, broker: Broker, kind: str
 ) -> None:
-    """The red side is a collector that does not know again what it has."""
+    """The red side is a collector without deduplication."""
     broker()
-    server = start(folder, "-c", LOSES_REPLIES, kind, SCRATCH_DETECTOR_COLLECT_PORT="0")
+    server = start(folder, "-c", LOSE_REPLIES, kind, SCRATCH_DETECTOR_COLLECT_PORT="0")
     sender = device(folder, 1500)
     try:
         until(lambda: len(logged(folder)) == 1500 and not waiting(folder))
@@ -137,8 +137,8 @@ def test_with_three_of_ten_replies_lost_each_arrives_once(
     assert (len(got) > 1500) == (kind == "forgetful")
 
 
-# What trusts a broker with a session that lasts: it says "stored" on PUBACK.
-TRUSTS = """
+# A device that trusts the acknowledgement (PUBACK) of a broker with a persistent session.
+TRUST_BROKER = """
 import json, runpy, sys
 from scratch_detector.device import mqtt
 def post(self, body):
@@ -146,11 +146,11 @@ def post(self, body):
     client.on_publish = None
     client.publish(self._topic, body, qos=1).wait_for_publish(5)
     return {"stored": [json.loads(line)["id"] for line in body.split(b"\\n")[1:]]}
-mqtt.BrokerConnection.post = post
+mqtt.Connection.post = post
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-SUBSCRIBES = """
+SUBSCRIBE = """
 import json, sys, time
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -174,24 +174,24 @@ print(len(got))
 
 
 @pytest.mark.parametrize(("ends", "lost"), [("terminate", 0), ("kill", 200)])
-def test_trusting_a_broker_loses_what_it_acknowledged(
+def test_trusting_the_broker_loses_acknowledged_events(
     folder: Path, broker: Broker, ends: str, lost: int
 ) -> None:
-    """The red side: mosquitto writes its queue when it is asked to stop, and twice an hour."""
+    """The red side: mosquitto saves its queue only on a regular stop and every 30 minutes."""
     server = broker()
-    assert start(folder, "-c", SUBSCRIBES, "0").wait(WITHIN_S) == 0
-    sender = start(folder, "-c", TRUSTS, DEVICE, "200")
+    assert start(folder, "-c", SUBSCRIBE, "0").wait(TIMEOUT_S) == 0
+    sender = start(folder, "-c", TRUST_BROKER, DEVICE, "200")
     until(lambda: len(logged(folder)) == 200 and not waiting(folder))
     end(sender)
     getattr(server, ends)()
     server.wait()
     broker()
-    late = start(folder, "-c", SUBSCRIBES, "2")
-    assert 200 - int(late.communicate(timeout=WITHIN_S)[0]) == lost
+    late = start(folder, "-c", SUBSCRIBE, "2")
+    assert 200 - int(late.communicate(timeout=TIMEOUT_S)[0]) == lost
 
 
-def test_what_nobody_answered_waits_on_the_device(folder: Path, broker: Broker) -> None:
-    """The same kill of the same broker, with our acknowledgement."""
+def test_events_without_a_reply_stay_on_the_device(folder: Path, broker: Broker) -> None:
+    """The same kill as above, with confirmation by the collector."""
     server = broker()
     sender = device(folder, 200)
     assert sender.stdout.readline() == "all are put\n"
@@ -206,7 +206,7 @@ def test_what_nobody_answered_waits_on_the_device(folder: Path, broker: Broker) 
     assert delivered(folder) == list(range(200))
 
 
-def test_only_who_knows_password_key_and_certificate_is_heard(folder: Path, broker: Broker) -> None:
+def test_requires_password_certificate_and_key(folder: Path, broker: Broker) -> None:
     place, port = folder / "broker", free_port()
     for command in (
         f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=b "
@@ -222,41 +222,45 @@ def test_only_who_knows_password_key_and_certificate_is_heard(folder: Path, brok
     url = next(line for line in text.splitlines() if line.startswith("upload_url"))
     settings(folder, url, f"upload_url: mqtts://127.0.0.1:{port}/fleet/events")
     broker()
-    knows = {"MQTT_USER": "fleet", "MQTT_PASSWORD": "secret", "MQTT_CA_FILE": f"{place}/cert.pem"}
-    both = {f"SCRATCH_DETECTOR_{name}": value for name, value in knows.items()}
-    receiver, _ = collector(folder, **both, SCRATCH_DETECTOR_COLLECT_KEYS="a-key")
-    both |= {"SCRATCH_DETECTOR_UPLOAD_KEY": "a-key"}
+    variables = {
+        "MQTT_USER": "fleet",
+        "MQTT_PASSWORD": "secret",
+        "MQTT_CA_FILE": f"{place}/cert.pem",
+    }
+    env = {f"SCRATCH_DETECTOR_{name}": value for name, value in variables.items()}
+    receiver, _ = collector(folder, **env, SCRATCH_DETECTOR_COLLECT_KEYS="a-key")
+    env |= {"SCRATCH_DETECTOR_UPLOAD_KEY": "a-key"}
     for name in ("MQTT_PASSWORD", "MQTT_CA_FILE", "UPLOAD_KEY"):
-        lacks = both | {f"SCRATCH_DETECTOR_{name}": ""}
-        sender = device(folder, len(logged(folder)) + 10, **lacks)
+        without_one = env | {f"SCRATCH_DETECTOR_{name}": ""}
+        sender = device(folder, len(logged(folder)) + 10, **without_one)
         assert sender.stdout.readline() == "all are put\n"
         time.sleep(1)
         end(sender)
         assert delivered(folder) == [] and waiting(folder) == logged(folder)
-    sender = device(folder, 40, **both)
+    sender = device(folder, 40, **env)
     until(lambda: len(delivered(folder)) == 40)
     end(sender)
     end(receiver)
 
 
-def test_what_is_said_to_the_collector_by_others_ends_nothing(folder: Path, broker: Broker) -> None:
+def test_collector_survives_malformed_messages(folder: Path, broker: Broker) -> None:
     broker()
     receiver, _ = collector(folder)
-    others = start(folder, "-c", SAYS_ODD_THINGS)
-    assert json.loads(others.communicate(timeout=WITHIN_S)[0]) == [413, 422]
+    others = start(folder, "-c", SEND_MALFORMED)
+    assert json.loads(others.communicate(timeout=TIMEOUT_S)[0]) == [413, 422]
     sender = device(folder, 10)
     until(lambda: len(delivered(folder)) == 10)
     end(sender)
     end(receiver)
 
 
-SAYS_ODD_THINGS = """
+SEND_MALFORMED = """
 import json
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
-from scratch_detector.device.mqtt import BrokerConnection, MqttError
+from scratch_detector.device.mqtt import Connection, MqttError
 from scratch_detector.scope import load_params
-connection = BrokerConnection(load_params().upload_url, 20)
+connection = Connection(load_params().upload_url, 20)
 client = connection._connect()
 for topic in ("", "fleet/events/replies/+", "fleet/events", "elsewhere"):
     about = Properties(PacketTypes.PUBLISH)
@@ -273,7 +277,7 @@ print(json.dumps(codes))
 """
 
 
-def test_a_project_without_mqtt_says_so_at_the_start(render: Render, tmp_path: Path) -> None:
+def test_project_without_mqtt_rejects_an_mqtt_url_at_start(render: Render, tmp_path: Path) -> None:
     folder = tmp_path / "repo"
     shutil.copytree(render(modality="tabular", target="edge"), folder)
     settings(folder, 'upload_url: ""', "upload_url: mqtt://127.0.0.1/fleet")
@@ -283,6 +287,6 @@ def test_a_project_without_mqtt_says_so_at_the_start(render: Render, tmp_path: P
     ):
         code = f"from scratch_detector.{module} import *; {what}"
         run = start(folder, "-c", code, stderr=subprocess.STDOUT)
-        said = run.communicate(timeout=WITHIN_S)[0]
-        assert run.returncode == 1 and "`uplink` has to be answered with mqtt" in said
-        assert "Traceback" not in said
+        output = run.communicate(timeout=TIMEOUT_S)[0]
+        assert run.returncode == 1 and "mqtt://127.0.0.1/fleet needs `uplink: mqtt`" in output
+        assert "Traceback" not in output

@@ -1,6 +1,7 @@
-"""Store and forward under what happens in the field: kills, power cuts, full disks, bad networks.
+"""Outbox and collector under kills, power cuts, full disks and network failures.
 
-A device of `inside/device.py` and the collector of a render, as processes. Moments are seeded.
+The device of `inside/device.py` and the collector of a project run as processes. Random times are
+seeded.
 """
 
 import json
@@ -23,14 +24,14 @@ import pytest
 from conftest import ROOT, Render
 from environment import environment, requirements, variables
 
-WITHIN_S = 60
+TIMEOUT_S = 60
 DEVICE = str(ROOT / "tests/support/inside/device.py")
 SHORT_AND_LONG = [3, pytest.param(12, marks=pytest.mark.long)]
 
 
 @pytest.fixture
 def folder(render: Render, tmp_path: Path) -> Path:
-    """A render of a device, with a small outbox; nothing is trained."""
+    """Return a project for devices with a small outbox and without a model."""
     shutil.copytree(render(modality="tabular", target="edge"), tmp_path / "repo")
     settings(tmp_path / "repo", "outbox_mb: 8", "outbox_mb: 1")
     return tmp_path / "repo"
@@ -76,11 +77,11 @@ def collector(folder: Path, port: int = 0, **how: Any) -> tuple[Any, int]:
     return process, int(url.rsplit(":", 1)[1].partition("/")[0])
 
 
-def until(true: Callable[[], object], within_s: float = WITHIN_S) -> None:
-    """Wait for something that must happen."""
-    last_s = time.monotonic() + within_s
+def until(true: Callable[[], object], timeout_s: float = TIMEOUT_S) -> None:
+    """Wait until a condition is true."""
+    last_s = time.monotonic() + timeout_s
     while not true():
-        assert time.monotonic() < last_s, "that never happened"
+        assert time.monotonic() < last_s, "timeout"
         time.sleep(0.02)
 
 
@@ -101,17 +102,17 @@ def logged(folder: Path) -> list[int]:
 
 
 def waiting(folder: Path) -> list[int]:
-    found = rows(folder / "box.db", "SELECT body FROM waiting ORDER BY seq")
-    return [json.loads(body)["number"] for (body,) in found]
+    bodies = rows(folder / "box.db", "SELECT body FROM waiting ORDER BY seq")
+    return [json.loads(body)["number"] for (body,) in bodies]
 
 
 def delivered(folder: Path) -> list[int]:
-    found = rows(folder / "data/collected.db", "SELECT decision FROM events ORDER BY id")
-    return [json.loads(decision)["number"] for (decision,) in found]
+    decisions = rows(folder / "data/collected.db", "SELECT decision FROM events ORDER BY id")
+    return [json.loads(decision)["number"] for (decision,) in decisions]
 
 
 def put(folder: Path) -> int:
-    """How many were put, those that a kill made anew counted twice."""
+    """Return the number of puts, including those repeated after a kill."""
     return number(folder / "box.db", "SELECT seq FROM sqlite_sequence WHERE name = 'waiting'")
 
 
@@ -120,8 +121,8 @@ def dropped(folder: Path) -> int:
 
 
 @pytest.mark.parametrize("rounds", SHORT_AND_LONG)
-def test_kills_on_both_sides_lose_nothing(folder: Path, rounds: int) -> None:
-    chance = random.Random(rounds)
+def test_kills_of_device_and_collector_lose_no_event(folder: Path, rounds: int) -> None:
+    rng = random.Random(rounds)
     server, port = collector(folder)
     settings(folder, 'upload_url: ""', f"upload_url: http://127.0.0.1:{port}/events")
     try:
@@ -129,13 +130,13 @@ def test_kills_on_both_sides_lose_nothing(folder: Path, rounds: int) -> None:
             before = len(logged(folder))
             sender = device(folder, 10**6, PAUSE_S="0.002")
             until(lambda before=before: len(logged(folder)) > before + 5)
-            time.sleep(chance.uniform(0, 0.5))
+            time.sleep(rng.uniform(0, 0.5))
             end(server)
             kept = set(delivered(folder)) | set(waiting(folder))
             server, _ = collector(folder, port)
             got = len(delivered(folder))
             until(lambda got=got: len(delivered(folder)) > got)
-            time.sleep(chance.uniform(0, 0.3))
+            time.sleep(rng.uniform(0, 0.3))
             end(sender)
             kept = set(delivered(folder)) | set(waiting(folder))
             assert set(logged(folder)) <= kept
@@ -145,19 +146,19 @@ def test_kills_on_both_sides_lose_nothing(folder: Path, rounds: int) -> None:
         end(sender)
     finally:
         end(server)
-    assert delivered(folder) == logged(folder) == list(range(total))  # each of them once
+    assert delivered(folder) == logged(folder) == list(range(total))  # each exactly once
     assert dropped(folder) == 0 and total <= put(folder) <= total + rounds
 
 
-def test_kills_while_the_outbox_is_made_do_no_harm(folder: Path) -> None:
-    chance = random.Random(1)
+def test_kills_while_the_outbox_is_created_lose_no_event(folder: Path) -> None:
+    rng = random.Random(1)
     settings(folder, "outbox_mb: 1", "outbox_mb: 48")
     for _ in range(6):
         sender = device(folder, 10**6)
         until((folder / "box.db").exists)
-        time.sleep(chance.uniform(0, 0.3))
+        time.sleep(rng.uniform(0, 0.3))
         end(sender)
-    assert device(folder, len(logged(folder)) + 10).wait(WITHIN_S) == 0
+    assert device(folder, len(logged(folder)) + 10).wait(TIMEOUT_S) == 0
     assert set(waiting(folder)) == set(logged(folder)) and dropped(folder) == 0
     sizes = [path.stat().st_size for path in folder.glob("box.db*")]
     assert 47e6 < sum(sizes) <= 48e6
@@ -170,11 +171,11 @@ from scratch_detector.fleet.collector import Fleet
 from pathlib import Path
 fleet = Fleet(Path("box.db"))
 fleet._db.execute(f"PRAGMA synchronous={sys.argv[2]}")
-told = Telemetry(device="a", version="1", model_sha256=None, latency_p95_ms=None,
+telemetry = Telemetry(device="a", version="1", model_sha256=None, latency_p95_ms=None,
   drift_score_max=None, disk_free_bytes=1, outbox_depth=1, outbox_dropped=0)
 with open("puts.log", "a") as log:
     for n in range(int(sys.argv[1])):
-        fleet.add(told, [Event(id=f"{n:064x}", decision={"number": n})])
+        fleet.add(telemetry, [Event(id=f"{n:064x}", decision={"number": n})])
         print(n, file=log, flush=True)
 print("all are put", flush=True)
 signal.pause()
@@ -187,19 +188,19 @@ KINDS = {
 
 @pytest.fixture(scope="session")
 def power_cut(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A library that keeps what was synced of each file."""
+    """Build a library that keeps a copy of each file as of its last sync."""
     if not (compiler := shutil.which("cc")):
-        pytest.skip("NOT TESTED: power cuts, without a C compiler")
+        pytest.skip("NOT TESTED: power cuts, because there is no C compiler")
     built = tmp_path_factory.mktemp("power_cut") / "power_cut.so"
     source = ROOT / "tests/support/inside/power_cut.c"
     subprocess.run([compiler, "-shared", "-fPIC", "-o", built, source, "-ldl"], check=True)
     return str(built)
 
 
-def after_power_cut(folder: Path, chance: random.Random) -> Path:
-    """Make what a disk may hold: what was synced, and some of what was written since.
+def after_power_cut(folder: Path, rng: random.Random) -> Path:
+    """Write files as a disk may hold them after a power cut: synced data and random later writes.
 
-    Pages of the database came in any order; the log ends at any byte, in garbage.
+    Each later page of the database may be missing; the log may end at any byte and in garbage.
     """
     place = folder / "cut"
     shutil.rmtree(place, ignore_errors=True)
@@ -207,15 +208,15 @@ def after_power_cut(folder: Path, chance: random.Random) -> Path:
     now, synced = bytearray((folder / "box.db").read_bytes()), folder / "box.db.synced"
     then = synced.read_bytes()
     for at in range(0, min(len(now), len(then)), 4096):
-        if chance.random() < 0.5:
+        if rng.random() < 0.5:
             now[at : at + 4096] = then[at : at + 4096]
     (place / "box.db").write_bytes(now)
     log, kept = (folder / "box.db-wal").read_bytes(), folder / "box.db-wal.synced"
     old = kept.read_bytes() if kept.exists() else b""
     old += bytes(len(log) - len(old))
     since = [at for at, (a, b) in enumerate(zip(log, old, strict=False)) if a != b]
-    cut = chance.choice(since) if since else len(log)
-    garbage = chance.randbytes(chance.randrange(2000))
+    cut = rng.choice(since) if since else len(log)
+    garbage = rng.randbytes(rng.randrange(2000))
     ends = log[:cut] + (garbage + old[cut + len(garbage) :] if since else b"")
     (place / "box.db-wal").write_bytes(ends)
     return place / "box.db"
@@ -224,22 +225,22 @@ def after_power_cut(folder: Path, chance: random.Random) -> Path:
 def lost_to_power_cuts(
     folder: Path, library: str, kind: str, synchronous: str, rounds: int
 ) -> tuple[int, int]:
-    """Return how many rows that were said to be on disk are not, and out of how many."""
+    """Return how many confirmed rows are lost, and how many were confirmed."""
     query, command = KINDS[kind]
-    chance, lost, of = random.Random(rounds), 0, 0
+    rng, lost, of = random.Random(rounds), 0, 0
     for _ in range(rounds):
         for path in [*folder.glob("box.db*"), *folder.glob("puts.log")]:
             path.unlink()
         env = {"LD_PRELOAD": library, "POWER_CUT": str(folder / "box.db")}
-        count, amid = chance.randrange(30, 150), chance.random() < 0.5
+        count, amid = rng.randrange(30, 150), rng.random() < 0.5
         process = start(folder, *command, str(count), synchronous, **env)
-        if amid:  # a put, most likely
+        if amid:  # most likely during a put
             until(lambda count=count: len(logged(folder)) > count / 2)
         else:
             assert process.stdout.readline() == "all are put\n"
         end(process)
         for _ in range(15):
-            box = after_power_cut(folder, chance)
+            box = after_power_cut(folder, rng)
             with closing(sqlite3.connect(box)) as db:
                 assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
                 kept = {json.loads(body)["number"] for (body,) in db.execute(query)}
@@ -251,7 +252,7 @@ def lost_to_power_cuts(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rounds", SHORT_AND_LONG)
-def test_a_power_cut_loses_nothing_that_was_put(
+def test_power_cuts_lose_no_confirmed_row(
     folder: Path, power_cut: str, kind: str, rounds: int
 ) -> None:
     lost, of = lost_to_power_cuts(folder, power_cut, kind, "FULL", rounds)
@@ -259,21 +260,19 @@ def test_a_power_cut_loses_nothing_that_was_put(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_without_syncs_the_same_power_cuts_lose_rows(
-    folder: Path, power_cut: str, kind: str
-) -> None:
+def test_power_cuts_lose_rows_without_syncs(folder: Path, power_cut: str, kind: str) -> None:
     lost, _ = lost_to_power_cuts(folder, power_cut, kind, "NORMAL", 6)
     assert lost > 0
 
 
 @pytest.fixture
 def small_disk(folder: Path) -> Iterator[Path]:
-    """The render on a disk of its own, of 4 MB."""
+    """Return the project on a separate disk of 4 MB."""
     disk = folder.parent / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
     if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("NOT TESTED: a full disk, where nothing may be mounted")
+        pytest.skip("NOT TESTED: a full disk, because mounts are not permitted")
     try:
         shutil.copytree(folder, disk, dirs_exist_ok=True)
         yield disk
@@ -282,7 +281,7 @@ def small_disk(folder: Path) -> Iterator[Path]:
 
 
 def fill(disk: Path) -> None:
-    """Take what is left, to the last byte, as another program would."""
+    """Fill the disk to the last byte, as another program could."""
     with (disk / "log-of-another").open("ab", buffering=0) as file:
         try:
             while True:
@@ -291,14 +290,14 @@ def fill(disk: Path) -> None:
             assert shutil.disk_usage(disk).free == 0
 
 
-def test_on_a_full_disk_the_newest_are_kept(small_disk: Path) -> None:
+def test_full_disk_keeps_the_newest_events(small_disk: Path) -> None:
     elsewhere = small_disk.parent / "puts.log"
     elsewhere.touch()
     (small_disk / "puts.log").symlink_to(elsewhere)  # not on the disk that is full
-    assert device(small_disk, 1).wait(WITHIN_S) == 0
+    assert device(small_disk, 1).wait(TIMEOUT_S) == 0
     fill(small_disk)
-    for count in (2000, 2500, 6000):  # each a start on a full disk, too
-        assert device(small_disk, count).wait(WITHIN_S) == 0
+    for count in (2000, 2500, 6000):  # each time the process starts on a full disk
+        assert device(small_disk, count).wait(TIMEOUT_S) == 0
         kept = waiting(small_disk)
         assert kept == list(range(count - len(kept), count))
         assert len(kept) + dropped(small_disk) == count == put(small_disk)
@@ -306,30 +305,30 @@ def test_on_a_full_disk_the_newest_are_kept(small_disk: Path) -> None:
     until(lambda: len(logged(small_disk)) > 7000)
     end(sender)
     count = len(logged(small_disk)) + 100
-    assert device(small_disk, count).wait(WITHIN_S) == 0
+    assert device(small_disk, count).wait(TIMEOUT_S) == 0
     kept = waiting(small_disk)
     assert kept[-50:] == list(range(count - 50, count)) and dropped(small_disk) > 0
     assert len(kept) + dropped(small_disk) == put(small_disk) in (count, count + 1)
     assert shutil.disk_usage(small_disk).free == 0
 
 
-def test_on_a_full_disk_whoever_reads_is_waited_for(small_disk: Path) -> None:
-    assert device(small_disk, 200).wait(WITHIN_S) == 0
+def test_put_waits_for_a_reader_on_a_full_disk(small_disk: Path) -> None:
+    assert device(small_disk, 200).wait(TIMEOUT_S) == 0
     shutil.move(small_disk / "puts.log", small_disk.parent / "puts.log")
     (small_disk / "puts.log").symlink_to(small_disk.parent / "puts.log")
     fill(small_disk)
     with closing(sqlite3.connect(small_disk / "box.db")) as db:
         db.execute("BEGIN")
-        db.execute("SELECT count(*) FROM waiting").fetchone()  # the log may not start anew now
+        db.execute("SELECT count(*) FROM waiting").fetchone()  # the log cannot restart now
         sender = device(small_disk, 400)
         until(lambda: len(logged(small_disk)) > 200)
         time.sleep(0.5)
         db.rollback()
-        assert sender.wait(WITHIN_S) == 0
+        assert sender.wait(TIMEOUT_S) == 0
     assert waiting(small_disk) == list(range(400)) and dropped(small_disk) == 0
 
 
-def test_a_disk_without_room_for_an_outbox_says_so(small_disk: Path) -> None:
+def test_names_the_runbook_if_the_disk_has_no_room_for_the_outbox(small_disk: Path) -> None:
     fill(small_disk)
     place = environment(requirements(small_disk))
     run = subprocess.run(
@@ -339,11 +338,11 @@ def test_a_disk_without_room_for_an_outbox_says_so(small_disk: Path) -> None:
         capture_output=True,
         text=True,
     )
-    assert run.returncode == 1 and "runbook/devices.md#outbox-full" in run.stderr
+    assert run.returncode == 1 and "runbook/devices.md#outbox-file" in run.stderr
     assert "Traceback" not in run.stderr
 
 
-def test_a_collector_on_a_full_disk_leaves_all_with_the_device(
+def test_events_stay_on_the_device_while_the_collectors_disk_is_full(
     folder: Path, small_disk: Path
 ) -> None:
     server, port = collector(small_disk)
@@ -362,8 +361,8 @@ def test_a_collector_on_a_full_disk_leaves_all_with_the_device(
     assert delivered(small_disk) == list(range(300))
 
 
-class Bad(BaseHTTPRequestHandler):
-    """A collector that does not what it should."""
+class FaultyCollector(BaseHTTPRequestHandler):
+    """A collector with a fault."""
 
     asked = 0
 
@@ -371,9 +370,9 @@ class Bad(BaseHTTPRequestHandler):
         type(self).asked += 1
         length = int(self.headers["content-length"])
         lines = self.rfile.read(length).split(b"\n")
-        self.say([json.loads(line)["id"] for line in lines[1:]])
+        self.answer([json.loads(line)["id"] for line in lines[1:]])
 
-    def say(self, ids: list[str]) -> None:
+    def answer(self, ids: list[str]) -> None:
         raise NotImplementedError
 
     def reply(self, status: int, body: bytes) -> None:
@@ -386,33 +385,33 @@ class Bad(BaseHTTPRequestHandler):
         pass
 
 
-class Fails(Bad):
-    def say(self, ids: list[str]) -> None:
+class Fails(FaultyCollector):
+    def answer(self, ids: list[str]) -> None:
         self.reply(500, json.dumps({"stored": ids}).encode())
 
 
-class Hangs(Bad):
-    def say(self, ids: list[str]) -> None:
-        self.rfile.read(1)  # until the device goes
+class Hangs(FaultyCollector):
+    def answer(self, ids: list[str]) -> None:
+        self.rfile.read(1)  # until the device disconnects
 
 
-class StoresNothing(Bad):
-    def say(self, ids: list[str]) -> None:
+class StoresNothing(FaultyCollector):
+    def answer(self, ids: list[str]) -> None:
         self.reply(200, b'{"stored": []}')
 
 
-class Portal(Bad):
-    def say(self, ids: list[str]) -> None:
+class Portal(FaultyCollector):
+    def answer(self, ids: list[str]) -> None:
         self.reply(200, b"<html>Welcome to our network</html>")
 
 
-class Odd(Bad):
-    def say(self, ids: list[str]) -> None:
+class Malformed(FaultyCollector):
+    def answer(self, ids: list[str]) -> None:
         self.reply(200, b'{"stored": [{}, 3]}')
 
 
-class CutsTheAnswer(Bad):
-    def say(self, ids: list[str]) -> None:
+class CutsTheAnswer(FaultyCollector):
+    def answer(self, ids: list[str]) -> None:
         self.send_response(200)
         self.send_header("content-length", "100000")
         self.end_headers()
@@ -420,13 +419,13 @@ class CutsTheAnswer(Bad):
         self.wfile.write(answer[: len(answer) // 2])
 
 
-class StoresAllButTheFirst(Bad):
-    def say(self, ids: list[str]) -> None:
+class StoresAllButTheFirst(FaultyCollector):
+    def answer(self, ids: list[str]) -> None:
         self.reply(200, json.dumps({"stored": [i for i in ids if int(i, 16)]}).encode())
 
 
 @contextmanager
-def serving(handler: type[Bad]) -> Iterator[int]:
+def serving(handler: type[FaultyCollector]) -> Iterator[int]:
     handler.asked = 0
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
@@ -435,26 +434,28 @@ def serving(handler: type[Bad]) -> Iterator[int]:
         server.shutdown()
 
 
-BAD = [Fails, Hangs, StoresNothing, Portal, Odd, CutsTheAnswer, StoresAllButTheFirst]
+FAULTY = [Fails, Hangs, StoresNothing, Portal, Malformed, CutsTheAnswer, StoresAllButTheFirst]
 
 
-@pytest.mark.parametrize("bad", BAD)
-def test_a_bad_collector_loses_nothing_and_holds_nobody_up(folder: Path, bad: type[Bad]) -> None:
-    with serving(bad) as port:
+@pytest.mark.parametrize("handler_class", FAULTY)
+def test_faulty_collector_loses_no_event_and_blocks_no_put(
+    folder: Path, handler_class: type[FaultyCollector]
+) -> None:
+    with serving(handler_class) as port:
         settings(folder, 'upload_url: ""', f"upload_url: http://127.0.0.1:{port}/events")
         sender = device(folder, 300)
         assert sender.stdout.readline() == "all are put\n"
-        until(lambda: bad.asked >= 3)
+        until(lambda: handler_class.asked >= 3)
         end(sender)
     assert waiting(folder) == list(range(300)) and dropped(folder) == 0
 
 
 def root_only(what: str, *probe: str) -> None:
     if os.geteuid() or subprocess.run(probe, capture_output=True).returncode:
-        pytest.skip(f"NOT TESTED: {what}, where that is not permitted")
+        pytest.skip(f"NOT TESTED: {what}, because it is not permitted")
 
 
-def test_without_any_network_all_is_put(folder: Path) -> None:
+def test_puts_all_events_without_a_network(folder: Path) -> None:
     root_only("no network", "unshare", "-n", "true")
     settings(folder, 'upload_url: ""', "upload_url: http://collector.invalid/events")
     sender = device(folder, 300, within=("unshare", "-n"))
@@ -465,7 +466,7 @@ def test_without_any_network_all_is_put(folder: Path) -> None:
 
 @pytest.fixture
 def two_networks() -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Two namespaces with one wire: what to run a device within, and a collector."""
+    """Create two connected network namespaces; return the command prefixes for both."""
     tag = f"p2p{os.getpid() % 100000}"
     root_only("a bad network", "ip", "netns", "add", f"{tag}a")
     try:
@@ -486,7 +487,7 @@ def two_networks() -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
 
 
 @pytest.mark.long
-def test_a_network_that_is_cut_swallows_or_loses_replies(
+def test_network_failures_lose_no_event(
     folder: Path, two_networks: tuple[tuple[str, ...], tuple[str, ...]]
 ) -> None:
     near, far = two_networks
@@ -494,7 +495,7 @@ def test_a_network_that_is_cut_swallows_or_loses_replies(
     server, _ = collector(folder, 8001, within=far, SCRATCH_DETECTOR_COLLECT_HOST="10.9.8.2")
     link = f"ip link set {far[-1]}"
     lossy = "-m statistic --mode random --probability 0.3 -j DROP"
-    faults = {  # how it begins, and how it ends
+    faults = {  # the commands that start and end it
         "link down": (f"{link} down", f"{link} up"),
         "black hole": ("iptables -A INPUT -j DROP", "iptables -D INPUT -j DROP"),
         "replies lost": (f"iptables -A OUTPUT {lossy}", f"iptables -D OUTPUT {lossy}"),
@@ -507,7 +508,7 @@ def test_a_network_that_is_cut_swallows_or_loses_replies(
             subprocess.run([*far, *begin.split()], check=True)
             before = len(logged(folder))
             time.sleep(2)
-            until(lambda before=before: len(logged(folder)) > before + 50)  # decisions go on
+            until(lambda before=before: len(logged(folder)) > before + 50)  # puts continue
             end(sender)
             sender = device(folder, 10**6, within=near, PAUSE_S="0.005")
             before = len(logged(folder))

@@ -1,4 +1,4 @@
-"""What `make deb` puts together for a device: its unit, its scripts, and what is in it."""
+"""The package from `make deb`: its unit, its scripts and its content."""
 
 import os
 import re
@@ -19,7 +19,7 @@ from test_render import run
 NAME = "scratch-detector"
 UNIT = "usr/lib/systemd/system/device.service"
 INSTALLED = UNIT.replace("device", NAME)
-MOST_EXPOSED = 20  # of 100, which systemd-analyze shows as 2.0
+MAX_EXPOSURE = 20  # of 100; systemd-analyze shows it as 2.0
 LOOSER = ["SystemCall.*", "Protect.*", "(User|CapabilityBoundingSet)=.*"]
 
 
@@ -34,21 +34,21 @@ def analyze(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def verified(folder: Path, tmp_path: Path) -> Callable[[str, str], str]:
-    """What systemd says of the unit, with something in it replaced; it ends with 0 in any case."""
+def verify_unit(folder: Path, tmp_path: Path) -> Callable[[str, str], str]:
+    """Return a function that replaces a part of the unit and returns the errors of systemd."""
     text = (folder / "deploy/device/root" / UNIT).read_text()
     text = text.replace("/usr/bin/python3.11", sys.executable)
 
-    def said(old: str, new: str) -> str:
+    def verify(old: str, new: str) -> str:
         assert old in text
         written(tmp_path, {UNIT: text.replace(old, new)})
         return analyze("verify", "--man=no", str(tmp_path / UNIT)).stderr
 
-    return said
+    return verify
 
 
-def test_systemd_knows_every_word_of_the_unit(verified: Callable[[str, str], str]) -> None:
-    assert verified("", "") == ""
+def test_unit_has_no_unknown_options(verify_unit: Callable[[str, str], str]) -> None:
+    assert verify_unit("", "") == ""
 
 
 @pytest.mark.parametrize(
@@ -59,15 +59,15 @@ def test_systemd_knows_every_word_of_the_unit(verified: Callable[[str, str], str
         ("~@privileged", "~@privilege", "Unknown system call group"),
     ],
 )
-def test_a_word_that_systemd_would_pass_over_is_seen(
-    verified: Callable[[str, str], str], old: str, new: str, named: str
+def test_detects_options_that_systemd_would_ignore(
+    verify_unit: Callable[[str, str], str], old: str, new: str, named: str
 ) -> None:
-    assert named in verified(old, new)
+    assert named in verify_unit(old, new)
 
 
-def test_the_unit_is_hardened_and_a_looser_one_is_seen(folder: Path, tmp_path: Path) -> None:
+def test_unit_is_hardened_and_a_looser_unit_fails(folder: Path, tmp_path: Path) -> None:
     unit = folder / "deploy/device/root" / UNIT
-    ask = ["security", "--offline=true", f"--threshold={MOST_EXPOSED}"]
+    ask = ["security", "--offline=true", f"--threshold={MAX_EXPOSURE}"]
     done(analyze(*ask, str(unit)))
     for loosened in LOOSER:
         text = re.sub(f"(?m)^{loosened}", "", unit.read_text())
@@ -75,7 +75,7 @@ def test_the_unit_is_hardened_and_a_looser_one_is_seen(folder: Path, tmp_path: P
         assert found.returncode == 1 and "Overall exposure level" in found.stdout, loosened
 
 
-def test_the_scripts_are_plain_shell(folder: Path) -> None:
+def test_scripts_pass_shellcheck(folder: Path) -> None:
     device = folder / "deploy/device"
     scripts = [path for path in device.rglob("*") if path.is_file() and is_script(path)]
     names = {"install.sh", "device", "postinst", "prerm", "postrm"}
@@ -87,7 +87,7 @@ def is_script(path: Path) -> bool:
     return path.read_text().startswith("#!/bin/sh\n")
 
 
-def test_all_of_it_is_about_one_python(folder: Path) -> None:
+def test_unit_and_dependencies_name_the_same_python(folder: Path) -> None:
     device = folder / "deploy/device"
     (control,) = re.findall(
         r"^Depends: .*(python[\d.]+)", (device / "debian/control").read_text(), re.M
@@ -95,7 +95,7 @@ def test_all_of_it_is_about_one_python(folder: Path) -> None:
     assert f"ExecStart=/usr/bin/{control} -m" in (device / "root" / UNIT).read_text()
 
 
-def test_a_server_gets_none_of_it(render: Render) -> None:
+def test_cloud_project_has_no_device_files(render: Render) -> None:
     cloud = render(modality="image", target="cloud")
     assert (cloud / "deploy/Dockerfile").exists() and not (cloud / "deploy/device").exists()
     edge = render(modality="image", target="edge")
@@ -104,8 +104,8 @@ def test_a_server_gets_none_of_it(render: Render) -> None:
 
 
 @pytest.fixture(scope="module")
-def judged(modelled: Path, render: Render, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A render for devices with a model that keeps its promises, and keys of the updates."""
+def ready(modelled: Path, render: Render, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a project for devices with a model that meets all limits, and keys for updates."""
     folder = tmp_path_factory.mktemp("device") / "repo"
     shutil.copytree(modelled, folder, symlinks=True)
     shutil.copytree(render(modality="tabular", target="hybrid"), folder, dirs_exist_ok=True)
@@ -115,13 +115,13 @@ def judged(modelled: Path, render: Render, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="module")
-def packed(judged: Path) -> Path:
-    """The folder in which its .deb and its archive are."""
-    done(run_in(judged, "make", "deb"))
-    return judged / "dist"
+def packed(ready: Path) -> Path:
+    """Run `make deb`; return the folder with the .deb and the archive."""
+    done(run_in(ready, "make", "deb"))
+    return ready / "dist"
 
 
-def test_both_hold_the_loop_the_model_and_what_is_public(judged: Path, packed: Path) -> None:
+def test_packages_contain_loop_model_and_public_keys(ready: Path, packed: Path) -> None:
     if not shutil.which("dpkg-deb"):
         pytest.skip("no dpkg-deb")
     deb, archive = (packed / f"{NAME}_0.1.0_amd64.{end}" for end in ("deb", "tar.gz"))
@@ -135,7 +135,12 @@ def test_both_hold_the_loop_the_model_and_what_is_public(judged: Path, packed: P
     names = {row[5].removeprefix("./"): row[0] for row in rows if not row[5].endswith("/")}
     home = f"opt/{NAME}"
     wanted = ["scope.yaml", "schema.yaml", "models/shipped.onnx", "models/reference.json"]
-    wanted += ["keys/1.root.json", "docs/runbook/devices.md", "lib/scratch_detector/device/loop.py"]
+    wanted += [
+        "keys/1.root.json",
+        "docs/runbook/devices.md",
+        "docs/devices.md",
+        "lib/scratch_detector/device/loop.py",
+    ]
     assert {f"{home}/{name}" for name in wanted} <= names.keys() and INSTALLED in names
     assert f"{home}/data -> /var/lib/{NAME}" in names
     assert f"{home}/params.yaml -> /etc/{NAME}/params.yaml" in names
@@ -152,7 +157,7 @@ def test_both_hold_the_loop_the_model_and_what_is_public(judged: Path, packed: P
     assert {member.name for member in members} == same
 
 
-def test_its_bytecode_is_for_what_the_loop_loads(packed: Path) -> None:
+def test_only_imported_modules_are_compiled(packed: Path) -> None:
     with tarfile.open(packed / f"{NAME}_0.1.0_amd64.tar.gz") as file:
         names = set(file.getnames())
     lib = f"opt/{NAME}/lib"
@@ -161,9 +166,9 @@ def test_its_bytecode_is_for_what_the_loop_loads(packed: Path) -> None:
     assert f"{lib}/numpy/distutils/__pycache__/__init__.cpython-311.pyc" not in names
 
 
-def with_uv(folder: Path, judged: Path, plant: str) -> subprocess.CompletedProcess[str]:
-    """Pack with a uv that installs nothing but what is planted in its `--target`, $lib."""
-    env = variables(judged, environment(requirements(judged, "serve", "train", "dev")))
+def package_with_uv(folder: Path, ready: Path, plant: str) -> subprocess.CompletedProcess[str]:
+    """Run `package` with a fake uv that only runs `plant`; $lib is the `--target` folder."""
+    env = variables(ready, environment(requirements(ready, "serve", "train", "dev")))
     shim = folder / "bin/uv"
     find = 'for word; do [ "$last" = --target ] && lib=$word; last=$word; done'
     real = shutil.which("uv", path=search_path())
@@ -177,39 +182,42 @@ def with_uv(folder: Path, judged: Path, plant: str) -> subprocess.CompletedProce
     shim.chmod(0o755)
     command = ["python", "-m", "scratch_detector", "package"]
     env["PATH"] = f"{shim.parent}{os.pathsep}{env['PATH']}"
-    (judged / "dist").mkdir(exist_ok=True)
-    before = sorted((judged / "dist").iterdir())
-    result = subprocess.run(command, cwd=judged, env=env, capture_output=True, text=True)
+    (ready / "dist").mkdir(exist_ok=True)
+    before = sorted((ready / "dist").iterdir())
+    result = subprocess.run(command, cwd=ready, env=env, capture_output=True, text=True)
     if result.returncode:
-        assert sorted((judged / "dist").iterdir()) == before, "something half-written is left"
+        assert sorted((ready / "dist").iterdir()) == before, "an incomplete file is left"
     return result
 
 
 @pytest.mark.parametrize(
-    ("plant", "said"),
+    ("plant", "message"),
     [
-        ('mkdir -p "$lib/torch"', "no_torch: torch is in the package, and only trains"),
-        ('truncate -s 151M "$lib/numpy/large"', r"installed_mb: 15\d, not <= 150 \(numpy 158 MB\)"),
-        ("exit 2", "returned non-zero exit status 2. It takes uv"),
+        ('mkdir -p "$lib/torch"', "no_torch: the package contains torch"),
+        (
+            'truncate -s 151M "$lib/numpy/large"',
+            r"installed_mb: 15\d MB, limit 150 MB \(largest: numpy 158 MB\)",
+        ),
+        ("exit 2", "returned non-zero exit status 2. `make deb` needs uv"),
     ],
 )
-def test_an_unfit_package_is_not_written(
-    judged: Path, tmp_path: Path, plant: str, said: str
+def test_does_not_write_an_invalid_package(
+    ready: Path, tmp_path: Path, plant: str, message: str
 ) -> None:
-    result = with_uv(tmp_path, judged, plant)
-    assert result.returncode == 1 and re.search(said, result.stderr), result.stderr
+    result = package_with_uv(tmp_path, ready, plant)
+    assert result.returncode == 1 and re.search(message, result.stderr), result.stderr
 
 
-def test_the_same_way_packs_what_is_fit(judged: Path, tmp_path: Path) -> None:
+def test_writes_a_valid_package_with_the_fake_uv(ready: Path, tmp_path: Path) -> None:
     folder = tmp_path / "repo"
-    shutil.copytree(judged, folder, ignore=shutil.ignore_patterns("dist"))
-    assert "0 MB installed" in done(with_uv(tmp_path, folder, "true"))
+    shutil.copytree(ready, folder, ignore=shutil.ignore_patterns("dist"))
+    assert "0 MB installed" in done(package_with_uv(tmp_path, folder, "true"))
 
 
-def test_another_python_than_that_of_the_device_is_named(judged: Path, tmp_path: Path) -> None:
+def test_rejects_a_python_other_than_that_of_the_unit(ready: Path, tmp_path: Path) -> None:
     folder = tmp_path / "repo"
-    shutil.copytree(judged, folder)
+    shutil.copytree(ready, folder)
     unit = folder / "deploy/device/root" / UNIT
     unit.write_text(unit.read_text().replace("python3.11", "python3.10"))
     result = run_in(folder, "python", "-m", "scratch_detector", "package")
-    assert result.returncode == 1 and "Devices have Python 3.10, here is 3.11" in result.stderr
+    assert result.returncode == 1 and "Devices run Python 3.10, but this is 3.11" in result.stderr

@@ -1,1 +1,1 @@
-"""The device loop: decisions, their outbox and upload, model updates. Start at `loop.py`."""
+"""The device loop: decisions, their outbox and upload, and model updates. Start at `loop.py`."""

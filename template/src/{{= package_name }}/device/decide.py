@@ -1,4 +1,4 @@
-"""Decide on a payload within the deadline: with the model, or with the fail-safe label."""
+"""Decisions within a deadline: the label of the model, or else the fail-safe label."""
 
 import hashlib
 import time
@@ -14,17 +14,17 @@ from ..scope import load_scope
 from ..task import features
 from .model_trial import DeviceModel
 
-# A model that is busy this long is taken for hanging: the loop then sends no watchdog messages, and
-# systemd starts the process again. Far above any deadline of a device that decides for a line.
+# A model that has been busy this long counts as hanging: the loop stops its watchdog messages, and
+# systemd restarts the process. Deadlines are much shorter, since production lines wait for them.
 HANG_S = 10
-RECENT = 250  # decisions of which the p95 is reported: 12 of them are above it
+RECENT = 250  # decisions that the reported p95 covers; 12 of them are slower than it
 DECISIONS = Counter(
-    "decisions", "Decisions, by outcome; only some come from the model", ["outcome"]
+    "decisions", "Decisions by outcome: `answered` by the model, or why it was not", ["outcome"]
 )
 
 
 class Decider:
-    """Decides, from any thread. The model runs on one thread of its own, which may hang."""
+    """Decides on payloads of any thread. The model runs on a separate thread, which may hang."""
 
     def __init__(self) -> None:
         self.recent_ms = deque[float](maxlen=RECENT)
@@ -34,11 +34,10 @@ class Decider:
         self._thread = ThreadPoolExecutor(1)
 
     def decide(self, payload: bytes) -> dict[str, Any]:
-        """Return the decision on one payload: a label, or why the payload was skipped.
+        """Return the decision on one payload: a label, or the reason for skipping the payload.
 
-        If the label is not the model's, `fail_safe` says why: `late`, `failed`, or `refused` for
-        an invalid payload. The id is the hash of the payload; readers of the outbox find repeats
-        by it.
+        If the label is the fail-safe label, `fail_safe` holds the reason: `late`, `failed`, or
+        `refused` for an invalid payload. The id is the SHA-256 of the payload.
         """
         decision: dict[str, Any] = {"id": hashlib.sha256(payload).hexdigest(), "time": time.time()}
         start_s = time.perf_counter()
@@ -46,14 +45,14 @@ class Decider:
         try:
             outcome = future.result(self._scope.deadline_ms / 1000)
         except TimeoutError:
-            future.cancel()  # a payload that still waits behind another one is not decided on later
+            future.cancel()  # if it is still queued behind another payload
             outcome = self._fail_safe("late")
         self.recent_ms.append(1000 * (time.perf_counter() - start_s))
         DECISIONS.labels(outcome.get("fail_safe") or outcome.get("skipped") or "answered").inc()
         return decision | outcome
 
     def is_hanging(self) -> bool:
-        """Whether the model is busy with one payload for `HANG_S`: only a restart can help."""
+        """Return whether one payload has kept the model busy for more than `HANG_S`."""
         busy_since_s = self._busy_since_s  # another thread sets it
         return busy_since_s > 0 and time.monotonic() - busy_since_s > HANG_S
 
@@ -66,7 +65,7 @@ class Decider:
             prediction = self.model.answer(inputs)
         except Refusal as refusal:
             return self._fail_safe("refused") | {"refused": refusal.detail}
-        except Exception as error:  # onnxruntime's errors share no other base class
+        except Exception as error:  # the errors of onnxruntime have no common base class
             return self._fail_safe("failed") | {"error": str(error)}
         finally:
             self._busy_since_s = 0.0
@@ -77,6 +76,6 @@ class Decider:
 
 
 def _is_quiet(facts: dict[str, float]) -> bool:
-    """Whether `quiet` of the task, if it has one, finds nothing to decide on."""
+    """Return whether `quiet` of `task/features.py`, if defined, says to skip the payload."""
     quiet = getattr(features, "quiet", None)
     return quiet is not None and bool(quiet(facts))

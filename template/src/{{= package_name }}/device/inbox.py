@@ -1,4 +1,4 @@
-"""Files that wait for the device: a folder into which programs and sensors move whole files."""
+"""The inbox: a folder into which programs and sensors move complete files for the device."""
 
 import subprocess
 import sys
@@ -11,28 +11,28 @@ from ..task.features import CONTENT_TYPES
 
 INBOX = Path("data/inbox")
 REFUSED = Path("data/refused")
-# A sensor goes on while the loop is stopped. It stops adding at 100 files: by default that is
-# 100 s of payloads, few enough to be decided on soon after the loop is back.
+# `capture` continues while the loop is stopped, but adds nothing to an inbox with 100 files. With
+# the default interval they are 100 s of payloads, which the loop processes within seconds.
 MAX_WAITING = 100
-MAX_REFUSED = 100  # enough to see what is wrong with a sensor; the oldest are deleted
-IS_TABLE = CONTENT_TYPES.keys() == {"application/json"}  # then a stream has one payload per line
+MAX_REFUSED = 100  # enough to diagnose a sensor; the oldest files beyond that are deleted
+IS_TABLE = CONTENT_TYPES.keys() == {"application/json"}  # a stream then has one payload per line
 
 
 def list_files(folder: Path = INBOX) -> list[Path]:
-    """Return the complete files, oldest first. A hidden one is still being written."""
+    """Return the complete files, oldest first. Hidden files are still being written."""
     files = filter(Path.is_file, folder.glob("[!.]*"))
     return sorted(files, key=lambda path: path.stat().st_mtime_ns)
 
 
 def set_aside(path: Path) -> None:
-    """Keep a refused file to be looked at; of too many, as of a broken sensor, the oldest go."""
+    """Keep a refused file for inspection. Beyond `MAX_REFUSED` files, the oldest are deleted."""
     path.replace(REFUSED / path.name)
     for old in list_files(REFUSED)[:-MAX_REFUSED]:
         old.unlink()
 
 
 def deliver(payload: bytes) -> None:
-    """Put a payload into the inbox: write a hidden file, then rename it."""
+    """Add a payload to the inbox: write a hidden file, then rename it."""
     INBOX.mkdir(parents=True, exist_ok=True)
     name = f"{time.time_ns()}{next(iter(CONTENT_TYPES.values()))}"
     draft = INBOX / f".{name}"
@@ -41,7 +41,7 @@ def deliver(payload: bytes) -> None:
 
 
 def put() -> None:
-    """The command `put`: deliver standard input as one payload; of a table, one per line."""
+    """The command `put`: add standard input to the inbox, as one payload or one per line."""
     stream = sys.stdin.buffer
     payloads = stream if IS_TABLE else [stream.read()]
     for payload in payloads:
@@ -50,26 +50,27 @@ def put() -> None:
 
 
 def capture() -> None:
-    """The command `capture`: deliver what a sensor sees or hears, for as long as this runs.
+    """The command `capture`: add payloads from a sensor to the inbox until stopped.
 
     Raises:
-        SystemExit: `capture` in `params.yaml` is empty, or that command failed.
+        SystemExit: `capture` in `params.yaml` is empty, or the command that it names failed.
     """
     if not load_params().capture:
-        raise SystemExit("No capture in params.yaml: it names a command that prints one payload.")
+        remedy = "Set it to a command that prints one payload; docs/devices.md has examples"
+        raise SystemExit(f"`capture` is empty in params.yaml. {remedy}.")
     for payload in _read_sensor():
         if len(list_files()) < MAX_WAITING:
             deliver(payload)
 
 
 def _read_sensor() -> Iterator[bytes]:
-    """Run `capture` of `params.yaml` every `capture_every_s`; yield what it prints."""
+    """Run `capture` of `params.yaml` every `capture_every_s` seconds, and yield its output."""
     params = load_params()
     while True:
         next_s = time.monotonic() + params.capture_every_s
         run = subprocess.run(params.capture, shell=True, capture_output=True)  # noqa: S602 (yours)
         if run.returncode or not run.stdout:
             reason = run.stderr.decode(errors="replace").strip() or "it printed nothing"
-            raise SystemExit(f"capture in params.yaml failed, status {run.returncode}: {reason}")
+            raise SystemExit(f"`capture` in params.yaml failed, status {run.returncode}: {reason}")
         yield run.stdout
         time.sleep(max(0, next_s - time.monotonic()))

@@ -1,8 +1,8 @@
-"""The model that a device runs: a new release is on trial first, the last good one is kept.
+"""The model of a device: a new release runs on trial while the last good one is kept.
 
-A trial is lost when the model fails, is late, or does not survive its starts; the device then goes
-back on its own and never runs that release again. Where no release is good, the model that was
-installed with the code answers.
+A trial fails if the model raises an error, exceeds the deadline, or the process dies repeatedly.
+The device then returns to the last good release and never runs the failed one again. Without a good
+release, it runs the model that was installed with the code.
 """
 
 import subprocess
@@ -22,26 +22,26 @@ from ..scope import load_params, load_scope
 from ..settings import PACKAGE
 from .slots import SLOTS, STATE_PATH, edit_state, read_state
 
-# A trial is passed after 20 answers, or after 10 min on a device that is asked less often. It is a
-# test of the device (memory, processor, speed), not of accuracy, which the gates bound already:
-# a model that fails on one input in seven fails within 20 answers with a probability of 95 %.
+# A trial succeeds after 20 predictions, or after 10 min on a device with few payloads. It tests
+# memory, processor and speed; accuracy is covered by the gates. A model that fails on one input in
+# seven fails within 20 predictions with a probability of 95 %.
 TRIAL_ANSWERS = 20
 TRIAL_S = 600
-# A model that kills its process does not end its trial by failing, so that starts are counted, too.
-# One or two may be power cuts; a trial that was cut off three times is lost.
+# A model that kills the process cannot end its trial, so starts are counted too. One or two may be
+# power cuts; after three unfinished starts the trial has failed.
 MAX_STARTS = 3
-UPDATES = Counter("updates_total", "Update checks and trials of a model, by outcome", ["outcome"])
+UPDATES = Counter("updates_total", "Update checks and model trials, by outcome", ["outcome"])
 CHECKED = Gauge(
     "update_last_success_timestamp_seconds", "Last successful update check, in seconds since 1970"
 )
 
 
 class ModelFailure(Exception):
-    """The model has no answer to a payload that is valid."""
+    """The model failed on a valid payload."""
 
 
 class MonitoredPredictor(Predictor):
-    """A model with its drift window. While on trial, `trial` is its id, and answers are counted."""
+    """A model with its drift window. `trial` is its id while it is on trial, else empty."""
 
     def __init__(self, path: Path, reference: Path, trial: str) -> None:
         super().__init__(path)
@@ -53,11 +53,11 @@ class MonitoredPredictor(Predictor):
         """Run the model once.
 
         Raises:
-            ModelFailure: it raised an error, or its answer is not finite.
+            ModelFailure: the model raised an error, or its output is not finite.
         """
         try:
             (result,) = self.predict_batch([inputs])
-        except Exception as error:  # onnxruntime's errors share no other base class
+        except Exception as error:  # the errors of onnxruntime have no common base class
             raise ModelFailure(str(error)) from error
         if isinstance(result, Exception):
             raise ModelFailure(str(result)) from result
@@ -66,18 +66,18 @@ class MonitoredPredictor(Predictor):
 
 
 class DeviceModel:
-    """Answers with the current model, and replaces it when `update` has fetched a newer one.
+    """Runs the current model, and replaces it when `update` has fetched a newer one.
 
-    `answer` and `poll` may be called from different threads: a new model is loaded while the old
-    one answers.
+    `answer` and `poll` may be called from different threads: a new model loads while the old one
+    still serves payloads.
 
     Raises:
-        SystemExit: not even the installed model can be loaded.
+        SystemExit: the installed model cannot be loaded either.
     """
 
     def __init__(self) -> None:
         self._trial = ""
-        self._failed = ""  # not tried again, even where a full disk kept `state.json` from changing
+        self._failed = ""  # not tried again, even if the disk was full and state.json is unchanged
         self._state_mtime_ns = 0
         self._next_update_s = 0.0
         self._trial_ends_s = 0.0
@@ -87,10 +87,10 @@ class DeviceModel:
         self._load()
 
     def answer(self, inputs: Prepared) -> Prediction:
-        """Answer once. If a model on trial fails, its trial is lost and the one before answers.
+        """Predict once. If a model on trial fails, the previous model takes over.
 
         Raises:
-            ModelFailure: the model failed, and it is not on trial.
+            ModelFailure: the model failed, and it was not on trial.
         """
         start_s = time.monotonic()
         predictor = self.predictor  # `poll` may replace it meanwhile
@@ -104,15 +104,15 @@ class DeviceModel:
         predictor.monitor.observe(prediction)
         took_ms = 1000 * (time.monotonic() - start_s)
         if predictor.trial and took_ms > self._deadline_ms:
-            self._end_trial(predictor.trial, ModelFailure(f"an answer took {took_ms:.0f} ms"))
+            self._end_trial(predictor.trial, ModelFailure(f"a prediction took {took_ms:.0f} ms"))
         elif predictor.trial and predictor.answer_count >= TRIAL_ANSWERS:
             self._end_trial(predictor.trial)
         return prediction
 
     def poll(self) -> bool:
-        """Do what is due: start an update, load the model it fetched, end a trial that is over.
+        """Start an update, load a model that was fetched, and end a trial, each when due.
 
-        Returns whether an update ended or the state changed: then the metrics are worth writing.
+        Returns whether an update ended or the state changed, so that the caller writes the metrics.
         """
         with self._lock:
             update_ended = self._poll_update()
@@ -122,13 +122,13 @@ class DeviceModel:
         return update_ended or state_changed
 
     def stop(self) -> None:
-        """Stop a running update. The next one continues with the files that are complete."""
+        """Stop a running update. The next one reuses the files that are complete."""
         if self._update:
             self._update.kill()
             self._update.wait()
 
     def _poll_update(self) -> bool:
-        """Start an update when it is due, in a process of its own; return whether one ended."""
+        """Start an update process when it is due; return whether one ended."""
         if self._update:
             if self._update.poll() is None:
                 return False
@@ -139,9 +139,9 @@ class DeviceModel:
         now_s = time.monotonic()
         if params.update_url and now_s >= self._next_update_s:
             self._next_update_s = now_s + params.update_every_s
-            with suppress(OSError):  # no memory for another process: try again next time
+            with suppress(OSError):  # no memory for another process: retry at the next interval
                 command = [sys.executable, "-m", PACKAGE, "update"]
-                self._update = subprocess.Popen(command)  # noqa: S603 (our own)
+                self._update = subprocess.Popen(command)  # noqa: S603 (a command of this package)
         return False
 
     def _reload_if_changed(self) -> bool:
@@ -156,12 +156,12 @@ class DeviceModel:
         return True
 
     def _load(self) -> None:
-        """Load the model on trial, else the good one, else the installed one."""
+        """Load the model on trial, or else the last good one, or else the installed one."""
         state = read_state()
         self._trial = ""
         if state.trial not in ("", self._failed):
-            # The start is counted on disk before the model is loaded: loading may kill the process.
-            with suppress(OSError):  # a full disk cannot count starts, so there is no trial now
+            # Count the start on disk before loading the model, which may kill the process.
+            with suppress(OSError):  # on a full disk starts cannot be counted: no trial for now
                 with edit_state() as state:
                     state.starts += 1
                 self._trial = state.trial
@@ -169,13 +169,13 @@ class DeviceModel:
                 UPDATES.labels("tried").inc()
         try:
             if self._trial and state.starts > MAX_STARTS:
-                raise ModelFailure(f"its trial was not over after {MAX_STARTS} starts")
+                raise ModelFailure(f"not finished after {MAX_STARTS} starts")
             self._open(self._trial or state.good)
-        except (Exception, SystemExit) as error:  # whatever is wrong, another model can answer
+        except (Exception, SystemExit) as error:  # fall back to another model in any case
             if self._trial:
                 self._end_trial(self._trial, error)
                 return
-            print(f"Back to the installed model: {error}", file=sys.stderr, flush=True)
+            print(f"Using the installed model: {error}", file=sys.stderr, flush=True)
             with suppress(OSError), edit_state() as state:
                 state.good = ""  # so that the next update fetches it again
             self._open("")
@@ -193,11 +193,11 @@ class DeviceModel:
 
     def _end_trial(self, id: str, failure: BaseException | None = None) -> None:
         with self._lock:
-            if id != self._trial:  # another thread ended it first
+            if id != self._trial:  # another thread has ended it
                 return
-            with suppress(OSError):  # on a full disk, `_failed` keeps it out until the next start
+            with suppress(OSError):  # on a full disk, `_failed` excludes it until the next start
                 with edit_state() as state:
-                    is_current = state.trial == id  # `update` may have put another one on trial
+                    is_current = state.trial == id  # `update` may have put a newer one on trial
                     if is_current:
                         state.trial = ""
                         state.starts = 0
@@ -209,7 +209,7 @@ class DeviceModel:
                 self._trial = "" if is_current else id
             if failure:
                 self._failed = id
-                print(f"Back from {id}: {failure}", file=sys.stderr, flush=True)
+                print(f"Trial of {id} failed: {failure}", file=sys.stderr, flush=True)
                 self._load()
             else:
                 self.predictor.trial = self._trial

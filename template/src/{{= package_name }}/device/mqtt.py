@@ -1,8 +1,8 @@
-"""Send batches through an MQTT 5 broker, which is not trusted to keep any of them.
+"""Upload through an MQTT 5 broker, with confirmation by the collector.
 
-A broker acknowledges a message that it may still lose. So the collector itself replies, on a topic
-of this connection, once a batch is on its disk: request and response of MQTT 5, section 4.10 of
-https://docs.oasis-open.org/mqtt/mqtt/v5.0/mqtt-v5.0.html.
+A broker may lose a message after acknowledging it. The collector therefore replies once a batch is
+on its disk, with the request/response pattern of MQTT 5 (section 4.10 of
+https://docs.oasis-open.org/mqtt/mqtt/v5.0/mqtt-v5.0.html) on a reply topic per connection.
 """
 
 import json
@@ -23,26 +23,26 @@ from .json_http import MAX_REPLY_BYTES
 from .settings import UploadSettings
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}  # as registered with IANA
-# The broker drops a connection that was silent for 1.5 times this. No decision depends on it: each
-# batch has a timeout of its own.
+# The broker closes a connection after 1.5 times this without traffic. The value is uncritical,
+# because each batch has its own timeout.
 KEEPALIVE_S = 30
 
 
 class BrokerSettings(Settings):
     """Variables of the MQTT broker."""
 
-    mqtt_user: str = Field("", description="User name at the broker; without it, no login.")
+    mqtt_user: str = Field("", description="User name at the broker; empty: connect without login.")
     mqtt_password: SecretStr = Field(SecretStr(""), description="Password of that user.")
     mqtt_ca_file: str = Field(
         "",
-        description="File with the certificate authority of a broker with TLS; without it, those "
-        "of the system.",
+        description="File with the CA certificate of the broker, for mqtts://; empty: the CA "
+        "certificates of the system.",
         examples=["/etc/ssl/broker.pem"],
     )
 
 
 class MqttError(OSError):
-    """The broker or the collector refused; `code` is the broker's reason, or an HTTP status."""
+    """A refusal: `code` is the reason of the broker, or the HTTP status of the collector."""
 
     def __init__(self, code: object, detail: object = "") -> None:
         super().__init__(f"{code} {detail}")
@@ -52,11 +52,7 @@ class MqttError(OSError):
 def create_client(
     url: str, max_bytes: int, id: str = "", timeout_s: float = 10, **options: Any
 ) -> tuple[Client, str]:
-    """Return a client that is not connected yet, and the topic of `mqtts://host:port/topic`.
-
-    `<PACKAGE>_MQTT_USER` and `_MQTT_PASSWORD` log in; `_MQTT_CA_FILE` holds the certificate
-    authority of a broker with TLS.
-    """
+    """Return a client that is not connected yet, and the topic of `mqtts://host:port/topic`."""
     parts = urlsplit(url)
     version = MQTTProtocolVersion.MQTTv5
     client = Client(CallbackAPIVersion.VERSION2, id, protocol=version, **options)
@@ -67,14 +63,14 @@ def create_client(
         client.tls_set(settings.mqtt_ca_file or None)
     client.connect_timeout = timeout_s
     limit = Properties(PacketTypes.CONNECT)
-    limit.MaximumPacketSize = max_bytes  # the broker must not send more
+    limit.MaximumPacketSize = max_bytes  # of the packets that the broker sends
     port = parts.port or PORTS[parts.scheme]
     client.connect_async(parts.hostname or "", port, KEEPALIVE_S, properties=limit)
     return client, parts.path.strip("/")
 
 
-class BrokerConnection:
-    """A connection to the broker: opened at the first batch, and again after any failure."""
+class Connection:
+    """A connection to the broker, opened for the first batch and reopened after a failure."""
 
     def __init__(self, url: str, timeout_s: float) -> None:
         self._url = url
@@ -82,19 +78,19 @@ class BrokerConnection:
         self._client: Client | None = None
         self._topic = ""
         self._reply_topic = ""
-        # Filled by the thread of the client: messages, errors, and None once replies can come.
+        # Filled by the client's thread: messages, errors, and None when the subscription is active.
         self._received: SimpleQueue[Any] = SimpleQueue()
 
     def post(self, body: bytes) -> dict[str, list[str]]:
         """Send a batch and return the reply of the collector.
 
         Raises:
-            OSError: no broker, no reply in time, or a refusal.
+            OSError: no connection, no reply in time, or a refusal.
         """
         try:
             return self._request(body, self._client or self._connect())
         except BaseException:
-            # A late reply to this batch must not be read as the reply to the next one.
+            # Reconnect, so that a late reply to this batch is not taken for the next one's.
             if self._client:
                 self._client.disconnect()
                 self._client = None
@@ -107,10 +103,10 @@ class BrokerConnection:
             MAX_REPLY_BYTES,
             id,
             self._timeout_s,
-            reconnect_on_failure=False,  # `retry.keep_working` decides when to try again
+            reconnect_on_failure=False,  # `retry.keep_working` decides when to retry
         )
         self._reply_topic = f"{self._topic}/replies/{id}"
-        received = SimpleQueue[Any]()  # a new one: the old client may still add to the old one
+        received = SimpleQueue[Any]()  # a new queue: the old client may still write to the old one
 
         def on_connect(
             _: Client, data: object, flags: object, reason: Any, properties: object
@@ -126,7 +122,7 @@ class BrokerConnection:
             received.put(MqttError(reasons[0]) if reasons[0].is_failure else None)
 
         def on_publish(_: Client, data: object, id: int, reason: Any, properties: object) -> None:
-            if reason.value:  # no collector has subscribed, or this device may not publish there
+            if reason.value:  # no collector has subscribed, or this device has no permission
                 received.put(MqttError(reason))
 
         client.on_connect = on_connect
@@ -159,15 +155,15 @@ class BrokerConnection:
                 return reply
 
     def _receive(self, until_s: float) -> MQTTMessage | None:
-        """Wait for what the thread of the client received next.
+        """Return the next message from the client's thread.
 
         Raises:
-            OSError: the client failed, or the time is over.
+            OSError: the client failed, or the time is up.
         """
         try:
             received = self._received.get(timeout=max(0, until_s - time.monotonic()))
         except Empty:
-            raise TimeoutError("no answer") from None
+            raise TimeoutError("no reply") from None
         if isinstance(received, Exception):
             raise received
         return received  # type: ignore[no-any-return]

@@ -1,9 +1,9 @@
-"""A queue of decisions on disk that survives a kill, a power cut and a full disk.
+"""The outbox: a queue of decisions on disk that survives kills, power cuts and a full disk.
 
-It is one SQLite file with a write-ahead log, synced at each commit (https://sqlite.org/wal.html).
-All pages of the file and of its log are taken from the disk when it is made; later writes reuse
-them, so that other programs may fill the disk. File systems that never overwrite in place (btrfs)
-cannot promise that.
+It is a SQLite file with a write-ahead log, synced at each commit (https://sqlite.org/wal.html). All
+pages of the file and its log are allocated when it is created, and later writes reuse them, so it
+keeps working when other programs fill the disk. Copy-on-write file systems such as btrfs do not
+give this guarantee.
 """
 
 import sqlite3
@@ -15,19 +15,19 @@ from prometheus_client import Counter, Gauge
 
 OUTBOX = Path("data/outbox.db")
 PAGE_BYTES = 4096  # SQLite's default
-# A put changes two pages, and five where a page is split (measured). The log takes about ten puts
-# before it is copied back into the file; its 132 kB are little beside the smallest outbox, 1 MB.
+# A put changes two pages, or five if a page is split (measured). The log holds about ten puts
+# before it is copied back into the file; it takes 132 kB, and the smallest outbox 1 MB.
 LOG_PAGES = 32
-CHECKPOINT_PAGES = LOG_PAGES * 3 // 4  # the commit that passes this may write a few more pages
+CHECKPOINT_PAGES = LOG_PAGES * 3 // 4  # the commit that exceeds this may write a few more pages
 LOG_BYTES = 32 + LOG_PAGES * (PAGE_BYTES + 24)  # headers of the log and its frames: fileformat2
-INDEX_BYTES = 32768  # the `-shm` file grows in blocks of this size, and one is enough for 32 pages
-# A blob of this many bytes is rewritten in one commit, once, to make the log as long as it may get.
+INDEX_BYTES = 32768  # the `-shm` file grows in blocks of this size; 32 pages need one
+# Writing a blob of this size in one commit extends the log to its full length.
 SPARE_BYTES = (LOG_PAGES + 1) * PAGE_BYTES
-BLOB_BYTES_PER_PAGE = PAGE_BYTES - 4  # an overflow page begins with the number of the next one
-# Dropping one event for each new one would double the syncs of a full outbox. 32 cost 3 %, and are
-# 0.1 % of the 28,000 decisions that 8 MB hold.
+BLOB_BYTES_PER_PAGE = PAGE_BYTES - 4  # an overflow page starts with the number of the next one
+# Dropping one event per new event would double the syncs of a full outbox. Dropping 32 at once adds
+# 3 %, and they are 0.1 % of the 28,000 decisions that fit into 8 MB.
 DROPPED_AT_ONCE = 32
-NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)  # a full file, and a full disk
+NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)  # the file is full, or the disk is
 DEPTH = Gauge("outbox_depth", "Decisions waiting to be sent")
 DROPPED = Counter("outbox_dropped", "Decisions dropped to make room, since the outbox was created")
 TABLES = """
@@ -39,7 +39,7 @@ CREATE TABLE IF NOT EXISTS reserve (content);
 
 
 class QueuedEvent(NamedTuple):
-    """One event: its number in the queue, the id by which repeats are known, and its JSON."""
+    """One event: its number in the queue, its id for deduplication, and its JSON."""
 
     seq: int
     id: str
@@ -47,9 +47,9 @@ class QueuedEvent(NamedTuple):
 
 
 class Outbox:
-    """A queue that takes at most `max_mb` MB of the disk, its log included.
+    """A queue that takes at most `max_mb` MB on disk, including its log.
 
-    A smaller cap holds for a new file only: let the outbox run empty, then delete it.
+    An existing file never shrinks: to lower `max_mb`, delete the file once it is empty.
 
     Raises:
         SystemExit: the file is damaged, or the disk has no room for it.
@@ -57,24 +57,25 @@ class Outbox:
 
     def __init__(self, max_mb: float, path: Path = OUTBOX) -> None:
         self._lock = RLock()
+        self.dropped_now = 0  # by this process
         try:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._reserve(int(max_mb * 1e6 - LOG_BYTES - INDEX_BYTES) // PAGE_BYTES)
-            # The last connection to close deletes the log, unless it is read-only. This one is
-            # closed last: a start on a full disk needs the log where it is.
+            # SQLite deletes the log when the last connection closes, unless it is read-only. This
+            # one closes last, so that a start on a full disk finds the log.
             self._reader = open_reader(path)
             log = path.with_name(f"{path.name}-wal")
             if log.stat().st_size < LOG_BYTES:
                 self._db.execute("UPDATE spare SET content = randomblob(?)", (SPARE_BYTES,))
         except sqlite3.DatabaseError as error:
-            wrong = f"{path} is damaged, or the disk has no room for its {max_mb:g} MB ({error})"
-            raise SystemExit(f"{wrong}. What to do: docs/runbook/devices.md#outbox-full") from None
+            wrong = f"{path} is damaged, or the disk has no room for {max_mb:g} MB ({error})"
+            raise SystemExit(f"{wrong}. What to do: docs/runbook/devices.md#outbox-file") from None
 
     def _reserve(self, pages: int) -> None:
-        """Make the file this long, by a blob that is then deleted: its pages stay in the file."""
+        """Extend the file with a blob and delete the blob: its pages stay allocated."""
         self._db.execute("PRAGMA synchronous=FULL")  # NORMAL would lose commits in a power cut
         if pages - self._query_int("PRAGMA page_count") > LOG_PAGES:  # a new file, or a larger cap
-            # In WAL mode the blob would go through the log, and take its room twice.
+            # In WAL mode the blob would also be written to the log.
             self._db.execute("PRAGMA journal_mode=DELETE")
             self._db.executescript(TABLES)
             blob_pages = pages - self._query_int("PRAGMA page_count") - 2  # stay below the cap
@@ -87,10 +88,10 @@ class Outbox:
         self._db.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
 
     def put(self, id: str, body: str) -> None:
-        """Add an event; it is on disk when this returns. In a full outbox the oldest are dropped.
+        """Add an event; it is on disk when this returns. A full outbox drops its oldest events.
 
         Raises:
-            sqlite3.OperationalError: not even an empty outbox has room.
+            sqlite3.OperationalError: the event does not fit into an empty outbox either.
         """
         may_drop = False
         with self._lock:
@@ -99,11 +100,11 @@ class Outbox:
                     self._db.execute("INSERT INTO waiting (id, body) VALUES (?, ?)", (id, body))
                     return
                 except sqlite3.OperationalError as error:
-                    primary_code = error.sqlite_errorcode & 0xFF  # the rest is the extended code
+                    primary_code = error.sqlite_errorcode & 0xFF  # without the extended part
                     if primary_code not in NO_ROOM:
                         raise
-                    # Perhaps the log could not grow, because a reader kept it from starting again.
-                    # Waiting for the reader costs no event, so it comes before dropping any.
+                    # A reader may have prevented the log from restarting. Wait for the reader
+                    # first, because that drops no event.
                     self._db.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
                     if may_drop and not self._drop_oldest():
                         raise
@@ -115,32 +116,33 @@ class Outbox:
             self._db.execute("BEGIN IMMEDIATE")
             dropped = self._db.execute(delete, (DROPPED_AT_ONCE,)).rowcount
             self._db.execute("UPDATE dropped SET total = total + ?", (dropped,))
+        self.dropped_now += dropped
         DROPPED.inc(dropped)
         return dropped
 
     def oldest(self, n: int) -> list[QueuedEvent]:
-        """Return up to n events, oldest first; they stay until they are acknowledged."""
+        """Return up to n events, oldest first. They stay until acknowledged."""
         with self._lock:
             return read_oldest(self._reader, n)
 
     def acknowledge(self, seq: int) -> None:
-        """Delete the events up to and including this number."""
+        """Delete all events up to and including number `seq`."""
         with self._lock:
             self._db.execute("DELETE FROM waiting WHERE seq <= ?", (seq,))
 
     def depth(self) -> int:
-        """Return how many events wait, without counting rows.
+        """Return the number of waiting events.
 
-        Only the oldest are ever deleted, so that no number is missing in between.
+        Only the oldest are ever deleted, so their numbers have no gaps and no rows are counted.
         """
         return self._query_int("SELECT ifnull(max(seq) - min(seq) + 1, 0) FROM waiting")
 
     def drop_count(self) -> int:
-        """Return how many events were dropped since the file was made."""
+        """Return how many events were dropped since the file was created."""
         return self._query_int("SELECT total FROM dropped")
 
     def export_metrics(self) -> None:
-        """Export depth and drops as metrics of the process. Call it once."""
+        """Export the depth and the drops as metrics of this process. Call it once."""
         DEPTH.set_function(self.depth)
         DROPPED.inc(self.drop_count())
 
@@ -155,20 +157,20 @@ class Outbox:
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
-    """Open an outbox read-only; its device may be running."""
+    """Open an outbox read-only, also while its device is running."""
     db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
-    read_oldest(db, 1)  # SQLite opens the files at the first query: raise here if it cannot
+    read_oldest(db, 1)  # SQLite opens the file at the first query: fail here, not later
     return db
 
 
 def read_oldest(db: sqlite3.Connection, n: int) -> list[QueuedEvent]:
-    """Read n events, or all with -1. No read lock is left, which would keep the log growing."""
+    """Read n events, or all with -1. Leaves no read lock, which would let the log grow."""
     rows = db.execute("SELECT seq, id, body FROM waiting ORDER BY seq LIMIT ?", (n,))
     return [QueuedEvent(*row) for row in rows.fetchall()]
 
 
 def outbox() -> None:
-    """The command `outbox`: print the decisions that wait as JSON lines, oldest first.
+    """The command `outbox`: print the waiting decisions as JSON lines, oldest first.
 
     Raises:
         SystemExit: there is no outbox yet, or it cannot be read.
@@ -176,6 +178,6 @@ def outbox() -> None:
     try:
         waiting = read_oldest(open_reader(OUTBOX), -1)
     except sqlite3.DatabaseError as error:
-        raise SystemExit(f"{OUTBOX} cannot be read ({error}). `make edge` makes one.") from None
+        raise SystemExit(f"Cannot read {OUTBOX} ({error}). `make edge` creates it.") from None
     for event in waiting:
         print(event.body)

@@ -1,7 +1,7 @@
-"""Second opinions: a server also answers the payloads that the device was unsure of.
+"""Second opinions: payloads with a low confidence are also sent to the prediction server.
 
-The device never waits for it. The answer goes to the collector under the id by which the server
-knows the payload, so that a disagreement can be labelled and learned from.
+The device never waits for the reply. It sends both predictions to the collector under the id that
+the server uses for the payload, so that disagreements can be labelled and used for training.
 """
 
 import base64
@@ -23,37 +23,37 @@ from .outbox import Outbox
 from .retry import keep_working
 
 UNSURE = Path("data/unsure.db")
-# A larger payload would push out more than it is worth: of 8 MB, at least eight payloads are kept.
+# A payload may take at most 1/8 of the queue, so that one large payload does not displace many.
 MAX_SHARE = 1 / 8
-# No second opinion is urgent. The server is told, and spends no time on an answer after that.
+# Also sent to the server, which then drops a request that it cannot answer in time.
 TIMEOUT_S = 10
-# With these statuses the server refuses the payload itself; it would be refused again.
+# With these statuses the server rejects the payload itself, so a retry would fail again.
 PERMANENT_REFUSALS = (400, 413, 415, 422)
 OPINIONS = Counter(
-    "second_opinions", "Unsure decisions, by what became of them at the server", ["outcome"]
+    "second_opinions", "Second opinions, by outcome of the request to the server", ["outcome"]
 )
 
 
 class SecondOpinionSettings(Settings):
-    """Variables of the second opinions."""
+    """Variables of second opinions."""
 
     server_key: SecretStr = Field(
-        SecretStr(""), description="API key to send to the server as `x-api-key`."
+        SecretStr(""), description="API key for the prediction server, sent as `x-api-key`."
     )
 
 
 class SecondOpinion(Thread):
-    """A thread that asks for as long as the process lives; set `stop` to end it."""
+    """A thread that sends queued payloads to the server; set `stop` to end it."""
 
     def __init__(self, outbox: Outbox) -> None:
-        super().__init__(daemon=True)  # a network that hangs does not keep the process alive
+        super().__init__(daemon=True)  # a hanging connection does not keep the process alive
         self.stop = Event()
         self._outbox = outbox
         self._max_mb = load_params().unsure_mb
         self._unsure = Outbox(self._max_mb, UNSURE)
 
     def consider(self, payload: bytes, decision: dict[str, Any]) -> None:
-        """Keep a payload for the server if the device was unsure, or had no answer."""
+        """Queue a payload for the server if the model was unsure, late or failed."""
         had_answer = decision.get("fail_safe") not in ("late", "failed")
         if had_answer and decision.get("confidence", 1) >= load_scope().ask_server_below:
             return
@@ -67,12 +67,12 @@ class SecondOpinion(Thread):
         keep_working(self.stop, self.ask, lambda _: OPINIONS.labels("unanswered").inc())
 
     def ask(self) -> bool:
-        """Ask about the oldest payload, and return whether there was one.
+        """Send the oldest payload to the server, and return whether there was one.
 
         Raises:
-            OSError: no answer, or one that is not about the payload.
-            ValueError: the answer is not JSON.
-            KeyError: the answer has no label.
+            OSError: no reply, or an error that a retry may resolve.
+            ValueError: the reply is not JSON.
+            KeyError: the reply has no label.
         """
         waiting = self._unsure.oldest(1)
         for seq, id, body in waiting:
@@ -90,11 +90,11 @@ class SecondOpinion(Thread):
         return bool(waiting)
 
     def _record(self, id: str, decision: dict[str, Any], answer: dict[str, Any]) -> str:
-        """Put both answers into the outbox; return whether they agree."""
+        """Put both predictions into the outbox; return `agreed` or `disagreed`."""
         outcome = "agreed" if answer["label"] == decision["label"] else "disagreed"
         opinion = {key: answer[key] for key in ("label", "confidence", "model_sha256")}
         event = decision | {"outcome": outcome, "second_opinion": opinion}
-        # The same payload may come twice: its time makes the id of this event differ.
+        # The time distinguishes events of the same payload.
         event_id = hashlib.sha256(f"second {id} {decision['time']}".encode()).hexdigest()
         self._outbox.put(event_id, json.dumps(event))
         return outcome

@@ -9,5 +9,5 @@ class UploadSettings(Settings):
     """Variables of the upload to the collector."""
 
     upload_key: SecretStr = Field(
-        SecretStr(""), description="API key to send to the collector as `x-api-key`."
+        SecretStr(""), description="API key for the collector, sent as `x-api-key`."
     )

@@ -1,7 +1,7 @@
-"""Which model a device runs: `data/models/state.json`, and one folder per release beside it.
+"""Model slots of a device: `data/models/state.json`, and one folder per release next to it.
 
-There are two slots: `good` is the release that runs, `trial` a newer one that has to prove itself.
-Either may be empty. A release is a folder named by its id, a hash of its content.
+The slot `good` holds the last release that passed its trial, `trial` a newer one that is on trial.
+Either may be empty. The name of a release folder is its id, a hash of its content.
 """
 
 import fcntl
@@ -18,18 +18,18 @@ STATE_PATH = SLOTS / "state.json"
 
 
 class SlotState(BaseModel):
-    """The content of `state.json`. `bad` are releases that failed their trial; none runs again."""
+    """The content of `state.json`. `bad` lists releases that failed their trial."""
 
     good: str = ""
     trial: str = ""
     starts: int = 0  # of the trial
     bad: list[str] = []
-    checked_at: float = 0  # when the newest release was last known, in s since 1970
+    checked_at: float = 0  # last successful update check, in s since 1970
 
 
 @contextmanager
 def lock(name: str) -> Iterator[None]:
-    """Let one process at a time in. The kernel drops the lock when its process ends."""
+    """Hold a lock between processes. The kernel releases it when the process ends."""
     SLOTS.mkdir(parents=True, exist_ok=True)
     with (SLOTS / f".{name}").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -37,21 +37,21 @@ def lock(name: str) -> Iterator[None]:
 
 
 def read_state() -> SlotState:
-    """Return the state; an empty one where the file is missing or the disk damaged it."""
+    """Return the state, or an empty one if the file is missing or damaged."""
     try:
         return SlotState.model_validate_json(STATE_PATH.read_bytes())
     except (OSError, ValidationError):
-        return SlotState()  # the installed model answers, and the release is fetched again
+        return SlotState()  # the installed model runs until the release is fetched again
 
 
 @contextmanager
 def edit_state() -> Iterator[SlotState]:
-    """Yield the state for changes, and write it if there are any.
+    """Yield the state for editing, and write it if it changed.
 
-    The loop and the `update` process both change it, hence the lock.
+    Locked, because both the loop and the `update` process edit it.
     """
     with lock("state"):
-        for draft in SLOTS.glob(".part-*"):  # left by a process that was killed while writing
+        for draft in SLOTS.glob(".part-*"):  # left by a process that was killed during a write
             draft.unlink()
         state = read_state()
         yield state

@@ -1,6 +1,7 @@
-"""Decisions for other programs of this machine, in any language: HTTP over a Unix socket.
+"""Decisions, health and metrics for other programs on this machine: HTTP over a Unix socket.
 
-`curl --unix-socket data/decide.sock --data-binary @FILE http://device/decide`, for example.
+Examples: `curl --unix-socket data/decide.sock --data-binary @FILE http://device/decide`, and
+`curl --unix-socket data/decide.sock http://device/healthz`.
 """
 
 from collections.abc import Callable
@@ -9,30 +10,47 @@ from socketserver import ThreadingMixIn, UnixStreamServer
 from threading import Thread
 from typing import Any
 
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+
 from ..refusal import Refusal
 from ..task.features import MAX_PAYLOAD_BYTES
 from .decide import Decider
 from .json_http import JsonHandler
 
 SOCKET = Path("data/decide.sock")
-Record = Callable[[bytes, dict[str, Any], float], None]  # a payload, its decision, and when
+PATHS = "POST a payload to /decide; GET /healthz or /metrics"
+Record = Callable[[bytes, dict[str, Any], float], None]  # a payload, its decision, and its time
+Health = Callable[[], tuple[int, dict[str, Any]]]  # an HTTP status, and the content of /healthz
 
 
 class DecisionServer(ThreadingMixIn, UnixStreamServer):
-    """A thread per connection. `record` keeps each decision after it was answered."""
+    """A server with one thread per connection. `record` stores each decision after the reply."""
 
     daemon_threads = True  # an open connection does not keep the process alive
 
-    def __init__(self, decider: Decider, record: Record) -> None:
+    def __init__(self, decider: Decider, record: Record, health: Health) -> None:
         super().__init__(str(SOCKET), DecisionHandler)
         self.decider = decider
         self.record = record
+        self.health = health
 
 
 class DecisionHandler(JsonHandler):
-    """One request: the body is a payload; the answer is the decision, as JSON."""
+    """One request of a program on this machine."""
 
     server: DecisionServer
+
+    def address_string(self) -> str:
+        """Return the client's name for log lines: a Unix socket has no address."""
+        return "local"
+
+    def do_GET(self) -> None:
+        if self.path == "/healthz":
+            self.answer_json(*self.server.health())
+        elif self.path == "/metrics":
+            self.answer(200, generate_latest(REGISTRY), CONTENT_TYPE_LATEST)
+        else:
+            self.answer_json(404, {"detail": f"Nothing at {self.path}. {PATHS}."})
 
     def do_POST(self) -> None:
         payload = self.read_body(MAX_PAYLOAD_BYTES)
@@ -43,14 +61,14 @@ class DecisionHandler(JsonHandler):
             self.answer_json(422, {"detail": [refusal.detail]})
             return
         decision = self.server.decider.decide(payload)
-        # Answer before the disk is written: a sync may take longer than the model.
+        # Reply before writing to disk: a sync may take longer than the model.
         self.answer_json(200, decision)
         self.server.record(payload, decision, decision["time"])
 
 
-def listen(decider: Decider, record: Record) -> None:
-    """Answer at the socket from now on; only this user and its group may connect."""
+def listen(decider: Decider, record: Record, health: Health) -> None:
+    """Start the server in the background; only this user and its group may connect."""
     SOCKET.unlink(missing_ok=True)  # left by a process that was killed
-    server = DecisionServer(decider, record)
+    server = DecisionServer(decider, record, health)
     SOCKET.chmod(0o660)
     Thread(target=server.serve_forever, daemon=True).start()

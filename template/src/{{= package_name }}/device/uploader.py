@@ -1,7 +1,7 @@
-"""Send the decisions of the outbox to the collector, from a thread of its own.
+"""Upload of decisions from the outbox to the collector, on a background thread.
 
-A batch leaves the outbox when the collector says that it is stored. Until then it is sent again;
-the collector knows repeats by their id.
+Events leave the outbox only after the collector has confirmed that they are stored. Until then they
+are sent again; the collector drops duplicates by id.
 """
 
 import math
@@ -25,43 +25,47 @@ from .outbox import OUTBOX, Outbox
 from .retry import keep_working
 from .settings import UploadSettings
 from .slots import read_state
-from .wire_format import Telemetry, format_batch, import_mqtt
+from .wire_format import Telemetry, format_batch, import_transport
 
-# Each batch costs the collector one synced write: 100 events share it, in a request of some 25 kB.
+# Each batch costs the collector one synced write; 100 events make a request of about 25 kB.
 BATCH_EVENTS = 100
-# A device without decisions reports once per minute, so that the fleet view can tell it from a
-# dead one; the alert waits for `max_silence_s`.
+# An idle device reports once per minute; the alert fires after `max_silence_s` without a report.
 HEARTBEAT_S = 60
-TIMEOUT_S = 10  # a mobile link that needs longer for 25 kB does not work
+TIMEOUT_S = 10  # generous for 25 kB on a mobile link
 FAILURES = Counter("upload_failures", "Failed uploads, by HTTP status or error", ["reason"])
 
 
 class Uploader(Thread):
-    """A thread that sends batches for as long as the process lives; set `stop` to end it.
+    """A thread that uploads batches; set `stop` to end it.
 
-    `recent_ms` are the times of the latest decisions.
+    `recent_ms` are the latencies of recent decisions, in ms.
     """
 
     def __init__(self, outbox: Outbox, recent_ms: Collection[float]) -> None:
-        super().__init__(daemon=True)  # a network that hangs does not keep the process alive
+        super().__init__(daemon=True)  # a hanging connection does not keep the process alive
         self.stop = Event()
         self._outbox = outbox
         self._recent_ms = recent_ms
+        self._started_s = time.monotonic()
         self._last_report_s = -math.inf
         self._post: Callable[[bytes], dict[str, list[str]]] = _post
         url = load_params().upload_url
-        if url.startswith("mqtt"):
-            self._post = import_mqtt("device.mqtt").BrokerConnection(url, TIMEOUT_S).post
+        if transport := import_transport("device", url):
+            self._post = transport.Connection(url, TIMEOUT_S).post
 
     def run(self) -> None:
         keep_working(self.stop, lambda: self.send() == BATCH_EVENTS, _count_failure)
 
+    def silent_s(self) -> float:
+        """Return the seconds since the last confirmed upload, or since the start without any."""
+        return time.monotonic() - max(self._last_report_s, self._started_s)
+
     def send(self) -> int:
-        """Send the oldest events, or at times telemetry alone; return how many were stored.
+        """Send the oldest events, or telemetry only if it is due; return how many were stored.
 
         Raises:
-            OSError: no answer, or another status than 200.
-            ValueError: the collector stored some of the events only. Those have left the outbox.
+            OSError: no reply, or a status other than 200.
+            ValueError: the collector stored only some of the events. Those have left the outbox.
         """
         events = self._outbox.oldest(BATCH_EVENTS)
         if not events and time.monotonic() < self._last_report_s + HEARTBEAT_S:
@@ -70,12 +74,12 @@ class Uploader(Thread):
         batch = format_batch(telemetry, [(event.id, event.body) for event in events])
         stored = set(self._post(batch)["stored"])
         self._last_report_s = time.monotonic()
-        # The outbox forgets events up to a number: only those before the first gap may go.
+        # `acknowledge` deletes all events up to a number, so stop at the first one not stored.
         taken = list(takewhile(lambda event: event.id in stored, events))
         if taken:
             self._outbox.acknowledge(taken[-1].seq)
         if len(taken) < len(events):
-            raise ValueError(f"{len(taken)} of {len(events)} events are stored")
+            raise ValueError(f"the collector stored {len(taken)} of {len(events)} events")
         return len(taken)
 
 
@@ -91,11 +95,11 @@ def _post(body: bytes) -> dict[str, list[str]]:
 
 
 def read_telemetry(outbox: Outbox, recent_ms: Collection[float]) -> Telemetry:
-    """Collect the state of this device, from the gauges of the process and the disk."""
+    """Read the state of this device from the gauges of the process and the disk."""
     scores = [sample.value for family in DRIFT.collect() for sample in family.samples]
     models = [sample.labels["sha256"] for family in MODEL.collect() for sample in family.samples]
     (trained_at,) = (sample.value for family in TRAINED.collect() for sample in family.samples)
-    times_ms = list(recent_ms)  # a copy: another thread appends to it
+    times_ms = list(recent_ms)  # a copy, because another thread appends
     return Telemetry(
         device=load_params().device or _hostname(),
         version=_installed_version(),
@@ -110,12 +114,12 @@ def read_telemetry(outbox: Outbox, recent_ms: Collection[float]) -> Telemetry:
 
 
 def _hostname() -> str:
-    """Return the host's name as `Telemetry.device` takes it."""
+    """Return the host name in the form that `Telemetry.device` allows."""
     return re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())[:64]
 
 
 def _installed_version() -> str:
     try:
         return metadata.version(PACKAGE)
-    except metadata.PackageNotFoundError:  # run from a folder, not installed
+    except metadata.PackageNotFoundError:  # runs from a folder
         return "unknown"

@@ -1,26 +1,27 @@
-"""What a device sends to its collector: JSON lines, its telemetry and then its events."""
+"""The batch format from device to collector: JSON lines, first the telemetry, then events."""
 
 import json
 from collections.abc import Iterable
 from importlib import import_module
 from types import ModuleType
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, ValidationError
 
 from ..refusal import Refusal
 from ..settings import PACKAGE
 
-# A batch is 100 decisions of some 250 bytes. The limit is forty times that, for long file names and
-# error messages; 100 devices that send at once still take only 100 MB of the collector's memory.
+# A batch is 100 decisions of about 250 bytes. The limit of forty times that allows long file names
+# and error messages; 100 devices sending at once take 100 MB of the collector's memory.
 MAX_BATCH_BYTES = 1_000_000
 Line = TypeVar("Line", bound=BaseModel)
 
 
 class Telemetry(BaseModel, frozen=True, allow_inf_nan=False):
-    """The state of a device; None is not known yet. Unknown fields, of later versions, are ignored.
+    """The state of a device; None means not known yet. Fields of later versions are ignored.
 
-    Each field with a description becomes a gauge of the collector, `device_<field>`.
+    The collector exports each field with a description as a gauge, `device_<field>`.
     """
 
     device: str = Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")
@@ -30,21 +31,21 @@ class Telemetry(BaseModel, frozen=True, allow_inf_nan=False):
     drift_score_max: float | None = Field(description="Highest drift score of its signals")
     disk_free_bytes: int = Field(description="Free space on the disk of its outbox")
     outbox_depth: int = Field(description="Decisions waiting to be sent")
-    outbox_dropped: int = Field(description="Decisions dropped to make room, ever")
+    outbox_dropped: int = Field(description="Decisions dropped since the outbox was created")
     model_current_timestamp_seconds: float | None = Field(
-        None, description="Last successful update check, or else the training of its model"
+        None, description="Last successful update check, or the training of its model if later"
     )
 
 
 class Event(BaseModel, frozen=True):
-    """One decision. A collector drops an event whose id it has already: it was sent twice."""
+    """One decision. The collector drops an event whose id it already has."""
 
     id: str = Field(pattern="^[0-9a-f]{64}$")
     decision: dict[str, Any]
 
 
 def format_batch(telemetry: Telemetry, events: Iterable[tuple[str, str]]) -> bytes:
-    """Format events, each an id and the JSON of a decision, which is not parsed again."""
+    """Format a batch; each event is an id and the JSON of a decision."""
     lines = [telemetry.model_dump_json()]
     lines += [f'{{"id": "{id}", "decision": {decision}}}' for id, decision in events]
     return "\n".join(lines).encode()
@@ -54,7 +55,7 @@ def parse_batch(body: bytes) -> tuple[Telemetry, list[Event]]:
     """Parse a batch.
 
     Raises:
-        Refusal: a line breaks a rule; the field is `line 1: device`, for example.
+        Refusal: a line is invalid; the field is `line 1: device`, for example.
     """
     first, *others = body.split(b"\n")
     events = [_parse_line(Event, line, number) for number, line in enumerate(others, 2) if line]
@@ -70,21 +71,24 @@ def _parse_line(kind: type[Line], line: bytes, number: int) -> Line:
         field = ".".join(map(str, wrong["loc"]))
         value = wrong["input"]
         rule = wrong["msg"].lower()
-    except (ValueError, RecursionError) as error:  # no JSON, or brackets nested 1000 deep
+    except (ValueError, RecursionError) as error:  # not JSON, or brackets nested 1000 deep
         field = "json"
         value = line
         rule = str(error)
     raise Refusal(f"line {number}: {field}", value, rule, ", ".join(kind.model_fields))
 
 
-def import_mqtt(module: str) -> ModuleType:
-    """Import `device.mqtt` or `fleet.mqtt`, which only projects with `uplink: mqtt` have.
+def import_transport(package: str, url: str) -> ModuleType | None:
+    """Import the module of `device` or `fleet` for the scheme of a URL; None for HTTP.
 
     Raises:
-        SystemExit: this project has none, or paho-mqtt is not installed.
+        SystemExit: this project has no such module, or its library is not installed.
     """
+    scheme = urlsplit(url).scheme.removesuffix("s")
+    if scheme in ("", "http"):
+        return None
     try:
-        return import_module(f".{module}", PACKAGE)
+        return import_module(f".{package}.{scheme}", PACKAGE)
     except ModuleNotFoundError as error:
-        wrong = f"upload_url names a broker, but {error}. `uplink` has to be answered with mqtt"
-        raise SystemExit(f"{wrong}, and `make setup` run.") from None
+        change = f"`poc2prod update --to current --answer uplink={scheme}`, then `make setup`"
+        raise SystemExit(f"{url} needs `uplink: {scheme}` ({error}). Run {change}.") from None

@@ -1,1 +1,1 @@
-"""Many devices: the collector, model repository and installation packages."""
+"""Tools for a fleet of devices: the collector, the model repository and installation packages."""

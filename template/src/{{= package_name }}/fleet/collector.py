@@ -1,6 +1,6 @@
-"""The collector: stores what devices send, and shows the fleet to Prometheus.
+"""The collector: stores batches from devices and exports the state of the fleet to Prometheus.
 
-It answers 200 once a whole batch is on disk. Events that were sent twice are stored once.
+It replies 200 when a whole batch is on disk. Events that are sent twice are stored once.
 """
 
 import json
@@ -18,7 +18,13 @@ from prometheus_client.core import GaugeMetricFamily as Family
 from prometheus_client.registry import Collector
 
 from ..device.json_http import JsonHandler
-from ..device.wire_format import MAX_BATCH_BYTES, Event, Telemetry, import_mqtt, parse_batch
+from ..device.wire_format import (
+    MAX_BATCH_BYTES,
+    Event,
+    Telemetry,
+    import_transport,
+    parse_batch,
+)
 from ..monitoring.scope_limits import show_limits
 from ..refusal import Refusal
 from ..scope import load_params
@@ -26,13 +32,14 @@ from ..settings import is_authorized, read_keys
 from .settings import CollectorSettings
 
 COLLECTED = Path("data/collected.db")
-# Each device has eight series. A device can choose its name: without a limit, one that changes it
-# would fill the memory of Prometheus.
+# Each device has eight series. Devices choose their names: without a limit, a device that keeps
+# changing its name would exhaust the memory of Prometheus.
 MAX_DEVICES = 1000
+PATHS = "POST batches to /events; GET /healthz or /metrics"
 LAST_SEEN = "last_seen_timestamp_seconds"
 INFO_LABELS = ["device", "model_sha256", "version"]
 GAUGES = {
-    LAST_SEEN: "Last report of the device, in seconds since 1970, by the clock of the collector"
+    LAST_SEEN: "Last report of the device, in seconds since 1970 by the collector's clock"
 } | {name: field.description for name, field in Telemetry.model_fields.items() if field.description}
 TABLES = """
 PRAGMA journal_mode=WAL;
@@ -43,14 +50,14 @@ CREATE TABLE IF NOT EXISTS devices (device PRIMARY KEY, seen_s, telemetry);
 """
 SAVE_DEVICE = """INSERT INTO devices VALUES (?, ?, ?) ON CONFLICT (device)
 DO UPDATE SET seen_s = excluded.seen_s, telemetry = excluded.telemetry"""
-# With each batch: ten times as many events as it brings, so that the table always catches up, and
-# few enough to take 0.1 s, because devices wait meanwhile.
+# Runs with each batch. It deletes up to ten times the events of a batch, so it always catches up.
+# That takes at most 0.1 s, for which a device waits.
 DELETE_OLD = """DELETE FROM events WHERE rowid IN
 (SELECT rowid FROM events WHERE received_s < ? ORDER BY received_s LIMIT 1000)"""
 
 
 class Fleet(Collector):
-    """All stored events, and the last telemetry of each device, in one SQLite file."""
+    """All stored events and the latest telemetry of each device, in a SQLite file."""
 
     def __init__(self, path: Path = COLLECTED, keys: list[bytes] | None = None) -> None:
         self._keys = keys or []
@@ -59,7 +66,7 @@ class Fleet(Collector):
         self._db.executescript(TABLES)
 
     def receive(self, body: bytes, key: str) -> tuple[int, dict[str, Any]]:
-        """Store a batch from HTTP or MQTT; return an HTTP status and a reply."""
+        """Store a batch; return an HTTP status and a reply."""
         try:
             if not is_authorized(key, self._keys):
                 wrong = Refusal("x-api-key", "no known key", "a key of this collector", "...")
@@ -73,15 +80,14 @@ class Fleet(Collector):
             return 200, {"stored": [event.id for event in events]}
         except Refusal as refusal:
             return 422, {"detail": [refusal.detail]}
-        except sqlite3.Error as error:  # a full disk, most likely: the device keeps its events
+        except sqlite3.Error as error:  # usually a full disk; the device keeps its events
             print(f"Nothing is stored: {error}", file=sys.stderr, flush=True)
             return 503, {"stored": []}
 
     def add(self, telemetry: Telemetry, events: list[Event]) -> None:
-        """Store a batch; all of it is on disk when this returns, each event once.
+        """Store a batch. All of it is on disk when this returns, each event once.
 
-        An event is deleted `keep_days` after it came. If it is sent once more after that, it is
-        stored again.
+        Events are deleted after `keep_days`; one that is sent again after that is stored again.
         """
         device = telemetry.device
         now_s = time.time()
@@ -93,7 +99,7 @@ class Fleet(Collector):
             self._db.execute(SAVE_DEVICE, (device, now_s, telemetry.model_dump_json()))
 
     def collect(self) -> Iterator[Family]:
-        """Yield the gauges of the first `MAX_DEVICES` devices, and the number of all."""
+        """Yield the total number of devices, and the gauges of the first `MAX_DEVICES`."""
         query = "SELECT seen_s, telemetry FROM devices ORDER BY rowid"
         with self._lock:
             rows = self._db.execute(query).fetchall()
@@ -105,7 +111,7 @@ class Fleet(Collector):
                 if device.get(name) is not None:
                     family.add_metric([device["device"]], device[name])
             yield family
-        about = "Always 1; the labels are the model in use and the version of the package"
+        about = "Always 1; the labels are the model in use and the package version"
         info = Family("device_info", about, labels=INFO_LABELS)
         for device in shown:
             info.add_metric([device[name] or "" for name in INFO_LABELS], 1)
@@ -113,45 +119,44 @@ class Fleet(Collector):
 
 
 class CollectorServer(ThreadingHTTPServer):
-    """The HTTP server of one fleet; `registry` holds what `/metrics` shows."""
+    """The HTTP server of a fleet; `/metrics` shows the content of `registry`."""
 
     def __init__(self, address: tuple[str, int], fleet: Fleet) -> None:
         super().__init__(address, CollectorHandler)
         self.fleet = fleet
-        self.registry = (
-            CollectorRegistry()
-        )  # not the one of the process, whose gauges are a model's
+        # Not the registry of the process: that one has the gauges of a model.
+        self.registry = CollectorRegistry()
         self.registry.register(fleet)
         show_limits(self.registry)
 
 
 class CollectorHandler(JsonHandler):
-    """One request of a device, or of Prometheus."""
+    """One request of a device or of Prometheus."""
 
     server: CollectorServer
 
     def do_GET(self) -> None:
         if self.path == "/metrics":
             self.answer(200, generate_latest(self.server.registry), CONTENT_TYPE_LATEST)
+        elif self.path == "/healthz":
+            self.answer(200, b"", "application/json")
         else:
-            self.answer(200 if self.path == "/healthz" else 404, b"", "application/json")
+            self.answer_json(404, {"detail": f"Nothing at {self.path}. {PATHS}."})
 
     def do_POST(self) -> None:
         body = self.read_body(MAX_BATCH_BYTES)
         if self.path != "/events":
-            self.answer_json(404, {})
+            self.answer_json(404, {"detail": f"Nothing at {self.path}. {PATHS}."})
             return
         status, reply = self.server.fleet.receive(body, self.headers.get("x-api-key", ""))
         self.answer_json(status, reply)
 
 
 def collect() -> None:
-    """The command `collect`: listen until stopped.
+    """The command `collect`: receive batches until stopped; `fleet/settings.py` lists the options.
 
-    `<PACKAGE>_COLLECT_HOST` and `<PACKAGE>_COLLECT_PORT` are the address. If
-    `<PACKAGE>_COLLECT_URL`, or else `upload_url`, names a broker, batches also come from there.
-    The keys of devices are lines of the file `<PACKAGE>_COLLECT_KEYS_FILE`, or are in
-    `<PACKAGE>_COLLECT_KEYS`.
+    If `<PACKAGE>_COLLECT_URL`, or else `upload_url`, is not an HTTP address, batches are also
+    received from there.
     """
     settings = CollectorSettings.read()
     host = settings.collect_host
@@ -159,10 +164,10 @@ def collect() -> None:
     keys = read_keys("COLLECT_KEYS", settings.collect_keys, settings.collect_keys_file)
     COLLECTED.parent.mkdir(exist_ok=True)
     fleet = Fleet(keys=keys)
-    broker = settings.collect_url or load_params().upload_url
-    if broker.startswith("mqtt"):
-        import_mqtt("fleet.mqtt").subscribe(broker, fleet.receive)
+    url = settings.collect_url or load_params().upload_url
+    if transport := import_transport("fleet", url):
+        transport.subscribe(url, fleet.receive)
     with CollectorServer((host, port), fleet) as server:
-        url = f"http://{host}:{server.server_port}/events"
-        print(f"Collecting at {url} into {COLLECTED}.", flush=True)
+        address = f"http://{host}:{server.server_port}/events"
+        print(f"Collecting at {address} into {COLLECTED}.", flush=True)
         server.serve_forever()

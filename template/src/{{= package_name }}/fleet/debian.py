@@ -1,6 +1,6 @@
-"""The command `package`: the device loop, its libraries and its model as a .deb and a .tar.gz.
+"""The command `package`: build a .deb and a .tar.gz of the device loop, its libraries and model.
 
-The libraries are the wheels of `uv.lock` for the processor of the device, without the parts that a
+The libraries are the wheels in `uv.lock` for the processor of the device, without the parts that a
 device never loads. `deploy/device/install.sh` installs the .tar.gz on systems without dpkg.
 """
 
@@ -23,16 +23,16 @@ from ..settings import PACKAGE
 SOURCE = Path("deploy/device")
 DIST = Path("dist")
 KEYS = Path("keys")
-DOCS = (Path("docs/runbook.md"), Path("docs/runbook/devices.md"))
-CONTENT = (SCOPE, Path("schema.yaml"), *DOCS, SHIPPED, REFERENCE)
+DOCS = ("docs/devices.md", "docs/runbook.md", "docs/runbook/devices.md")
+CONTENT = (SCOPE, Path("schema.yaml"), *map(Path, DOCS), SHIPPED, REFERENCE)
 UNITS = Path("usr/lib/systemd/system")
-# glibc 2.28 is that of Debian 10. The wheels of onnxruntime need it.
+# The wheels of onnxruntime need glibc 2.28, the version of Debian 10.
 PLATFORMS = {"amd64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}
-# 143 MB were measured for images on amd64, 137 MB on arm64 (NumPy, onnxruntime, Pillow, bytecode).
-# One more library of some size does not fit: on a device it should be noticed.
+# Measured for images: 143 MB on amd64, 137 MB on arm64 (NumPy, onnxruntime, Pillow, bytecode). The
+# limit is tight, so that another large library does not go unnoticed.
 MAX_INSTALLED_MB = 150
-BLOCK_BYTES = 4096  # of ext4: a file takes whole blocks, which adds up with thousands of small ones
-# Parts of libraries for their developers, for programs in C, or for training.
+BLOCK_BYTES = 4096  # of ext4: rounding up to whole blocks matters with thousands of small files
+# Parts of libraries for their developers, for C programs, or for training.
 UNUSED = [
     "bin",
     "**/tests",
@@ -44,24 +44,26 @@ UNUSED = [
     "onnxruntime/transformers",
     "onnxruntime/capi/libonnxruntime.so*",
 ]
-# Measured on NumPy and onnxruntime, 125 MB: against these levels, gzip -9 saves 1 % and takes 2.5
+# Compared with these levels, on NumPy and onnxruntime (125 MB), gzip -9 saves 1 % and takes 2.5
 # times as long; xz -6 saves 10 % and takes 3 times as long.
 GZIP_LEVEL = 6
 XZ_LEVEL = 2
 # typer works without `rich`, which would bring 12 MB of libraries for colours.
 EXPORT = ["uv", "export", "--frozen", "--no-default-groups", "--no-emit-project", "--prune=rich"]
-PRINT_MODULES = "import {0}.cli, {0}.device.loop, {0}.device.model_update, sys; print(*sys.modules)"
+PRINT_MODULES = """import {0}.cli, {0}.device.loop, {0}.device.model_update, sys
+{0}.cli.all_commands()
+print(*sys.modules)"""
 
 
 def package(arch: str = "") -> None:
-    """Write `dist/NAME_VERSION_ARCH.deb` and `.tar.gz`, for amd64 unless `arch` says arm64.
+    """Write `dist/NAME_VERSION_ARCH.deb` and `.tar.gz`; `arch` is amd64 (the default) or arm64.
 
     Raises:
-        SystemExit: the model does not meet a limit, a tool fails, or the package is unfit.
+        SystemExit: the model misses a limit, a tool fails, or the package is too large.
     """
     arch = arch or "amd64"
     if arch not in PLATFORMS:
-        raise SystemExit(f"ARCH is {arch!r}, but has to be one of {', '.join(PLATFORMS)}.")
+        raise SystemExit(f"ARCH is {arch!r}; choose one of {', '.join(PLATFORMS)}.")
     refuse_other_models()
     refuse_broken(verdicts())
     DIST.mkdir(exist_ok=True)
@@ -75,7 +77,7 @@ def package(arch: str = "") -> None:
         _build_tree(tree, project, arch)
         installed_mb = check_installed_mb(tree)
         with tarfile.open(archive, "w:gz", compresslevel=GZIP_LEVEL) as file:
-            for path in _list_files(tree):  # no folders: those of the device keep their permissions
+            for path in _list_files(tree):  # no folders: existing ones keep their permissions
                 file.add(path, path.relative_to(tree))
         control = shutil.copytree(SOURCE / "debian", tree / "DEBIAN") / "control"
         fields = f"Version: {version}\nArchitecture: {arch}\n"
@@ -90,13 +92,14 @@ def package(arch: str = "") -> None:
 
 
 def check_installed_mb(tree: Path) -> float:
-    """Return how much of a disk the tree takes, in MB of whole blocks.
+    """Return the disk space of the tree in MB, in whole blocks.
 
     Raises:
-        SystemExit: it contains PyTorch, or is too large; the largest parts are named.
+        SystemExit: it contains PyTorch, or is too large; the message names the largest parts.
     """
     if torch := sorted(tree.glob("opt/*/lib/torch*")):
-        raise SystemExit(f"no_torch: {torch[0].name} is in the package, and only trains.")
+        remedy = "Move its dependency to the group `train` in pyproject.toml"
+        raise SystemExit(f"no_torch: the package contains {torch[0].name}. {remedy}.")
     blocks = sum(-(-path.lstat().st_size // BLOCK_BYTES) or 1 for path in tree.rglob("*"))
     installed_mb = blocks * BLOCK_BYTES / 1e6
     if installed_mb > MAX_INSTALLED_MB:
@@ -104,7 +107,9 @@ def check_installed_mb(tree: Path) -> float:
         sizes = [(sum(p.stat().st_size for p in _list_files(f)), f.name) for f in folders]
         largest = sorted(sizes, reverse=True)[:3]
         named = ", ".join(f"{name} {size / 1e6:.0f} MB" for size, name in largest)
-        raise SystemExit(f"installed_mb: {installed_mb:.0f}, not <= {MAX_INSTALLED_MB} ({named}).")
+        over = f"{installed_mb:.0f} MB, limit {MAX_INSTALLED_MB} MB"
+        remedy = "Exclude parts that the device never loads: UNUSED in fleet/debian.py"
+        raise SystemExit(f"installed_mb: {over} (largest: {named}). {remedy}.")
     return installed_mb
 
 
@@ -114,17 +119,17 @@ def _list_files(folder: Path) -> list[Path]:
 
 
 def _build_tree(tree: Path, name: str, arch: str) -> None:
-    """Put every file at its place on a device."""
+    """Arrange all files as on a device."""
     home = tree / "opt" / name
     unit = f"{name}.service"
     shutil.copytree(SOURCE / "root", tree)
-    # In `deploy/` the files are called device.*, because a path there does not depend on answers.
+    # In `deploy/` the files are named device.*, so that paths do not depend on the project name.
     for path in list(tree.rglob("device*")):
         path.rename(path.with_name(path.name.replace("device", name)))
     (python,) = re.findall(r"=/usr/bin/python([\d.]+)", (tree / UNITS / unit).read_text())
     _install_libraries(home / "lib", python, arch)
     places = {path: home / path for path in CONTENT}
-    for pattern in ("*.pub", "*.root.json"):  # public: private keys end in .pem
+    for pattern in ("*.pub", "*.root.json"):  # public keys; private keys end in .pem
         places |= {path: home / path for path in KEYS.glob(pattern)}
     places[PARAMS] = tree / "etc" / name / PARAMS
     for path, place in places.items():
@@ -132,7 +137,7 @@ def _build_tree(tree: Path, name: str, arch: str) -> None:
         shutil.copyfile(path, place)
     (home / PARAMS).symlink_to(f"/etc/{name}/{PARAMS}")
     (home / "data").symlink_to(f"/var/lib/{name}")
-    # The link that `systemctl enable` would make, so that install.sh needs no running systemd.
+    # The link that `systemctl enable` would create, so that install.sh needs no running systemd.
     wants = tree / UNITS / "multi-user.target.wants"
     wants.mkdir()
     (wants / unit).symlink_to(f"../{unit}")
@@ -143,8 +148,9 @@ def _build_tree(tree: Path, name: str, arch: str) -> None:
 def _install_libraries(lib: Path, python: str, arch: str) -> None:
     """Install the locked wheels and this package, delete unused parts, and compile the rest."""
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    if python != here:  # bytecode is compiled by the Python that runs here
-        raise SystemExit(f"Devices have Python {python}, here is {here}: `uv python pin {python}`.")
+    if python != here:  # the Python that runs here compiles the bytecode
+        remedy = f"Run `uv python pin {python}`"
+        raise SystemExit(f"Devices run Python {python}, but this is {here}. {remedy}.")
     locked = _run(*EXPORT)
     install = f"uv pip install --quiet --no-deps --link-mode=copy --target {lib}".split()
     install += ["--python-version", python, "--python-platform", PLATFORMS[arch]]
@@ -160,10 +166,10 @@ def _install_libraries(lib: Path, python: str, arch: str) -> None:
 
 
 def _compile(lib: Path) -> None:
-    """Write bytecode of the modules that the loop loads: the service may not write any itself.
+    """Compile the modules that the loop imports, because the service may not write bytecode.
 
-    A service that can write bytecode can change what it runs. Compiling every module would add
-    10 MB for NumPy alone. Nothing on a device changes the source: imports need not check its hash.
+    A service that could write bytecode could change its own code. Compiling every module would add
+    10 MB for NumPy alone. The source never changes on a device, so its hash is not checked.
     """
     unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
     for name in _run(sys.executable, "-c", PRINT_MODULES.format(PACKAGE)).split():
@@ -174,7 +180,7 @@ def _compile(lib: Path) -> None:
 
 
 def _set_permissions(tree: Path) -> None:
-    """Let all users read and only root write, whatever the umask is here."""
+    """Allow all users to read and only root to write, independent of the umask."""
     for path in tree.rglob("*"):
         if not path.is_symlink():
             is_executable = path.is_dir() or path.parent.name in ("bin", "debian", "DEBIAN")
@@ -185,6 +191,6 @@ def _run(*command: str, stdin: str = "") -> str:
     try:
         done = subprocess.run(command, check=True, input=stdin, stdout=subprocess.PIPE, text=True)  # noqa: S603
     except (OSError, subprocess.CalledProcessError) as error:
-        needs = "It takes uv, uv.lock (`make setup` writes it) and dpkg-deb"
+        needs = "`make deb` needs uv, uv.lock (from `make setup`) and dpkg-deb"
         raise SystemExit(f"{str(error).rstrip('.')}. {needs}.") from None
     return done.stdout

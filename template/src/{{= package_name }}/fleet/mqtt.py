@@ -1,4 +1,4 @@
-"""Receive batches through an MQTT broker, and reply once they are on the collector's disk."""
+"""Receive batches from an MQTT broker, and reply when they are on the collector's disk."""
 
 import json
 import sys
@@ -12,18 +12,19 @@ from paho.mqtt.properties import Properties
 from ..device.mqtt import create_client
 from ..device.wire_format import MAX_BATCH_BYTES
 
-Receive = Callable[[bytes, str], tuple[int, dict[str, Any]]]  # a batch and a key to a reply
-# Between two attempts to reach the broker, at most. A broker that is back has its collector within
-# 30 s, before most devices, which pause for up to 60 s.
+Receive = Callable[[bytes, str], tuple[int, dict[str, Any]]]  # batch, key -> status, reply
+# The longest pause between attempts to connect. Devices pause for up to 60 s, so the collector is
+# usually back first.
 MAX_PAUSE_S = 30
 
 
 def subscribe(url: str, receive: Receive) -> Client:
-    """Pass each batch, with its key, to `receive`, for as long as the process lives.
+    """Pass each batch and its key to `receive`, in the background.
 
-    The broker keeps nothing for a collector that is away: no reply comes, and devices send again.
+    While the collector is not connected the broker stores nothing for it; devices get no reply and
+    send again.
     """
-    # Twice the limit, so that a batch that is too large is refused with a reason.
+    # Twice the limit, so that a batch that is too large gets a reply with the reason.
     client, topic = create_client(url, 2 * MAX_BATCH_BYTES)
 
     def on_connect(_: Client, data: object, flags: object, reason: Any, properties: object) -> None:
@@ -36,8 +37,8 @@ def subscribe(url: str, receive: Receive) -> Client:
 
     def on_message(_: Client, data: object, message: MQTTMessage) -> None:
         request: Any = message.properties
-        # A device names the topic of the reply. Only its own is allowed: otherwise any client could
-        # make the collector publish where it may not publish itself.
+        # A device names the topic for the reply. Check it, or any client could make the collector
+        # publish to topics that the client itself may not use.
         if not request.ResponseTopic.startswith(f"{topic}/replies/"):
             return
         key = dict(request.UserProperty).get("x-api-key", "")
@@ -51,7 +52,7 @@ def subscribe(url: str, receive: Receive) -> Client:
     client.on_message = on_message
     client.on_connect_fail = on_disconnect
     client.on_disconnect = on_disconnect
-    client.suppress_exceptions = True  # logged below; no message may end the thread
+    client.suppress_exceptions = True  # logged by the next line; no message may end the thread
     client.enable_logger()
     client.reconnect_delay_set(1, MAX_PAUSE_S)
     client.loop_start()

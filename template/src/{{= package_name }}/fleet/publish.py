@@ -1,8 +1,8 @@
-"""The commands `publish` and `rotate`: write the champion to `repository/`, signed for devices.
+"""The commands `publish` and `rotate`: the signed model repository for devices, `repository/`.
 
 Any web server can serve the folder; devices trust the signatures, not the server. The roles are
-those of The Update Framework (https://theupdateframework.io/docs/metadata): the root says which
-keys count, `targets` signs the files, `snapshot` and `timestamp` that they are the newest.
+those of The Update Framework (TUF, https://theupdateframework.io/docs/metadata): `root` lists the
+valid keys, `targets` signs the files, `snapshot` and `timestamp` sign that they are the newest.
 """
 
 import time
@@ -24,8 +24,8 @@ from ..releases.rollout import sole_writer
 REPOSITORY = Path("repository")
 METADATA = REPOSITORY / "metadata"
 TARGETS = REPOSITORY / "targets"
-# The roles that each key signs for. `online` is the only key that has to be where `publish` runs
-# each week. Two of three root keys sign, so that one may be lost or stolen.
+# The roles that each key signs. Only `online` has to stay on the machine that runs `publish` every
+# week. Two of the three root keys have to sign, so that one may be lost or stolen.
 ROLES = {
     "targets": ["targets"],
     "online": ["snapshot", "timestamp"],
@@ -34,28 +34,28 @@ ROLES = {
     "root-3": ["root"],
 }
 ROOT_THRESHOLD = 2
-# Devices refuse metadata that is older. The root and targets keys are offline, so that they sign
-# once a year. The other two expire after a week: an attacker who controls the web server can hide a
-# newer release for that long at most.
+# Devices reject metadata that is older. The root and targets keys are offline and sign once a year.
+# The other roles expire after a week: an attacker who controls the web server can hide a newer
+# release for a week at most.
 DAYS = {"root": 365, "targets": 365, "snapshot": 7, "timestamp": 7}
-# Time to fetch two offline keys. It must be longer than the week between two runs of `publish`.
+# Enough time to fetch two offline keys, and longer than the week between two runs of `publish`.
 RENEWED_DAYS = 60
-HINT = """Made the keys of the updates: git ignores keys/*.pem; docs/runbook/devices.md#model-update says
-  which of them to take offline. Commit keys/1.root.json: devices start to trust from there."""
+HINT = """Created the keys for model updates. Commit keys/1.root.json, which devices need.
+Move all keys/*.pem except online.pem offline (git ignores them): docs/devices.md#keys"""
 
 
 def publish() -> None:
-    """Write the champion to `repository/`, or renew the proof that it is the newest release.
+    """Write the champion to `repository/`, or renew the signature that it is the newest release.
 
     Raises:
-        SystemExit: there is no champion, it is unfit, or a key is missing.
+        SystemExit: there is no champion, it cannot be verified, or a key is missing.
     """
     with sole_writer():
         champion = verify_release(read_rollout().champion)
         root = _load_root()
         for folder in (METADATA, TARGETS):
             folder.mkdir(parents=True, exist_ok=True)
-        # Devices that have an old root follow the chain of all roots to the newest.
+        # A device with an old root follows the chain of all roots to the newest.
         for path in KEYS.glob("[1-9]*.root.json"):
             write_atomic(METADATA / path.name, path.read_bytes())
         contents = {path.name: path.read_bytes() for path in champion.folder.iterdir()}
@@ -73,22 +73,23 @@ def publish() -> None:
             write_atomic(METADATA / f"{version}.targets.json", content)
         snapshot = Snapshot(version, meta={"targets.json": MetaFile(targets_version)})
         write_atomic(METADATA / f"{version}.snapshot.json", _sign(snapshot, root))
-        # Last, because devices read it first: it names the snapshot that is now complete.
+        # Last, because devices read it first, and it refers to the snapshot.
         timestamp = Timestamp(version, snapshot_meta=MetaFile(version))
         write_atomic(METADATA / "timestamp.json", _sign(timestamp, root))
-        print(f"Published: {champion.id} ({champion.name}), for {DAYS['timestamp']} days.")
+        print(f"Published {champion.id} ({champion.name}), valid for {DAYS['timestamp']} days.")
         if _expires_soon(root):
-            print(f"The root ends on {root.expires:%Y-%m-%d}: `make rotate KEY=root-1` renews it.")
+            remedy = "Renew it with `make rotate KEY=root-1`"
+            print(f"The root metadata expires on {root.expires:%Y-%m-%d}. {remedy}.")
 
 
 def rotate(name: str) -> None:
-    """Replace a key, by its name, and sign a new root that says so. It is valid for a year.
+    """Replace a key, by name, and sign a new root with it, valid for a year.
 
     Raises:
-        SystemExit: there is no such key, or `keys/` has fewer than two other root keys.
+        SystemExit: the name is unknown, or `keys/` has fewer than two other root keys.
     """
     if name not in ROLES:
-        raise SystemExit(f"No key {name!r}: one of {', '.join(ROLES)}.")
+        raise SystemExit(f"Unknown key {name!r}; choose one of {', '.join(ROLES)}.")
     with sole_writer():
         old = _load_root()
         new = deepcopy(old)
@@ -98,11 +99,11 @@ def rotate(name: str) -> None:
         content = _sign(new, old, replaced={name: signer})
         write_atomic(KEYS / f"{name}.pem", signer.private_bytes, mode=0o600)
         write_atomic(KEYS / f"{new.version}.root.json", content)
-        print(f"Made keys/{new.version}.root.json: commit it. Next: `make publish`")
+        print(f"Created keys/{new.version}.root.json. Commit it, then run `make publish`.")
 
 
 def _load_root() -> Root:
-    """Return the newest root. If there is none yet, make it and every key."""
+    """Return the newest root. If there is none, create it and all keys."""
     if path := newest_metadata(KEYS, "root"):
         return Metadata[Root].from_bytes(path.read_bytes()).signed
     root = Root(consistent_snapshot=True)
@@ -117,7 +118,7 @@ def _load_root() -> Root:
 
 
 def _assign_key(root: Root, name: str, signer: CryptoSigner) -> None:
-    """Let a key sign for the roles of its name, and revoke the key that had the name before."""
+    """Authorize a key for the roles of its name, and revoke the previous key of that name."""
     key = signer.public_key
     key.unrecognized_fields["x-name"] = name
     for role in ROLES[name]:
@@ -128,37 +129,37 @@ def _assign_key(root: Root, name: str, signer: CryptoSigner) -> None:
 
 
 def _sign(payload: T, root: Root, replaced: dict[str, CryptoSigner] | None = None) -> bytes:
-    """Sign with every key of the role that is in `keys/`, and check that `root` accepts it.
+    """Sign with every key of the role in `keys/`, and check that `root` accepts the signatures.
 
-    `replaced` are keys that are not on disk yet; a new root is signed with the new key.
+    `replaced` holds new keys by name that are not on disk yet.
     """
     metadata = Metadata(payload)
-    now = datetime.now(UTC).replace(microsecond=0)  # TUF has whole seconds
+    now = datetime.now(UTC).replace(microsecond=0)  # TUF uses whole seconds
     payload.expires = now + timedelta(days=DAYS[payload.type])
     names = [name for name, roles in ROLES.items() if payload.type in roles]
-    # A new root has to be accepted by devices that have the old one, and by those that have it.
-    judges = (root, payload) if isinstance(payload, Root) else (root,)
+    # A new root has to be valid under the old root, which devices have, and under itself.
+    verifiers = (root, payload) if isinstance(payload, Root) else (root,)
     try:
         for path in filter(Path.exists, (KEYS / f"{name}.pem" for name in names)):
             key = load_pem_private_key(path.read_bytes(), None)
             metadata.sign((replaced or {}).get(path.stem) or CryptoSigner(key), append=True)
-        for judge in judges:
-            judge.verify_delegate(payload.type, metadata.signed_bytes, metadata.signatures)
-    except Exception as error:  # damaged keys raise errors that share no other base class
-        hint = f"Its keys are {', '.join(names)}, as .pem files in {KEYS}"
-        raise SystemExit(f"Cannot sign the {payload.type}: {error}. {hint}.") from None
+        for verifier in verifiers:
+            verifier.verify_delegate(payload.type, metadata.signed_bytes, metadata.signatures)
+    except Exception as error:  # the errors of damaged keys have no common base class
+        hint = f"It needs {', '.join(names)}, as .pem files in {KEYS}"
+        raise SystemExit(f"Cannot sign {payload.type}: {error}. {hint}.") from None
     return metadata.to_bytes()
 
 
 def _next_version() -> int:
-    """Return a version above all before; the clock makes it rise even if `repository/` was lost."""
+    """Return a version above all earlier ones, by the clock if `repository/` was lost."""
     newest = newest_metadata(METADATA, "snapshot")
     after_newest = 1 + int(newest.name.partition(".")[0]) if newest else 1
     return max(after_newest, int(time.time()))
 
 
 def _published_version(root: Root, files: dict[str, TargetFile]) -> int:
-    """Return the version of `targets` if it can be used again, without its offline key; else 0."""
+    """Return the version of `targets` if it is still valid for these files, else 0."""
     if path := newest_metadata(METADATA, "targets"):
         with suppress(RepositoryError):
             metadata = Metadata[Targets].from_bytes(path.read_bytes())

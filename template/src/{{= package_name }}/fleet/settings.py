@@ -12,18 +12,16 @@ class CollectorSettings(Settings):
         "127.0.0.1", description="Address to listen on; 0.0.0.0 in a container.", min_length=1
     )
     collect_port: int = Field(
-        8001, description="Port to listen on; 0 takes any free one.", ge=0, le=65_535
+        8001, description="Port to listen on; 0 picks a free one.", ge=0, le=65_535
     )
     collect_url: str = Field(
         "",
-        description="Where batches come from, if the collector reaches it at another address than "
-        "devices do; without it, `upload_url` of params.yaml.",
-        examples=["mqtts://broker:8883/batches"],
+        description="Address to receive batches from, if it differs from `upload_url` in "
+        "params.yaml.",
     )
     collect_keys: SecretStr = Field(
         SecretStr(""),
-        description="API keys, separated by blanks. Devices send one; without any, every device "
-        "may send.",
+        description="API keys of devices, separated by spaces; empty: access without a key.",
     )
     collect_keys_file: str = Field(
         "",

@@ -1,10 +1,13 @@
-"""Reads metrics of a running model.
+"""Reads the metrics of a running model.
 
-Imports little, because `rollback` uses it and must not take long.
+This module imports little, because `rollback` uses it and must start fast.
 """
 
+import time
+from pathlib import Path
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.parse import urlsplit
+from urllib.request import url2pathname, urlopen
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -15,21 +18,29 @@ TIMEOUT_S = 10  # a scrape takes milliseconds, and Prometheus gives up after 10 
 
 
 def read_metric(name: str, label: str) -> dict[str, float]:
-    """Return the values of a metric of the running model, by one of its labels.
+    """Return the values of a metric, by the values of one label.
 
     Raises:
-        SystemExit: there are no metrics at the address of the model.
+        SystemExit: the metrics cannot be read.
     """
     url = metrics_url()
     try:
-        with urlopen(url, timeout=TIMEOUT_S) as response:  # noqa: S310 (the owner's own setting)
+        with urlopen(url, timeout=TIMEOUT_S) as response:  # noqa: S310 (the address is a setting)
             text = response.read().decode()
     except (URLError, OSError) as error:
         raise SystemExit(f"No metrics at {url} ({error}). Start the model first.") from None
     samples = (s for family in text_string_to_metric_families(text) for s in family.samples)
-    return {sample.labels[label]: sample.value for sample in samples if sample.name == name}
+    return {sample.labels.get(label, ""): sample.value for sample in samples if sample.name == name}
 
 
 def metrics_url() -> str:
-    """Return the address of the running model's metrics."""
+    """Return the address of the metrics of the running model."""
     return ProjectSettings.read().metrics_url or load_params().metrics_url
+
+
+def metrics_age_s() -> float | None:
+    """Return the seconds since the metrics were written, if they are a file."""
+    address = urlsplit(metrics_url())
+    if address.scheme != "file":
+        return None
+    return time.time() - Path(url2pathname(address.path)).stat().st_mtime
