@@ -9,7 +9,7 @@ WORKERS ?= 3
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' generator/poc2prod/__init__.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-container lint mutate real-data archive deps bench
+.PHONY: help setup demo test test-all test-container lint mutate real-data screenshots archive deps bench
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+%?):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -35,10 +35,10 @@ lint: setup ## Style and types of this repo
 	$(BIN)/check-jsonschema --builtin-schema github-workflows .github/workflows/*.yml
 	$(BIN)/shellcheck .ci/run
 
-test: lint ## The everyday suite: all nine renders read by linters, three of them executed
+test: lint ## The everyday suite: all nine renders linted and typed, one of them run end to end
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-test-all: lint ## The long matrix as well: all nine renders executed, a real `make setup`
+test-all: lint ## The long suite as well: all nine renders run end to end, a real `make setup`
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not container and not real_data"
 
 test-container: setup ## Run image and device package of renders; needs docker.io, docker-compose, mmdebstrap
@@ -47,11 +47,15 @@ test-container: setup ## Run image and device package of renders; needs docker.i
 mutate: setup ## Change every answer and see what notices; fails when an answer is dead
 	$(BIN)/python tests/support/mutation.py
 
-real-data: setup ## Train on data nobody here made; print the table of docs/real-data.md
+real-data: setup ## Train on public data; print the table of docs/real-data.md
 	$(BIN)/python -m pytest -q -s -m real_data tests/renders/pipeline/test_real_data.py
 
-deps: setup ## Rewrite the code lines of template/dvc.yaml.jinja after an import in template/ changed
+deps: setup ## Rewrite includes/dvc_deps.yml and settings.md after an import or a setting changed
 	$(BIN)/python tests/support/dvc_deps.py
+	$(BIN)/python tests/support/settings_page.py
+
+screenshots: setup ## Take the pictures in docs/images again: report, status page, interview
+	UPDATE_SCREENSHOTS=1 $(BIN)/python -m pytest -q tests/renders/pipeline/test_screenshots.py
 
 archive: setup ## Keep the template of this version for the upgrade tests: tests/updates/releases/
 	git archive --format=tar.gz --output=tests/updates/releases/$(VERSION).tar.gz HEAD \

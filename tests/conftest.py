@@ -1,4 +1,4 @@
-"""Renders: hermetic, in process, and once per set of answers."""
+"""Fixtures: hermetic renders, made in this process once per set of answers."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ MODALITIES = ("image", "audio", "tabular")
 TARGETS = ("cloud", "edge", "hybrid")
 QUESTIONS = Questions.read(ROOT)
 NINE = [(modality, target) for modality in MODALITIES for target in TARGETS]
-OPTIONS: dict[str, list[Any]] = {  # every choice of the interview, and text that switches files
+OPTIONS: dict[str, list[Any]] = {  # all choices, and texts that switch files on or off
     name: [value for _, value in QUESTIONS.choices(name, QUESTIONS.settle({}, until=name)[0])]
     for name in QUESTIONS.specs
     if QUESTIONS.specs[name].get("choices")
@@ -31,17 +31,17 @@ OPTIONS: dict[str, list[Any]] = {  # every choice of the interview, and text tha
     "export_formats": ["", "executorch, litert, coreml, openvino"],
 }
 PAIRWISE = [dict(zip(OPTIONS, row, strict=True)) for row in AllPairs(OPTIONS.values())]
-LONGEST = (  # a minute or more each: begun first, so that no process ends alone with one of them
+LONGEST = (  # a minute or more each: started first, to keep all processes busy until the end
     "test_untouched_it_is_green",
-    "test_an_upgrade_is_green",
+    "test_an_upgraded_project_passes_its_own_tests",
     "test_each_thing_that_breaks_is_delivered_and_resolved",
     "test_drift_is_delivered_and_asks_for_a_training",
     "test_setup_makes_everything_and_makes_it_once",
 )
-pytest_plugins = ["small_template", "situations"]  # fixtures, and asserts that show values
+pytest_plugins = ["small_template", "situations"]  # fixtures, and rewritten asserts
 Render = Callable[..., Path]
 Shared = Callable[[str, Path, Callable[[Path], None]], Path]
-# A suite that a script runs in the background ignores Ctrl-C, and so would all that it starts.
+# A suite started in the background ignores Ctrl-C, and its child processes would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def hermetic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No setting of whoever runs the tests may change a render."""
+    """Isolate renders from the settings of the developer who runs the tests."""
     folder = tmp_path_factory.mktemp("settings")
     (folder / "copier.yml").write_text("{}\n")
     (folder / "git").write_text("[user]\n\tname = Test\n\temail = test@example.com\n")
@@ -67,33 +67,33 @@ def hermetic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The template as a release would hold it: tracked and new files, without `.git`."""
+    """The template as in a release: tracked and new files, without `.git`."""
     return release(tmp_path_factory.mktemp("source"))
 
 
 @pytest.fixture(scope="session")
 def render(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Render:
-    """Render once per set of answers; treat what comes back as read-only."""
-    done: dict[str, Path] = {}
+    """Render once per set of answers; the result is read-only."""
+    cache: dict[str, Path] = {}
 
     def once(**answers: Any) -> Path:
         key = "-".join(f"{name}={value}" for name, value in sorted(answers.items()))
-        if key not in done:
-            done[key] = render_to(tmp_path_factory.mktemp("render") / "repo", source, answers)
-        return done[key]
+        if key not in cache:
+            cache[key] = render_to(tmp_path_factory.mktemp("render") / "repo", source, answers)
+        return cache[key]
 
     return once
 
 
 @pytest.fixture(params=PAIRWISE, ids=lambda row: "-".join(map(str, row.values())))
 def each(request: pytest.FixtureRequest, render: Render) -> Path:
-    """Every pair of choices somewhere, among them every modality on every target."""
+    """Renders that together cover every pair of choices, and so each modality with each target."""
     return render(**request.param)
 
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
-    """Make a project once for all processes of the suite; treat what comes back as read-only."""
+    """Make a project once for all test processes; the result is read-only."""
     base = tmp_path_factory.getbasetemp()
     top = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
@@ -112,7 +112,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
 
 @pytest.fixture(scope="session")
 def built(render: Render, shared: Shared) -> Path:
-    """A project with data and features, in git, and without a commit."""
+    """A project with data and features, in a git repository without commits."""
 
     def make(folder: Path) -> None:
         done(run_in(folder, "git", "init", "-q", "-b", "main"))
@@ -123,14 +123,14 @@ def built(render: Render, shared: Shared) -> Path:
 
 @pytest.fixture(scope="session")
 def modelled(built: Path, shared: Shared) -> Path:
-    """The same with a model that keeps its promises, by one process."""
+    """The project of `built` with a model that meets its limits, trained in one process."""
     code = "from scratch_detector.cli import STAGES, run; [run(n) for n in [*STAGES[3:], 'card']]"
     return shared("modelled", built, lambda folder: done(run_in(folder, "python", "-c", code)))
 
 
 @pytest.fixture(scope="session")
 def released(modelled: Path, shared: Shared) -> Path:
-    """The same with a champion that a server answers with, and one payload."""
+    """The project of `modelled` with a champion to serve, and one example payload."""
 
     def make(folder: Path) -> None:
         server.command(folder, "example")
@@ -141,7 +141,7 @@ def released(modelled: Path, shared: Shared) -> Path:
 
 @pytest.fixture(scope="session")
 def deployable(render: Render, shared: Shared) -> Path:
-    """A project for devices, with a model that keeps its promises and all that `make deb` takes."""
+    """A device project with a model that meets its limits and everything `make deb` needs."""
 
     def make(folder: Path) -> None:
         done(run_in(folder, "git", "init", "-q", "-b", "main"))

@@ -1,4 +1,4 @@
-"""So that `python -m poc2prod` works too."""
+"""Entry point of `python -m poc2prod`."""
 
 from .cli import app
 

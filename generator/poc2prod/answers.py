@@ -1,4 +1,4 @@
-"""Reads files of answers: YAML, one `question: answer` per line."""
+"""Read answers files: YAML, one `question: answer` per line."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -10,20 +10,20 @@ from .questions import describe
 from .refusal import Refusal
 
 ANSWERS = ".copier-answers.yml"  # where Copier records them in a project
-RULE = "write one `question: answer` a line, like `target: edge`"
+RULE = "write one `question: answer` per line, like `target: edge`"
 
 
 def read_answers(path: Path) -> tuple[dict[Any, Any], list[str]]:
-    """Read what a file answers, and which questions it answers twice.
+    """Return the answers in a file, and a message for each question that is answered twice.
 
-    Raises Refusal when the file cannot be read or is no YAML mapping.
+    Raises Refusal if the file cannot be read or is not a YAML mapping.
     """
     try:
         loader = yaml.SafeLoader(path.read_text("utf-8"))
         node = loader.get_single_node()
         given = loader.construct_document(node) if node else None
     except OSError as error:
-        raise Refusal(f"{path}: {error.strerror}; name a file of answers") from None
+        raise Refusal(f"{path}: {error.strerror}; name an answers file") from None
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise Refusal(f"{path}{line}: not YAML, {error.problem}; {RULE}") from None
@@ -32,10 +32,10 @@ def read_answers(path: Path) -> tuple[dict[Any, Any], list[str]]:
         raise Refusal(f"{path}: not YAML, {reason}; {RULE}") from None
     if not (isinstance(node, yaml.MappingNode) and isinstance(given, dict)):
         raise Refusal(f"{path}: got {describe(given)}; {RULE}")
-    return given, _answered_twice(node)
+    return given, _list_duplicates(node)
 
 
-def _answered_twice(node: yaml.MappingNode) -> list[str]:
+def _list_duplicates(node: yaml.MappingNode) -> list[str]:
     lines = defaultdict(list)
     for key, _ in node.value:
         if isinstance(key, yaml.ScalarNode):

@@ -1,4 +1,4 @@
-"""A project as the user has committed it."""
+"""A project as committed in the user's repository."""
 
 import os
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from .refusal import Refusal
 
 @dataclass(frozen=True)
 class Checkout:
-    """A project as its user has it, at the top of their repository or in a folder of it."""
+    """A committed project, at the top of the user's repository or in a folder of it."""
 
     folder: Path
     git: Repository
@@ -24,50 +24,50 @@ class Checkout:
     gone: frozenset[str] = frozenset()
 
     def tracked(self, name: str) -> str | None:
-        """Return the mode and id of a file of the project; None if git does not track it."""
+        """Return the mode and object id of a file of the project; None if it is untracked."""
         return self.files.get(self.prefix + name)
 
     def inside(self, name: str) -> str:
-        """Return the name in the project of a file of its repository."""
+        """Return a path of the repository relative to the project."""
         return name.removeprefix(self.prefix)
 
     def has(self, name: str) -> bool:
-        """Whether there is such a file, tracked by git or not."""
+        """Whether the file exists, tracked or not."""
         is_there = os.path.lexists(self.folder / name) and name not in self.gone
         return self.tracked(name) is not None or is_there
 
     def with_moves(self, moves: Mapping[str, str]) -> "Checkout":
-        """Return the project with files moved, as far as it has them; nothing on disk changes."""
+        """Return the project with its files moved; nothing on disk changes."""
         paths = {self.prefix + was: self.prefix + now for was, now in moves.items()}
         files = {paths.get(name, name): about for name, about in self.files.items()}
         gone = frozenset(was for was in moves if self.tracked(was) is not None)
         return replace(self, files=files, gone=gone)
 
     def with_contents(self, files: Files) -> "Checkout":
-        """Return the project with other contents of some files; nothing on disk changes."""
+        """Return the project with new contents of some files; nothing on disk changes."""
         ours = {self.prefix + name: about for name, about in files.items()}
         return replace(self, files=self.files | ours)
 
     def own_files(self) -> Files:
-        """Return the files of the project, by their names in it."""
+        """Return the files of the project, by path relative to it."""
         return {
             self.inside(n): about for n, about in self.files.items() if n.startswith(self.prefix)
         }
 
     def with_files(self, files: Files) -> Files:
-        """Return the files of the whole repository, with these and no others in the project."""
-        # With the rest of a larger repository, so that nothing seems to have moved there.
+        """Return the files of the whole repository, with the project replaced by these files."""
+        # Keep files outside the project, or git would take them for moved files.
         rest = {n: about for n, about in self.files.items() if not n.startswith(self.prefix)}
         return rest | {self.prefix + name: about for name, about in files.items()}
 
 
 def read_checkout(folder: Path) -> Checkout:
-    """Read a project that is committed and can be updated. Raises Refusal."""
+    """Read a committed project that can be updated. Raises Refusal."""
     folder = Path(os.path.realpath(folder))
     if not (folder / ANSWERS).is_file():
         above = (parent for parent in folder.parents if (parent / ANSWERS).is_file())
-        hint = next((f"did you mean {parent}?" for parent in above), "poc2prod adopt makes it one")
-        raise Refusal(f"{folder} is no project of a template: it has no {ANSWERS}; {hint}")
+        hint = next((f"did you mean {parent}?" for parent in above), "use poc2prod adopt")
+        raise Refusal(f"{folder} is not a project of a template: it has no {ANSWERS}; {hint}")
     git = Repository(folder)
     try:
         git = replace(git, folder=Path(os.path.realpath(git.line("rev-parse", "--show-toplevel"))))
@@ -75,13 +75,13 @@ def read_checkout(folder: Path) -> Checkout:
         if "not a git repository" not in str(error):
             raise
         start = "git init && git add --all && git commit"
-        raise Refusal(f"{folder} is in no git repository; make one: {start}") from None
+        raise Refusal(f"{folder} is not in a git repository; create one: {start}") from None
     recorded = read_answers(folder / ANSWERS)[0]
     for key, example in (("_commit", "v0.1.0"), ("_src_path", "https://...git")):
         if not recorded.get(key):
             raise Refusal(
-                f"{folder / ANSWERS} has no {key}, so no update can start from it; write the one "
-                f"the project was rendered with: `{key}: {example}`, and commit it"
+                f"{folder / ANSWERS} has no {key}, which an update needs; add the one that the "
+                f"project was rendered with, like `{key}: {example}`, and commit it"
             )
     head = git.line("rev-parse", "--verify", "--quiet", "HEAD", ok=(0, 1))
     prefix = "".join(f"{part}/" for part in folder.relative_to(git.folder).parts)
@@ -89,5 +89,5 @@ def read_checkout(folder: Path) -> Checkout:
     if f"{prefix}{ANSWERS}" not in files:
         raise Refusal(f"{folder / ANSWERS} is not committed; git add --all && git commit")
     if git("status", "--porcelain", "--untracked-files=no", "--", str(folder)):
-        raise Refusal(f"{folder} has changes that are not committed; commit them, or git stash")
+        raise Refusal(f"{folder} has uncommitted changes; commit or stash them")
     return Checkout(folder, git, prefix, head, files, recorded)

@@ -1,4 +1,4 @@
-"""The command line. Exit codes: 0 done, 1 refused, 2 wrong usage, 130 stopped by Ctrl-C."""
+"""The command line. Exit codes: 0 success, 1 error, 2 wrong usage, 130 interrupted."""
 
 import signal
 from collections.abc import Iterator
@@ -12,14 +12,15 @@ from rich.console import Console
 from rich.prompt import Confirm
 
 from . import __version__, project
-from .estimate import Estimator
+from .estimate import Estimator, doubt
 from .explain import explain_question
 from .make import set_up
+from .next_steps import with_install
 from .questions import Questions
 from .refusal import Refusal
 from .template import default_source, open_template
 
-SETUP = "Set it up now: environment, git, hooks and a first commit?"
+SETUP = "Set it up now (environment, git, hooks, first commit)?"
 
 app = typer.Typer(
     add_completion=False,
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="Example: poc2prod new --defaults ../scratch-detector",
 )
-# No markup: a folder or a gate may be called anything, `latency p95 [ms]` or `:100:`.
+# No markup: the name of a folder or a gate may contain [brackets] or :colons:.
 console = Console(highlight=False, markup=False, emoji=False)
 
 
@@ -46,8 +47,8 @@ def main(
         ),
     ] = False,
 ) -> None:
-    """From a proof of concept to production: scope a project, and every answer runs."""
-    # Being told to end, or losing the terminal, cleans up exactly as Ctrl-C does.
+    """Turn a deep-learning proof of concept into a production repository."""
+    # SIGTERM, and SIGHUP from a closed terminal, clean up like Ctrl-C.
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)
@@ -55,7 +56,7 @@ def main(
 
 AnswersFile = Annotated[
     Path | None,
-    typer.Option("--answers", help="A YAML file of answers; what it leaves out takes its default."),
+    typer.Option("--answers", help="A YAML file with answers; defaults for all others."),
 ]
 TemplateSource = Annotated[
     str | None,
@@ -65,22 +66,19 @@ TemplateSource = Annotated[
 
 @app.command(epilog="Example: poc2prod new ../payment-fraud")
 def new(
-    destination: Annotated[
-        Path, typer.Argument(metavar="DEST", help="A folder that is missing or empty.")
-    ],
+    destination: Annotated[Path, typer.Argument(metavar="DEST", help="A new or empty folder.")],
     answers: AnswersFile = None,
-    defaults: Annotated[bool, typer.Option("--defaults", help="Take every default.")] = False,
+    defaults: Annotated[bool, typer.Option("--defaults", help="Accept all defaults.")] = False,
     full: Annotated[
-        bool, typer.Option("--full/--quick", help="Ask everything, or only what matters most.")
+        bool, typer.Option("--full/--quick", help="Ask all 26 questions, or the 10 most important.")
     ] = False,
     setup: Annotated[
         bool | None,
-        typer.Option(help="Afterwards: environment, git, hooks, first commit. Asked if left out."),
+        typer.Option(help="Create environment, git, hooks, first commit. Asks if not given."),
     ] = None,
     template: TemplateSource = None,
 ) -> None:
-    """Hold the scoping interview, or read a file of answers, and create the project: all of it,
-    or nothing."""
+    """Create a project from the scoping interview or an answers file."""
     if answers and defaults:
         raise typer.BadParameter("give --answers FILE or --defaults, not both")
     with _plain_errors():
@@ -90,7 +88,9 @@ def new(
         with open_template(template or default_source()) as source:
             questions = Questions.read(source.root, full)
             if is_interview:
-                from .interview import run_interview  # the terminal library takes a while to load
+                from .interview import run_interview  # the terminal library loads slowly
+
+                questions = project.name_from(folder, questions)
 
                 given = run_interview(
                     questions, saved, partial(explain_question, source.root, questions), console
@@ -100,18 +100,19 @@ def new(
             created = project.create(source, questions, given, folder)
         if is_interview:
             saved.unlink(missing_ok=True)
-        for warning in created.warnings:
+        doubts = [] if is_interview else [doubt(questions, given, name) for name in given]
+        for warning in created.warnings + list(filter(None, doubts)):
             typer.echo(f"warning: {warning}", err=True)
         steps = created.next_steps.rstrip().splitlines()
         if setup or (setup is None and is_interview and _confirm(SETUP)):
             set_up(created.folder)
             steps = [step for step in steps if "make setup" not in step]
-        console.print("\n".join(steps), soft_wrap=True)
+        console.print("\n".join(with_install(steps)), soft_wrap=True)
 
 
 @app.command(epilog="Example: poc2prod estimate --answers examples/payment-fraud.yml")
 def estimate(answers: AnswersFile = None, template: TemplateSource = None) -> None:
-    """Say what a scope would take, and whether it is possible, without rendering."""
+    """Estimate the latency, servers, devices and cost of a scope."""
     with _plain_errors(), open_template(template or default_source()) as source:
         questions = Questions.read(source.root)
         estimator = Estimator(questions, project.answers_from(answers, questions))
@@ -121,10 +122,10 @@ def estimate(answers: AnswersFile = None, template: TemplateSource = None) -> No
 
 @app.command(epilog="Example: poc2prod explain max_latency_p95_ms")
 def explain(
-    question: Annotated[str, typer.Argument(metavar="KEY", help="A question of the interview.")],
+    question: Annotated[str, typer.Argument(metavar="KEY", help="The key of a question.")],
     template: TemplateSource = None,
 ) -> None:
-    """Say what a question is, what it changes in the repo and what teams usually choose."""
+    """Explain a question: what it is, what it changes, what teams usually choose."""
     with _plain_errors(), open_template(template or default_source()) as source:
         from rich.markdown import Markdown
 
@@ -132,28 +133,26 @@ def explain(
         console.print(Markdown(text))
 
 
-Folder = Annotated[Path, typer.Argument(metavar="PATH", help="The project.")]
+Folder = Annotated[Path, typer.Argument(metavar="PATH", help="The project folder.")]
 
 
 @app.command(epilog="Example: poc2prod update --answer target=hybrid")
 def update(
     folder: Folder = Path(),
     to: Annotated[
-        str | None, typer.Option(help="A version; `current` to answer anew, and nothing else.")
+        str | None, typer.Option(help="A version, or `current` to change answers only.")
     ] = None,
     answer: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Answer a question anew.")
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Change an answer.")
     ] = None,
     template: TemplateSource = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
-    test: Annotated[
-        bool, typer.Option(help="Run the project's own `make test` on the result.")
-    ] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the changes only.")] = False,
+    test: Annotated[bool, typer.Option(help="Run the project's `make test` on the result.")] = True,
     merge: Annotated[
-        bool | None, typer.Option(help="Take the result at once. Asked on a terminal if left out.")
+        bool | None, typer.Option(help="Merge the result. Asks on a terminal if not given.")
     ] = None,
 ) -> None:
-    """Bring a project to a newer version of its template, on a branch of its own."""
+    """Update a project to a newer version of its template, on a new branch."""
     from .update import update
 
     with _plain_errors():
@@ -172,7 +171,7 @@ def update(
 
 @app.command(epilog="Example: poc2prod doctor ../scratch-detector")
 def doctor(folder: Folder = Path(), template: TemplateSource = None) -> None:
-    """Say what is wrong with a project, and the command that mends it."""
+    """Check a project and print a command to fix each problem."""
     from .doctor import doctor
 
     with _plain_errors():
@@ -185,7 +184,7 @@ def adopt(
     answers: AnswersFile = None,
     template: TemplateSource = None,
 ) -> None:
-    """Put a repository that is already there under the template, on a branch of its own."""
+    """Add the template to an existing repository, on a new branch."""
     from .adopt import adopt
 
     with _plain_errors():
@@ -195,10 +194,10 @@ def adopt(
 @app.command("demo", epilog="Example: poc2prod demo ../poc2prod-demo")
 def run_demo(
     destination: Annotated[
-        Path, typer.Argument(metavar="DEST", help="A folder that is missing or empty.")
+        Path, typer.Argument(metavar="DEST", help="A new or empty folder.")
     ] = Path("../poc2prod-demo"),
 ) -> None:
-    """Render the default answers and run them, from data to a served prediction."""
+    """Create a project with default answers, train a model and serve a prediction (2 minutes)."""
     from . import demo
 
     with _plain_errors():
@@ -214,7 +213,7 @@ def _confirm(question: str) -> bool:
 
 @contextmanager
 def _plain_errors() -> Iterator[None]:
-    """Print errors on stderr without a traceback, and exit with their code."""
+    """Print errors to stderr without a traceback, and exit with the code of the error."""
     try:
         yield
     except Refusal as refusal:

@@ -1,7 +1,8 @@
-"""From nothing to a served prediction, with the default answers."""
+"""Create a project with the default answers, train it and serve a prediction."""
 
 import http.client
 import json
+import shlex
 import shutil
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .make import child_environment, run_make, start_make
+from .next_steps import with_install
 from .project import check_destination, create
 from .questions import Questions
 from .refusal import Refusal
@@ -26,9 +28,9 @@ READY_WITHIN_S = 60
 
 
 def run(destination: Path, console: Console) -> None:
-    """Render, set up, train, serve and predict. Raises Refusal that names the step that failed."""
+    """Render, set up, train, serve and predict. Raises Refusal that names the failed step."""
     if not shutil.which("make"):
-        raise Refusal("make is needed to run a project: apt install make")
+        raise Refusal("make is not installed, and projects need it: apt install make")
     free = check_destination(destination)
     with open_template(default_source()) as template:
         project = create(template, Questions.read(template.root), {}, free)
@@ -51,6 +53,12 @@ def run(destination: Path, console: Console) -> None:
         gates = json.loads((folder / "reports/gates.json").read_text("utf-8"))
         console.print(_print_gates(gates))
     console.print(f"Report: {folder / 'reports/report.html'}", soft_wrap=True)
+    steps = [
+        "Next:",
+        f"  cd {shlex.quote(str(folder))}",
+        "  make serve     # serve the model",
+    ]
+    console.print("\n".join(with_install(steps)), soft_wrap=True)
 
 
 @contextmanager
@@ -69,11 +77,12 @@ def _wait_until_ready(server: subprocess.Popen[bytes], port: int, log: IO[bytes]
             if _request(port, "GET", "/readyz")[0] == http.client.OK:
                 return
         except (OSError, http.client.HTTPException):
-            pass  # the server does not listen yet
+            pass  # not listening yet
         time.sleep(0.1)
     log.seek(0)
     output = log.read().decode(errors="replace").splitlines()[-10:]
-    raise ValueError("\n".join(["/readyz never answered 200; the server said:", *output]))
+    message = f"/readyz did not return 200 within {READY_WITHIN_S} s; output of the server:"
+    raise ValueError("\n".join([message, *output]))
 
 
 def _predict(port: int, example: Path) -> str:
@@ -87,7 +96,7 @@ def _predict(port: int, example: Path) -> str:
 def _request(
     port: int, method: str, path: str, body: bytes | None = None, content_type: str = ""
 ) -> tuple[int, bytes]:
-    # http.client, because urllib would go through the proxy of the environment.
+    # http.client, because urllib would use the proxy of the environment.
     connection = http.client.HTTPConnection(LOCALHOST, port, timeout=10)
     try:
         connection.request(method, path, body, {"Content-Type": content_type} if body else {})
@@ -104,7 +113,7 @@ def _free_port() -> int:
 
 
 def _print_gates(gates: list[dict[str, Any]]) -> Table:
-    table = Table("", "gate", "measured", "promised")
+    table = Table("", "gate", "measured", "limit")
     for gate in gates:
         measured, limit = (f"{gate[key]:.4g}" for key in ("observed", "limit"))
         verdict = "pass" if gate["passed"] else "FAIL"

@@ -1,23 +1,23 @@
-"""What a question means: its section of the template's `docs/scope.md`, and how to answer it."""
+"""Explain a question: its section of the template's `docs/scope.md`, and how to answer it."""
 
 import re
 from pathlib import Path
 
-from .questions import WANTED, Questions, describe, did_you_mean
+from .questions import Questions, describe, did_you_mean
 from .refusal import Refusal
 
 
 def explain_question(root: Path, questions: Questions, name: str) -> str:
-    """Explain one question of the template in `root`, as Markdown.
+    """Return the explanation of a question of the template in `root`, as Markdown.
 
-    Raises Refusal when there is no such question, or it cannot be answered.
+    Raises Refusal if there is no such question, or if it is derived from other answers.
     """
     open_to_answer = list(filter(questions.is_open, questions.specs))
     if name not in questions.specs:
-        hint = did_you_mean(name, open_to_answer) or f"; they are {', '.join(open_to_answer)}"
+        hint = did_you_mean(name, open_to_answer) or f"; questions: {', '.join(open_to_answer)}"
         raise Refusal(f"{name if name.isprintable() else describe(name)}: no such question{hint}")
     if name not in open_to_answer:
-        raise Refusal(f"{name}: worked out from the other answers, so nobody is asked")
+        raise Refusal(f"{name}: derived from other answers, so it is not a question")
     before, _ = questions.settle({}, until=name)
     words = _section(root / "docs" / "scope.md", name) or questions.help(name, before)
     return f"## `{name}`\n\n{words}\n\n{_how_to_answer(questions, name)}\n"
@@ -30,14 +30,14 @@ def _section(path: Path, name: str) -> str:
 
 
 def _how_to_answer(questions: Questions, name: str) -> str:
-    """Describe in one line what an answer looks like, and what Enter gives."""
+    """Describe the type of the answer and the default, in one line."""
     before, _ = questions.settle({}, until=name)
-    spec, default = questions.specs[name], questions.default(name, before)
+    default = questions.default(name, before)
     values = ", ".join(f"`{value}`" for _, value in questions.choices(name, before))
     offered = f"`{default}`" if default != "" else "empty"
-    is_fixed = str(spec["default"]) == str(default)
+    is_fixed = str(questions.specs[name]["default"]) == str(default)
     return (
-        f"Answer: {f'one of {values}' if values else WANTED[spec['type']]}. "
-        f"Default: {offered}{'' if is_fixed else ', which follows from the answers before it'}."
-        f"{'' if questions.is_asked(name, before) else ' Asked in the full interview only.'}"
+        f"Answer: {f'one of {values}' if values else questions.wanted(name)}. "
+        f"Default: {offered}{'' if is_fixed else ', computed from earlier answers'}."
+        f"{'' if questions.is_asked(name, before) else ' Asked only in the full interview.'}"
     )

@@ -1,4 +1,4 @@
-"""Runs git in a given folder, without the user's configuration where that would change results."""
+"""Run git in a given folder, without user configuration that would change the results."""
 
 import os
 import shlex
@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from .output import plain
 from .refusal import Refusal
 
-# Variables that point git at another repository: set if a hook or an alias of git runs us.
+# Variables that make git use another repository. Hooks and aliases of git set them.
 POINTERS = (
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_COMMON_DIR",
@@ -28,10 +28,10 @@ POINTERS = (
     "GIT_SHALLOW_FILE",
     "GIT_WORK_TREE",
 )
-# English, because the output is parsed; no refresh of the index; no prompt on a hidden terminal.
+# English, because the output is parsed; no refresh of the index; no prompts.
 QUIET = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
 QUIET |= {"GIT_LITERAL_PATHSPECS": "1"}
-# What git writes into the lock of a worktree that `git worktree add --lock` is making.
+# Reasons in the lock of a worktree while `git worktree add --lock` creates it.
 UNFINISHED = ("initializing", "added with --lock")
 LOG = ("log", "--no-show-signature")
 NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
@@ -43,12 +43,12 @@ IDENTITY = {
 }
 
 Files = dict[str, str]
-"""The files of a tree: by name, the mode and the id of the content, as `git ls-tree` has them."""
+"""The files of a tree: mode and blob id by name, as in `git ls-tree`."""
 
 
 @contextmanager
 def without_pointers() -> Iterator[None]:
-    """Hide variables from child processes that would lead git to the caller's own repository."""
+    """Hide variables that would make git use the caller's repository."""
     hidden = {name: os.environ.pop(name) for name in POINTERS if name in os.environ}
     try:
         yield
@@ -58,7 +58,7 @@ def without_pointers() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository, to be called with the arguments of a git command."""
+    """A repository; call it with the arguments of a git command."""
 
     folder: Path
     environment: Mapping[str, str] = field(default_factory=lambda: {**os.environ, **QUIET})
@@ -66,7 +66,7 @@ class Repository:
 
     @classmethod
     def scratch(cls, folder: Path, beside: "Repository", keep: bool) -> "Repository":
-        """Make a repository that has every object of another one and no configuration.
+        """Create a repository with the objects of another one, and without configuration.
 
         With `keep`, new objects are written to the other one.
         """
@@ -76,20 +76,20 @@ class Repository:
         own |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1"}
         if (names := beside.line("rev-parse", "--show-object-format")) != "sha1":
             own["GIT_DEFAULT_HASH"] = names
-        # Except who else may write to the store, because objects may be written there.
+        # Keep core.sharedRepository: with `keep`, other users must be able to read new objects.
         shared = beside.line("config", "--default=umask", "core.sharedRepository")
         options = ("-c", f"core.sharedRepository={shared}")
         scratch = cls(folder, {**inherited, **QUIET, **IDENTITY, **own}, options)
         folder.mkdir()
         scratch("init", "--quiet", "--template=")
-        # Beside the variable, because what runs in the folder later is not started from here.
+        # In addition to the variable, which processes started elsewhere do not have.
         info = folder / ".git" / "objects" / "info"
         info.mkdir(exist_ok=True)
         (info / "alternates").write_bytes(os.fsencode(f"{objects}\n"))
         return scratch.with_variables(GIT_OBJECT_DIRECTORY=objects) if keep else scratch
 
     def __call__(self, *arguments: str, given: str = "", ok: tuple[int, ...] = (0,)) -> str:
-        """Return what a git command prints. Raises Refusal with the reason it gives."""
+        """Return the output of a git command. Raises Refusal with the error of git."""
         process = subprocess.run(
             ["git", *self.options, *arguments],
             cwd=self.folder,
@@ -106,7 +106,7 @@ class Repository:
         return os.fsdecode(process.stdout)
 
     def line(self, *arguments: str, given: str = "", ok: tuple[int, ...] = (0,)) -> str:
-        """Return the one line that a git command prints, or nothing."""
+        """Return the single line that a git command prints, or ""."""
         return self(*arguments, given=given, ok=ok).removesuffix("\n")
 
     def rows(self, *arguments: str, given: str = "") -> list[str]:
@@ -117,9 +117,9 @@ class Repository:
         return replace(self, environment={**self.environment, **variables})
 
     def find_commit(self, version: str) -> str:
-        """Return the id of the commit that a tag, a branch or an id names; nothing if none."""
+        """Return the commit id of a tag, a branch or a commit; "" if there is none."""
         for name in (version, f"origin/{version}"):
-            # On standard input, because a version may look like an option.
+            # Through standard input, because a version may look like an option.
             asked = f"{name.partition(chr(10))[0]}^{{commit}}\n"
             found = self.line("cat-file", "--batch-check=%(objectname)", given=asked)
             if found.isalnum():
@@ -132,7 +132,7 @@ class Repository:
         return {name: f"{mode} {blob}" for (mode, _, blob), name in parts}
 
     def store_folder(self, folder: Path) -> Files:
-        """Store the content of every file of a folder, by the folder's own .gitattributes."""
+        """Store the files of a folder, applying its .gitattributes."""
         inside = replace(self._index(GIT_WORK_TREE=str(folder)), folder=folder)
         inside("add", "--all", "--force", ".")
         rows = (row.partition("\t") for row in inside.rows("ls-files", "--stage", "-z"))
@@ -167,22 +167,22 @@ class Repository:
             return self("hash-object", "-w", "--no-filters", "--stdin-paths", given=given).split()
 
     def _index(self, **variables: str) -> "Repository":
-        """Return the same repository with an empty index beside its own."""
+        """Return this repository with a separate, empty index."""
         index = self.folder / ".git" / "index-of-tree"
         index.unlink(missing_ok=True)
         own = {"GIT_DIR": str(self.folder / ".git"), "GIT_INDEX_FILE": str(index)}
         return self.with_variables(**own, **variables)
 
     def commit(self, tree: str, *parents: str, words: str) -> str:
-        """Store a commit, on no branch."""
+        """Store a commit without a branch."""
         of = (part for parent in parents for part in ("-p", parent))
         return self.line("commit-tree", tree, *of, "-m", words)
 
     def merge(self, ours: str, theirs: str, name: str) -> set[str]:
-        """Merge `theirs`, called `name`, into `ours`, by what changed since their common parent.
+        """Merge `theirs`, called `name`, into `ours`, with their common parent as the base.
 
-        What is in conflict stays unmerged, except for files that `ours` has dropped: they stay
-        dropped, and are returned. Raises Refusal when it is no conflict that stops git.
+        Conflicts stay unmerged, except for files that `ours` has deleted: these stay deleted and
+        are returned. Raises Refusal if git fails for another reason than a conflict.
         """
         self("reset", "--quiet", "--hard", ours)
         self("update-ref", f"refs/heads/{name}", theirs)
@@ -195,23 +195,23 @@ class Repository:
         return dropped
 
     def unmerged(self) -> dict[str, str]:
-        """Return which sides have each file in conflict: 1 the base, 2 ours, 3 theirs."""
+        """Return the sides that have each conflicting file: 1 base, 2 ours, 3 theirs."""
         sides: dict[str, str] = defaultdict(str)
         for about, _, name in (row.partition("\t") for row in self.rows("ls-files", "-u", "-z")):
             sides[name] += about[-1]
         return dict(sides)
 
     def find_renames(self, before: str, after: str, prefix: str) -> dict[str, str]:
-        """Return the old name by the new one, for files that moved between two trees."""
+        """Return old names by new names, for files that moved between two trees."""
         moved = ("diff-tree", "-r", "-z", "-M", "--diff-filter=R", "--name-status")
         inside = [f"--relative={prefix}"] * bool(prefix)
         rows = iter(self.rows(*moved, *inside, before, after))
         return {new: old for _, old, new in zip(rows, rows, rows, strict=True)}
 
     def clear(self, branch: str, place: Path) -> str:
-        """Clear away what a killed run has left; return what the branch points to, if it exists.
+        """Remove leftovers of a killed run; return the commit of the branch, or "".
 
-        Raises Refusal when the branch, or a worktree of it, may hold work of the user.
+        Raises Refusal if the branch, or a worktree of it, may contain work of the user.
         """
         reference = f"refs/heads/{branch}"
         for entry in self("worktree", "list", "--porcelain").split("\n\n"):
@@ -222,29 +222,31 @@ class Repository:
             if is_gone or (worktree == place and about.get("locked") in UNFINISHED):
                 self.remove_worktree(worktree)
             elif is_ours and worktree != place:
-                raise Refusal(f"{branch} is checked out in {worktree}; git switch to another there")
+                raise Refusal(
+                    f"{branch} is checked out in {worktree}; switch to another branch there"
+                )
             elif is_ours:
                 away = f"git worktree remove --force {shlex.quote(str(place))}"
                 raise Refusal(
-                    f"{place} waits for you, with the conflicts of an update; finish that, "
-                    f"or throw it away: {away} && git branch -D {branch}"
+                    f"{place} has the unresolved conflicts of an update; resolve them, "
+                    f"or discard the update: {away} && git branch -D {branch}"
                 )
         was = self.line("rev-parse", "--verify", "--quiet", reference, ok=(0, 1))
         committers = self(*LOG, "--format=%ce", was, "--not", "HEAD").split() if was else []
         if set(committers) - {US}:
-            hint = f"git merge {branch}, or throw it away: git branch -D {branch}"
-            raise Refusal(f"the branch {branch} has commits of yours that are not merged; {hint}")
+            hint = f"git merge {branch}, or delete it: git branch -D {branch}"
+            raise Refusal(f"the branch {branch} has your own unmerged commits; {hint}")
         return was
 
     def leave_conflicts(
         self, merge: "Repository", head: str, branch: str, place: Path, was: str
     ) -> None:
-        """Leave a merge with its conflicts in a worktree, on a new branch at `head`."""
+        """Check out a merge with conflicts in a worktree, on a new branch at `head`."""
         if os.path.lexists(place):
-            raise Refusal(f"{place} is in the way of the worktree for the conflicts; move it away")
+            raise Refusal(f"{place} exists, but is needed for the conflicts; move it away")
         there = replace(self, folder=place)
         try:
-            # The lock tells a later run that this one was killed.
+            # If this run is killed, the next one recognises the worktree by its lock.
             self("worktree", "add", "--lock", "--no-checkout", "--detach", str(place), head)
             there("update-index", "-z", "--index-info", given=merge("ls-files", "--stage", "-z"))
             there("checkout-index", "--all", "--force", "--index")
@@ -260,11 +262,11 @@ class Repository:
             raise
 
     def remove_worktree(self, worktree: Path) -> None:
-        """Remove a worktree in any state, and never another folder."""
+        """Remove a worktree in any state, but no other folder."""
         remove = ("worktree", "remove", "--force", "--force", str(worktree))
         try:
             self(*remove)
-        except Refusal:  # stopped so early that git does not know it again, and nothing is in it
+        except Refusal:  # interrupted so early that git does not recognise it; it is empty
             with suppress(OSError):
                 (worktree / ".git").unlink(missing_ok=True)
                 worktree.rmdir()
@@ -272,7 +274,7 @@ class Repository:
 
 
 def find_in_the_way(top: Path, names: set[str], tracked: set[str]) -> list[str]:
-    """List untracked files of a folder where files of these names would be written."""
+    """List untracked files that writing files with these names would overwrite."""
     found: set[str] = set()
     for name in names:
         for part in (name, *map(str, list(PurePosixPath(name).parents)[:-1])):

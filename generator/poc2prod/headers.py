@@ -1,6 +1,7 @@
-"""Merges the imports at the top of a Python file as a set, where git compares neighbouring lines.
+"""Merge the imports at the top of a Python file as a set.
 
-A template that changes imports of a file would conflict with each import that a user has added.
+git merges by neighbouring lines, so a change of the template's imports would conflict with every
+import that the user added next to them.
 """
 
 import ast
@@ -13,18 +14,18 @@ from .imports import Import, Key, Source, join_neighbours
 
 @dataclass(frozen=True)
 class Chunk:
-    """An import with the comments above and beside it."""
+    """An import with the comments above it and on its line."""
 
     text: str
     key: Key
     kind: str
     alias: str
-    """What a module is called here, if that is not its own name."""
+    """The name after `as`, or empty."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """Leading imports: the numbers of their first line and of the one after, and their sections."""
+    """Leading imports: their first line, the line after the last, and their sections."""
 
     start: int
     end: int
@@ -32,19 +33,19 @@ class Header:
 
     @property
     def chunks(self) -> set[str]:
-        """The imports, each as it is written."""
+        """The imports, as written."""
         return {chunk.text for section in self.sections for chunk in section}
 
     def put_into(self, lines: list[str], place: "Header") -> str:
-        """Return a file with these imports in place of its own."""
+        """Return a file with its imports replaced by these."""
         text = "\n\n".join("\n".join(join_neighbours([c.text for c in s])) for s in self.sections)
         return "\n".join([*lines[: place.start], text, *lines[place.end :]])
 
 
 def merge_headers(base: str, ours: str, theirs: str) -> tuple[str, str] | None:
-    """Return `base` and `ours` with the imports of `theirs`; `ours` keeps what it has changed.
+    """Return `base` and `ours` with the imports of `theirs`; `ours` keeps its own changes.
 
-    None when a file cannot be parsed or has no imports at its top.
+    Returns None if a file cannot be parsed or does not start with imports.
     """
     if "\r" in base + ours + theirs:
         return None
@@ -60,7 +61,7 @@ def merge_headers(base: str, ours: str, theirs: str) -> tuple[str, str] | None:
     body = "\n".join({*ours.split("\n")[mine.end :]} - {*base.split("\n")})
     for section in mine.sections:
         for chunk in section:
-            # The template may use a moved module by its new name now, and the user by the old one.
+            # The user's code may use a moved module under its old name.
             is_used = chunk.alias and re.search(rf"\b{re.escape(chunk.alias)}\b", body)
             if chunk.text not in new.chunks and (chunk.text not in before.chunks or is_used):
                 _insert(merged.sections, chunk, {other.text for other in section})
@@ -98,7 +99,7 @@ def _header(text: str) -> Header | None:
 
 
 def _kind(node: Import) -> str:
-    """Return in which section of its own ruff puts an import."""
+    """Return the section in which ruff puts an import."""
     if isinstance(node, ast.ImportFrom) and node.level:
         return "local"
     module = node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
@@ -106,15 +107,15 @@ def _kind(node: Import) -> str:
     return "standard library" if top in sys.stdlib_module_names else "installed"
 
 
-def _insert(sections: list[list[Chunk]], chunk: Chunk, beside: set[str]) -> None:
-    """Insert an import where it sorts, in the section that is most like the one it comes from."""
+def _insert(sections: list[list[Chunk]], chunk: Chunk, neighbours: set[str]) -> None:
+    """Insert an import in sort order, in the section most similar to its original one."""
 
-    def likeness(section: list[Chunk]) -> tuple[int, int]:
-        shared = sum(other.text in beside for other in section)
+    def similarity(section: list[Chunk]) -> tuple[int, int]:
+        shared = sum(other.text in neighbours for other in section)
         return shared, sum(other.kind == chunk.kind for other in section)
 
-    fitting = max(sections, key=likeness, default=[])
-    if not fitting or likeness(fitting) == (0, 0):
+    fitting = max(sections, key=similarity, default=[])
+    if not fitting or similarity(fitting) == (0, 0):
         fitting = []
         sections.insert(0 if chunk.kind == "standard library" else len(sections), fitting)
     after = (number for number, other in enumerate(fitting) if other.key > chunk.key)

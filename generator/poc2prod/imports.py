@@ -1,7 +1,7 @@
-"""Rewrites the imports of modules that a template has moved.
+"""Rewrite imports of modules that a template has moved.
 
-A move changes dots and module names in lines beside the user's own. With the same rewrite in the
-version before and in the project, git has nothing to merge in these lines.
+A move changes dots and module names in imports, next to lines that the user has edited. Applying
+the same rewrite to the old version and to the project leaves git nothing to merge there.
 """
 
 import ast
@@ -18,7 +18,7 @@ Key = tuple[bool, int, str, tuple[int, str]]
 
 @dataclass(frozen=True)
 class Statement:
-    """An import as the source has it: its place in characters, its text, and what it sorts by."""
+    """An import in the source: its position in characters, its text and its sort key."""
 
     start: int
     end: int
@@ -28,7 +28,7 @@ class Statement:
 
 @dataclass(frozen=True)
 class RewrittenFile:
-    """A file with its imports rewritten, and each import that has changed: before and after."""
+    """A file with rewritten imports, and each changed import: before and after."""
 
     text: str
     changes: list[tuple[str, str]]
@@ -36,14 +36,14 @@ class RewrittenFile:
 
 @dataclass(frozen=True)
 class Imports:
-    """Rewrites imports for files that move, by their old path."""
+    """Rewrites imports for moves from old to new paths."""
 
     moves: Mapping[str, str]
 
     def rewrite(self, file: str, text: str) -> RewrittenFile:
-        """Rewrite the imports of one file, named by its old path; every other line stays.
+        """Rewrite the imports of one file, given by its old path; other lines do not change.
 
-        Raises SyntaxError or ValueError when the file cannot be parsed.
+        Raises SyntaxError or ValueError if the file cannot be parsed.
         """
         source = Source(text)
         pieces, changes, done = [], [], 0
@@ -69,7 +69,7 @@ class Imports:
         return RewrittenFile("".join([*pieces, text[done:]]), changes)
 
     def _rewrite_statement(self, file: str, node: Import, source: "Source") -> list[Statement]:
-        """Return the statements that stand for one import at the file's new place."""
+        """Return the statements that replace one import at the file's new path."""
         old = source.statement(node)
         modules = {module_of(was): module_of(now) for was, now in self.moves.items()}
         if isinstance(node, ast.Import):
@@ -80,7 +80,7 @@ class Imports:
             return [old]
         place = self.moves.get(file, file)
         target = modules.get(parent, parent)
-        # Written as it was, unless it means something else now.
+        # Keep the written form unless it would now name another module.
         written = head[1]
         if target != parent or (
             node.level and resolve(place, node.level, node.module or "") != parent
@@ -105,7 +105,7 @@ class Imports:
 
 
 class Source:
-    """The text of a file, with places in it as `ast` counts them."""
+    """The text of a file, addressed by the line and column numbers of `ast`."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -115,13 +115,13 @@ class Source:
             self.starts.append(self.starts[-1] + len(line) + 1)
 
     def place(self, line: int, column: int) -> int:
-        """Return the place of a column, which `ast` counts in bytes of UTF-8."""
+        """Return the character position of a column, which `ast` counts in UTF-8 bytes."""
         start = self.starts[line - 1]
         text = self.text[start : self.starts[line]].encode()
         return start + len(text[:column].decode())
 
     def statement(self, node: Import) -> Statement:
-        """Return an import with its place."""
+        """Return an import with its position."""
         assert node.end_lineno is not None and node.end_col_offset is not None
         start = self.place(node.lineno, node.col_offset)
         end = self.place(node.end_lineno, node.end_col_offset)
@@ -132,30 +132,30 @@ class Source:
         return Statement(start, end, text, key)
 
     def line_end(self, place: int) -> int:
-        """Return where the line of a place ends, without its line break."""
+        """Return the end of the line at a position, without the line break."""
         end = self.text.find("\n", place)
         end = len(self.text) if end < 0 else end
         return end - (self.text[end - 1 : end] == "\r")
 
     def indent(self, node: Import) -> str:
-        """Return what is before a statement on its line."""
+        """Return the text before a statement on its line."""
         start = self.place(node.lineno, node.col_offset)
         return self.text[self.starts[node.lineno - 1] : start]
 
     def is_alone(self, node: Import) -> bool:
-        """Whether nothing but a comment is on the lines of a statement."""
+        """Whether the statement shares its lines with nothing but a comment."""
         end = self.statement(node).end
         after = self.text[end : self.line_end(end)].strip()
         return not self.indent(node).strip() and (not after or after.startswith("#"))
 
     def lines_of(self, old: Statement, new: list[Statement]) -> list[Statement]:
-        """Return statements as whole lines: with what follows the old one on its last line."""
+        """Return statements as whole lines, with the comment that follows the old one."""
         comment = self.text[old.end : self.line_end(old.end)]
         return [*new[:-1], replace(new[-1], text=new[-1].text + comment)]
 
 
 def _blocks(tree: ast.AST, source: Source) -> Iterator[list[Import]]:
-    """Yield imports that follow each other line by line, in the order of the file."""
+    """Yield runs of imports on consecutive lines, in file order."""
     imports = [node for node in ast.walk(tree) if isinstance(node, Import)]
     block: list[Import] = []
     for node in sorted(imports, key=lambda node: (node.lineno, node.col_offset)):
@@ -173,9 +173,9 @@ def _blocks(tree: ast.AST, source: Source) -> Iterator[list[Import]]:
 
 
 def _sort(before: list[Statement], after: list[list[Statement]]) -> list[str]:
-    """Sort rewritten statements as far as they were sorted before.
+    """Sort rewritten statements if the originals were sorted.
 
-    Those that were out of order, which ruff did not place, stay behind the one before them.
+    An original that was out of order stays behind its predecessor.
     """
     chain = _longest_chain([one.key for one in before])
     groups: list[list[Statement]] = [[]]
@@ -190,7 +190,7 @@ def _sort(before: list[Statement], after: list[list[Statement]]) -> list[str]:
 
 
 def join_neighbours(lines: list[str]) -> list[str]:
-    """Join neighbours that import from the same module, as ruff does."""
+    """Join adjacent imports from the same module, as ruff does."""
     joined: list[str] = []
     for line in lines:
         last, this = SIMPLE.fullmatch(joined[-1] if joined else ""), SIMPLE.fullmatch(line)
@@ -205,7 +205,7 @@ def join_neighbours(lines: list[str]) -> list[str]:
 
 
 def _longest_chain(keys: list[Key]) -> set[int]:
-    """Return the numbers of the longest run of keys that is in order."""
+    """Return the indices of the longest sorted subsequence."""
     chains: list[list[int]] = []
     for number, key in enumerate(keys):
         fitting = [chain for chain in chains if keys[chain[-1]] <= key]
@@ -214,14 +214,14 @@ def _longest_chain(keys: list[Key]) -> set[int]:
 
 
 def _key(module: str, first: str) -> Key:
-    """Return what ruff sorts by: `import` first, then modules by distance, then by name."""
+    """Return ruff's sort key: `import` first, then modules by distance, then by name."""
     name = module.lstrip(".")
     dots = len(module) - len(name)
     return True, -dots if dots else -LINE_LENGTH, name.casefold(), _member(first)
 
 
 def _member(name: str) -> tuple[int, str]:
-    """Return what ruff sorts imported names by: constants, then classes, then the rest."""
+    """Return ruff's sort key of an imported name: constants, then classes, then others."""
     kind = 0 if name.isupper() else 1 if name[:1].isupper() else 2
     return kind, name.casefold()
 
@@ -229,7 +229,7 @@ def _member(name: str) -> tuple[int, str]:
 def _plain(
     node: ast.Import, old: Statement, source: Source, modules: Mapping[str, str]
 ) -> Statement:
-    """Rewrite `import a.b as c`; without a name of its own, the code names the module too."""
+    """Rewrite `import a.b as c`. Without `as`, the code uses the module name, so it stays."""
     text = old.text
     for one in reversed(node.names):
         if one.asname and one.name in modules:
@@ -239,7 +239,7 @@ def _plain(
 
 
 def _from(module: str, names: list[tuple[str, str]], indent: str) -> list[tuple[Key, str]]:
-    """Write an import from a module, and one for each renamed name, as ruff has them."""
+    """Write an import from a module, and a separate one per alias, as ruff formats them."""
     plain = sorted((name for name, bound in names if name == bound), key=_member)
     lines = [
         (_key(module, name), f"from {module} import {name} as {bound}")
@@ -265,7 +265,7 @@ def _folder(file: str) -> list[str]:
 
 
 def module_of(path: str) -> str:
-    """Return the dotted name of a Python file; nothing for other files."""
+    """Return the dotted name of a Python file; empty for other files."""
     if not path.endswith(".py"):
         return ""
     parts = path.removesuffix(".py").removeprefix("src/").removesuffix("/__init__")
@@ -273,7 +273,7 @@ def module_of(path: str) -> str:
 
 
 def resolve(file: str, dots: int, module: str) -> str:
-    """Return what a relative import in a file means, as an absolute module."""
+    """Return the absolute module that a relative import in a file refers to."""
     if not dots:
         return module
     folder = _folder(file)
@@ -281,7 +281,7 @@ def resolve(file: str, dots: int, module: str) -> str:
 
 
 def relative(file: str, module: str) -> str:
-    """Write a module as a relative import in a file has it."""
+    """Return a module name relative to a file, with leading dots."""
     folder, parts = _folder(file), module.split(".")
     shared = 0
     while shared < min(len(folder), len(parts)) and folder[shared] == parts[shared]:

@@ -1,4 +1,4 @@
-"""The scoping interview, on a terminal or line by line from a pipe."""
+"""The scoping interview, on a terminal or through a pipe."""
 
 import sys
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from .prompts import (
     answers_before,
     as_typed,
 )
-from .questions import Questions
+from .questions import Questions, is_number
 from .refusal import Refusal
 
 SIGNS = {"min": ">= ", "max": "<= "}
@@ -30,10 +30,10 @@ SIGNS = {"min": ">= ", "max": "<= "}
 def run_interview(
     questions: Questions, saved: Path, explain: Explain, console: Console
 ) -> dict[str, Any]:
-    """Ask every question and return the answers, once they are confirmed.
+    """Ask all questions and return the confirmed answers.
 
-    However it ends, the answers are kept in `saved`, where the next interview continues.
-    Raises KeyboardInterrupt when it is stopped, and Refusal when the input ends too early.
+    If it is interrupted, the answers are saved to `saved`, and the next interview resumes there.
+    Raises KeyboardInterrupt if it is interrupted, and Refusal if the input ends too early.
     """
     is_terminal = all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout))
     kind = TerminalPrompt if is_terminal and not console.is_dumb_terminal else PipePrompt
@@ -41,20 +41,18 @@ def run_interview(
     interview = Interview(questions, saved, prompt)
     try:
         interview.run()
-    except BaseException:  # Ctrl-C, end of input, a broken pipe: keep the answers
+    except BaseException:  # Ctrl-C, end of input, a broken pipe: save the answers
         if interview.given:
             interview.save()
-            prompt.say(
-                f"Saved {interview.count()} in {saved}; the same command goes on from there."
-            )
+            prompt.say(f"Saved {interview.count()} in {saved}. Run the command again to resume.")
         raise
-    with suppress(OSError):  # a safeguard for what follows, which may write where this cannot
+    with suppress(OSError):  # a backup, in case rendering fails
         interview.save()
     return interview.given
 
 
 class Interview:
-    """Asks the questions in order, back and forth, and keeps the answers."""
+    """Asks the questions in order, goes back on request, and keeps the answers."""
 
     def __init__(
         self, questions: Questions, saved: Path, prompt: TerminalPrompt | PipePrompt
@@ -66,17 +64,19 @@ class Interview:
         self.answers, _ = questions.settle({})
 
     def run(self) -> None:
-        """Continue where `saved` ends, and return when everything is confirmed."""
+        """Resume from `saved`, and return when the answers are confirmed."""
         if self.saved.exists():
             given, answered_twice = read_answers(self.saved)
-            self.prompt.say(f"Going on from {self.saved}.")
+            self.prompt.say(f"Resuming from {self.saved}.")
             for problem in answered_twice:
-                given.pop(self._not_kept(problem), None)
+                given.pop(self._report(problem), None)
             self._keep_valid(given)
         names = self._names()
         at = next((at for at, name in enumerate(names) if name not in self.given), len(names))
         while at <= len(names):
-            where = f"question {at + 1} of {len(names)} ({names[at]})" if names[at:] else "the end"
+            where = (
+                f"question {at + 1} of {len(names)} ({names[at]})" if names[at:] else "the summary"
+            )
             try:
                 if names[at:]:
                     position = f"({at + 1}/{len(names)})"
@@ -85,14 +85,14 @@ class Interview:
                     )
                     self._keep_answer(names[at], self.prompt.ask(question))
                 else:
-                    self._show_promises()
+                    self._show_summary()
                     self.prompt.confirm()
                 at += 1
                 names = self._names()
             except Back:
                 at = max(at - 1, 0)
             except EOFError:
-                fix = "answer it, or use --answers FILE or --defaults"
+                fix = "answer all questions, or use --answers FILE or --defaults"
                 raise Refusal(f"input ended at {where}; {fix}") from None
 
     def count(self) -> str:
@@ -115,39 +115,48 @@ class Interview:
         given, names = {**self.given, name: value}, list(self.answers)
         for later in filter(self.given.__contains__, names[names.index(name) + 1 :]):
             if given[later] != (was := self._default(later, self.answers)):
-                continue  # an answer that was chosen stays; a default follows the answers before it
+                continue  # chosen answers stay; defaults are computed again
             if was != (now := self._default(later, self.questions.settle(given)[0])):
                 del given[later]
-                self.prompt.say(f"{later} was {as_typed(was)} by default, now {as_typed(now)}")
+                self.prompt.say(
+                    f"The default of {later} is now {as_typed(now)}, was {as_typed(was)}"
+                )
         self._keep_valid(given)
 
     def _default(self, name: str, answers: Mapping[str, Any]) -> Any:
         return self.questions.default(name, answers_before(answers, name))
 
     def _keep_valid(self, given: Mapping[Any, Any]) -> None:
-        """Keep valid answers, in the order of the questions, and print why others are not kept."""
+        """Keep valid answers, in the order of the questions, and print why others are dropped."""
         self.answers, problems = self.questions.settle(given)
-        dropped = [self._not_kept(problem) for problem in problems]
+        dropped = [self._report(problem) for problem in problems]
         names = [name for name in self.answers if name in given and name not in dropped]
         self.given = {name: self.answers[name] for name in names}
 
-    def _not_kept(self, problem: str) -> str:
-        self.prompt.say(f"Not kept: {problem}")
+    def _report(self, problem: str) -> str:
+        self.prompt.say(f"Dropped: {problem}")
         return problem.partition(":")[0]
 
-    def _show_promises(self) -> None:
-        table = Table(
-            "answer", "value", "what it decides", title="What you promise", title_justify="left"
-        )
-        for name, spec in self.questions.specs.items():
-            if self.questions.is_open(name) and spec["type"] in ("int", "float"):
-                sign = SIGNS.get(name.partition("_")[0], "")
-                decides = self.questions.help(name, self.answers).rpartition("(")[2].rstrip(")")
-                table.add_row(name, sign + as_typed(self.answers[name]), decides)
+    def _show_summary(self) -> None:
+        """Print all limits and the estimate; 24 lines of 80 columns hold them and the prompt."""
+        questions, answers = self.questions, self.answers
+        is_default, table = False, Table("limit", "value", "effect", box=None, pad_edge=False)
+        for name, spec in filter(lambda item: questions.is_open(item[0]), questions.specs.items()):
+            if not is_number(spec["type"]):
+                continue
+            sign = SIGNS.get(name.partition("_")[0], "")
+            star = "" if questions.is_asked(name, answers) else " *"
+            is_default = is_default or bool(star)
+            effect = questions.help(name, answers).rpartition("(")[2].rstrip(")")
+            table.add_row(name, sign + as_typed(answers[name]) + star, effect)
+        shown = [n for n in self._names() if n == "project_name" or questions.choices(n, answers)]
+        self.prompt.say(", ".join(as_typed(answers[name]) for name in shown))
         self.prompt.console.print(table)
+        if is_default:
+            self.prompt.say("* default, not asked in the quick interview")
         try:
-            estimator = Estimator(self.questions, self.given)
-            self.prompt.console.print(estimator.table())
-            self.prompt.console.print(estimator.basis)
-        except Refusal as refusal:  # a template need not estimate anything
+            for line in Estimator(questions, self.given).summary():
+                self.prompt.say(line)
+            self.prompt.say("Measured on the bundled networks. All targets: poc2prod estimate")
+        except Refusal as refusal:  # a template without estimates
             self.prompt.say(str(refusal))

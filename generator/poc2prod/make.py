@@ -1,6 +1,7 @@
-"""Runs the make targets of a project."""
+"""Run the make targets of a project."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,10 +13,20 @@ from typing import IO
 from .refusal import Refusal
 
 STOPPED_WITHIN_S = 10
+# The tools that a project needs besides git, and how to install them.
+INSTALL = {"make": "apt install make", "uv": "pip install uv"}
+
+
+def missing_tools() -> list[str]:
+    """Return the tools of `INSTALL` that are not on the user's PATH."""
+    return [tool for tool in INSTALL if not shutil.which(tool)]
 
 
 def child_environment() -> dict[str, str]:
-    """Return the environment for a project's commands: with our `uv`, without our venv and make."""
+    """Return the environment for a project's commands.
+
+    Our own `uv` comes first on the PATH; variables of our own venv and make are removed.
+    """
     ours = {"VIRTUAL_ENV", "MAKEFLAGS", "MFLAGS", "MAKELEVEL"}
     kept = {name: value for name, value in os.environ.items() if name not in ours}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
@@ -23,7 +34,7 @@ def child_environment() -> dict[str, str]:
 
 
 def run_make(target: str, folder: Path, environment: dict[str, str]) -> None:
-    """Run `make target` and wait. Raises ValueError when it fails."""
+    """Run `make target` and wait. Raises ValueError if it fails."""
     with start_make(target, folder, environment, log=None) as process:
         if status := process.wait():
             raise ValueError(f"exit status {status}, see above")
@@ -33,7 +44,7 @@ def run_make(target: str, folder: Path, environment: dict[str, str]) -> None:
 def start_make(
     target: str, folder: Path, environment: dict[str, str], log: IO[bytes] | None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `make target` in its own process group, which is stopped afterwards."""
+    """Run `make target` in a new process group, and stop that group on exit."""
     process = subprocess.Popen(
         ["make", target],
         cwd=folder,
@@ -56,9 +67,9 @@ def start_make(
 
 
 def set_up(folder: Path) -> None:
-    """Set up what `make setup` does (environment, git, hooks), then commit everything once.
+    """Run `make setup` (environment, git, hooks), then commit everything.
 
-    Raises Refusal that names the step; what was written stays, and the step can be repeated.
+    Raises Refusal that names the failed step; the files stay, and the step can be repeated.
     """
     environment = child_environment()
     commit = ["git", "commit", "--quiet", "--message=Start from poc2prod"]
@@ -68,4 +79,5 @@ def set_up(folder: Path) -> None:
             subprocess.run(command, cwd=folder, env=environment, check=True)
     except (OSError, ValueError, subprocess.CalledProcessError) as error:
         reason = f"`{' '.join(error.cmd)}` failed" if hasattr(error, "cmd") else error
-        raise Refusal(f"{folder} is written, but not set up: {reason}; repeat it there") from None
+        message = f"{folder} was created, but not set up: {reason}; run it again in that folder"
+        raise Refusal(message) from None

@@ -1,4 +1,4 @@
-"""Merges the changes between two renders of a template with the user's files."""
+"""Merge the changes between two renders of a template with the user's files."""
 
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -12,15 +12,15 @@ from .moves import Mentions, moved_paths
 from .refusal import Refusal
 from .rewriting import Rewriting
 
-# Which sides of a merge an unmerged file has: 1 the version before, 2 the user's, 3 the template's.
+# The stages of an unmerged file in git's index: 1 is the base, 2 the user's, 3 the template's.
 CONFLICTS = {
-    "123": "both changed it",
-    "23": "both added it",
-    "12": "you changed it, the template has dropped it",
-    "13": "you dropped it, the template has changed it",
-    "1": "both moved it",
-    "2": "yours, moved or in the way of the template's",
-    "3": "the template's, moved or in the way of yours",
+    "123": "changed by both",
+    "23": "added by both",
+    "12": "changed by you, deleted by the template",
+    "13": "deleted by you, changed by the template",
+    "1": "moved by both",
+    "2": "yours; moved, or its path collides with the template's",
+    "3": "the template's; moved, or its path collides with yours",
 }
 
 
@@ -36,32 +36,31 @@ def merge_renders(
 ) -> list[str]:
     """Merge the changes between two renders into the user's files; return lines to print.
 
-    Conflicts stay unmerged in the scratch repository. `moves` are the old and new paths
-    that the template lists itself, `generated` the files that commands of a render wrote.
-    Raises Refusal.
+    Conflicts stay unmerged in the scratch repository. `moves` are the old and new paths that the
+    template lists, `generated` the files that commands of the project write. Raises Refusal.
     """
     from pathspec import PathSpec
 
     is_owned = PathSpec.from_lines("gitignore", owned).match_file
     rendered, wanted = scratch.store_folder(old), scratch.store_folder(new)
-    # Only Copier writes this file, so the user's is the base of the new one.
+    # Only Copier writes this file, so the user's version is the base of the new one.
     rendered[ANSWERS] = project.files[project.prefix + ANSWERS]
     listed = moved_paths(moves, rendered, wanted)
     followed = _choose_moves(project, listed, is_owned)
     rewriting = Rewriting(scratch, followed, is_owned)
     own = project.own_files()
-    # With both sides at the new path, git merges there, however little the two files share.
+    # With both sides at the new path, git merges them even if they share little.
     base = {followed.get(n, n): about for n, about in rewriting.rewrite(rendered).items()}
     ours = replace(project, files=project.with_files(rewriting.rewrite(own))).with_moves(followed)
     start, mine = scratch.store_tree(ours.with_files(base)), scratch.store_tree(ours.files)
     moved_by_user = scratch.find_renames(start, mine, project.prefix)
-    # The template names files as the user has renamed them, in what it changes and in what it adds.
+    # Use the user's names of renamed files in the template's changes and additions.
     renamed = {was: now for now, was in moved_by_user.items() if was.endswith(".py")}
     renaming, as_rendered = Rewriting(scratch, renamed, is_owned), wanted
     base, wanted = renaming.rewrite(base), renaming.rewrite(wanted)
     base, own_merged = rewriting.merge_imports(base, ours.own_files(), wanted)
     ours = replace(ours, files=ours.with_files(own_merged))
-    # As if they were untouched, so that the template's side is taken.
+    # Treat generated files as unedited, so the merge takes the template's side.
     written = {name for name in generated if ours.tracked(name) not in (None, base.get(name))}
     written &= base.keys()
     ours = ours.with_contents({name: base[name] for name in written})
@@ -71,7 +70,7 @@ def merge_renders(
     theirs, kept = _restore_owned(ours, is_owned, base, wanted, detected)
     absent = {was: now for was, now in followed.items() if not ours.has(now)}
     for was in absent:
-        theirs.pop(was, None)  # an alias for a file that the user does not have
+        theirs.pop(was, None)  # an alias of a file that the user has deleted
     first = scratch.commit(before, words="the version before")
     last = scratch.commit(scratch.store_tree(project.with_files(theirs)), first, words=branch)
     mine = scratch.commit(scratch.store_tree(ours.files), first, words="the project")
@@ -83,7 +82,7 @@ def merge_renders(
     origins = {now: was for was, now in followed.items()}
     changed = (pair for pair in moved_by_user.items() if theirs.get(pair[1]) != base[pair[1]])
     conflicts = ((project.inside(name), sides) for name, sides in scratch.unmerged().items())
-    # Lines in a file of the template are the user's if neither render has them.
+    # A line in a file of the template is the user's if neither render contains it.
     renders = {
         name: (new / name, old / origins.get(name, name)) for name in wanted if not is_owned(name)
     }
@@ -91,22 +90,24 @@ def merge_renders(
     files = {name: renders.get(name, ()) for name in inside - {ANSWERS}}
     readable = {followed.get(name, name) for name in rewriting.readable(own)}
     return [
-        *_section("Written by a command, so taken from the template, or dropped by it:", written),
-        *_section("Yours, so kept, though the template changed them:", kept),
-        *_section("Not tracked by git, so kept, though the template changed them:", untracked),
+        *_section("Generated files, replaced or deleted by the template:", written),
+        *_section("Files you own, not updated though the template changed them:", kept),
         *_section(
-            "Dropped by you, and not brought back, though the template changed them:",
+            "Files git does not track, not updated though the template changed them:", untracked
+        ),
+        *_section(
+            "Deleted by you, not restored though the template changed them:",
             dropped - untracked,
         ),
         *_list_moves(project, rendered, {**detected, **followed}),
         *_section(
-            "Moved by you, and changed by the template where they are now:",
+            "Moved by you, updated at their new paths:",
             [f"{origins.get(was, was)} -> {name}" for name, was in changed],
         ),
-        *_section("In conflict:", [f"{name}: {CONFLICTS[sides]}" for name, sides in conflicts]),
+        *_section("Conflicts:", [f"{name}: {CONFLICTS[sides]}" for name, sides in conflicts]),
         *_list_rewritten(rewriting, rendered, own),
         *_section(
-            "Files of the template, rewritten because of what you have renamed:",
+            "Files of the template, adapted to modules that you renamed:",
             [name for name in wanted if wanted[name] != as_rendered[name]],
         ),
         *_list_mentions(scratch.folder / project.prefix, files, Mentions(listed, readable)),
@@ -114,28 +115,28 @@ def merge_renders(
 
 
 def _refuse_overwriting(project: Checkout, result: Collection[str]) -> None:
-    """Raise Refusal if untracked files of the user are where the merge adds files."""
+    """Raise Refusal if the merge adds files at paths of the user's untracked files."""
     tracked = set(project.files)
     if clashes := find_in_the_way(project.git.folder, {*result} - tracked, tracked):
         raise Refusal(
-            f"git does not track {', '.join(clashes)}, and the new version would write over that; "
-            "move it away, or commit it"
+            f"the new version would overwrite {', '.join(clashes)}, which git does not track; "
+            "move or commit it"
         )
 
 
 def _list_moves(project: Checkout, rendered: Files, moved: Mapping[str, str]) -> list[str]:
-    """List the moved files that the user has edited, and count the others."""
+    """List the moved files that the user has edited; count the others."""
     edited = [was for was in moved if project.tracked(was) not in (None, rendered.get(was))]
     untouched = [was for was in moved if project.tracked(was) == rendered.get(was)]
     rows = [f"{was} -> {moved[was]}" for was in edited]
-    lines = _section("Moved by the template, with what is yours in them:", rows)
+    lines = _section("Moved by the template, with your edits:", rows)
     if untouched:
-        lines.append(f"Moved by the template, and not edited by you: {len(untouched)}")
+        lines.append(f"Moved by the template, not edited by you: {len(untouched)}")
     return lines
 
 
 def _list_rewritten(rewriting: Rewriting, rendered: Files, own: Files) -> list[str]:
-    """List the user's lines that were rewritten, and the files that could not be."""
+    """List the user's rewritten lines, and the files that could not be rewritten."""
     places = rewriting.moves
     changes = rewriting.changes(rendered, own)
     rows = [
@@ -145,8 +146,8 @@ def _list_rewritten(rewriting: Rewriting, rendered: Files, own: Files) -> list[s
     ]
     damaged = [places.get(name, name) for name in rewriting.unreadable(own)]
     return [
-        *_section("Lines of yours, rewritten because of the moves:", rows),
-        *_section("Not rewritten, because they cannot be parsed as Python:", damaged),
+        *_section("Your lines, rewritten because of the moves:", rows),
+        *_section("Not rewritten, because they are not valid Python:", damaged),
     ]
 
 
@@ -157,7 +158,7 @@ def _section(heading: str, names: Collection[str]) -> list[str]:
 def _choose_moves(
     project: Checkout, moves: Mapping[str, str], is_owned: Callable[[str], bool]
 ) -> dict[str, str]:
-    """Choose the moves that the project can follow without writing over anything."""
+    """Choose the moves that the project can follow without overwriting files."""
     if not moves:
         return {}
     folders = {str(folder) for name in project.files for folder in PurePosixPath(name).parents}
@@ -170,7 +171,7 @@ def _choose_moves(
 
     def can_follow(was: str, now: str) -> bool:
         if is_owned(was) and not is_owned(now):
-            return False  # a file that the user owns never becomes the template's
+            return False  # a file that the user owns must stay theirs
         has_moved = project.tracked(was) is None and project.tracked(now) is not None
         return has_moved or is_free(now)
 
@@ -184,8 +185,8 @@ def _restore_owned(
     wanted: Files,
     moved: dict[str, str],
 ) -> tuple[Files, list[str]]:
-    """Undo what the template changed in files that the user owns; list those files."""
-    # A file that the template only moves is moved, and keeps its content.
+    """Undo the template's changes to files that the user owns; list those files."""
+    # A file that the template moves is moved, but keeps the user's content.
     followed = {
         was: now
         for was, now in moved.items()
@@ -209,8 +210,7 @@ def _list_mentions(
 ) -> list[str]:
     """List the user's lines that name moved files.
 
-    `files` are those of the merged project, each with the renders from which it takes the lines
-    that are not the user's.
+    `files` maps each file of the merged project to its renders, whose lines are not the user's.
     """
     if not mentions.moves:
         return []
@@ -219,12 +219,12 @@ def _list_mentions(
         if text := _text(folder / name):
             rendered = {line for path in renders for line in _text(path).split("\n")}
             rows += mentions.find(name, text, rendered)
-    heading = "These lines of yours name files that have moved:"
+    heading = "Your lines that still name moved files:"
     return [heading, *(f"  {row}" for row in rows)] if rows else []
 
 
 def _text(path: Path) -> str:
-    """Return the text of a file; nothing if there is none, or if it is binary."""
+    """Return the text of a file; empty if it is missing or binary."""
     if path.is_symlink() or not path.is_file():
         return ""
     content = path.read_bytes()

@@ -1,7 +1,7 @@
 """Files that a template moves between releases, and the user's lines that name them.
 
-git follows a moved file only if at least half of it stays the same and nothing is left at the old
-path. `hooks/moves.yml` in the template lists the moves, so that neither matters.
+git detects a move only if at least half of the file stays the same and the old path is gone. The
+template lists its moves in `hooks/moves.yml`, so an update does not depend on either.
 """
 
 import re
@@ -25,14 +25,14 @@ FROM = re.compile(
     r"^[ \t]*from[ \t]+(\.*)([\w.]*)[ \t]+import[ \t]+(\([^)]*\)|[^\n#]*)", re.MULTILINE
 )
 IMPORT = re.compile(r"^[ \t]*import[ \t]+([^\n#]+)", re.MULTILINE)
-Mention = tuple[range, str, str]  # numbers of lines, the old name, the new name
+Mention = tuple[range, str, str]  # line numbers, old name, new name
 QUOTED_PATH = re.compile(r"`([\w./-]+\.\w+)`")
 
 
 def read_moves(template: Path) -> list[tuple[str, str]]:
-    """Read the old and new path of every move, oldest release first; none without the file.
+    """Read the old and new path of every move, oldest release first; empty without the file.
 
-    Raises Refusal when the file is damaged.
+    Raises Refusal if the file is invalid.
     """
     path = template / MOVES
     if not path.is_file():
@@ -43,15 +43,15 @@ def read_moves(template: Path) -> list[tuple[str, str]]:
         reason = str(error).splitlines()[0]
         raise Refusal(f"the template's {MOVES} is not YAML: {reason}") from None
     if problem := _problem(releases):
-        raise Refusal(f"the template's {MOVES} is wrong: {problem}; write it like {EXAMPLE}")
+        raise Refusal(f"the template's {MOVES} is invalid: {problem}; an example: {EXAMPLE}")
     ordered = sorted(releases, key=version_key)
     return [move for release in ordered for move in releases[release].items()]
 
 
 def read_generated(template: Path) -> list[str]:
-    """Read the paths of files that a command of a render wrote; none without the list.
+    """Read the paths of files that a command of the project generates; empty without the list.
 
-    Raises Refusal when the list is damaged.
+    Raises Refusal if the list is invalid.
     """
     path = template / GENERATED
     if not path.is_file():
@@ -62,7 +62,7 @@ def read_generated(template: Path) -> list[str]:
         reason = str(error).splitlines()[0]
         raise Refusal(f"the template's {GENERATED} is not YAML: {reason}") from None
     if not (isinstance(names, list) and all(map(_is_path, names))):
-        raise Refusal(f"the template's {GENERATED} is wrong: write a list of paths in a render")
+        raise Refusal(f"the template's {GENERATED} is invalid: write a list of paths in a project")
     return names
 
 
@@ -76,12 +76,10 @@ def _problem(releases: object) -> str:
             return f"{release} has {describe(moves)}, not a mapping of old to new paths"
         for path in (path for move in moves.items() for path in move):
             if not _is_path(path):
-                return (
-                    f"{release} has {describe(path)}, which is not the path of a file in a render"
-                )
+                return f"{release} has {describe(path)}, which is not the path of a file"
         for old, new in moves.items():
             if new.startswith(PACKAGE) and not old.startswith(PACKAGE):
-                return f"{release} moves {describe(old)} into {PACKAGE}, but from outside of it"
+                return f"{release} moves {describe(old)} from outside {PACKAGE} into it"
     return ""
 
 
@@ -95,9 +93,9 @@ def _is_path(path: object) -> bool:
 def moved_paths(
     moves: Iterable[tuple[str, str]], before: Collection[str], after: Collection[str]
 ) -> dict[str, str]:
-    """Return the new path by the old one, for each file of `before` that `after` has moved.
+    """Map old to new paths, for each file of `before` that `after` has at another path.
 
-    Moves of several releases add up. A path that `before` has already is never a new one.
+    Moves of several releases are chained. A path that exists in `before` is never a new path.
     """
     places = {name: name for name in before}
     for old, new in moves:
@@ -105,7 +103,7 @@ def moved_paths(
         for name in list(places):
             if match := pattern.fullmatch(name):
                 target = new.replace("*", "".join(match.groups()))
-                # Otherwise the file has moved already, and what is at the old path is an alias.
+                # If the target exists, the file has moved before and the old path is an alias.
                 if target not in places:
                     places[target] = places.pop(name)
     return {
@@ -115,14 +113,14 @@ def moved_paths(
 
 @dataclass(frozen=True)
 class Mentions:
-    """Finds lines that name moved files: as a path, as a module, or in an import."""
+    """Finds lines that name moved files: as a path, a module or an import."""
 
     moves: Mapping[str, str]
     rewritten: Collection[str] = ()
-    """Files whose relative imports start from where they are now."""
+    """Files whose relative imports already refer to their new folder."""
 
     def find(self, name: str, text: str, rendered: Collection[str] = ()) -> list[str]:
-        """List the lines of one file that name a moved one, except for lines that a render has."""
+        """List the lines of a file that name a moved file, except for lines of a render."""
         lines = text.split("\n")
         found = set()
         for span, old, new in [*self._texts(name, lines), *self._imports(name, text)]:
@@ -131,7 +129,7 @@ class Mentions:
         return [f"{name}:{number}: {words}" for number, words in sorted(found)]
 
     def _texts(self, name: str, lines: list[str]) -> Iterator[Mention]:
-        """Find paths like `src/pack/serve.py` and modules like `pack.serve`, in any language."""
+        """Find paths like `src/pack/serve.py` and modules like `pack.serve` in any text file."""
         tokens = {token: was for was in self.moves for token in (was, module_of(was)) if token}
         any_token = "|".join(map(re.escape, sorted(tokens, key=len, reverse=True)))
         pattern = re.compile(rf"(?<![\w.-])(?:{any_token})(?!\w)")
@@ -144,14 +142,14 @@ class Mentions:
                 yield range(number, number + 1), *_short(was, self.moves[was])
 
     def _imports(self, name: str, text: str) -> Iterator[Mention]:
-        """Find what the other search cannot: relative imports, and modules among the names."""
+        """Find relative imports and imported modules, which `_texts` cannot find."""
         if not name.endswith(".py"):
             return
         modules = {module_of(was): was for was in self.moves if module_of(was)}
         origins = {now: was for was, now in self.moves.items() if now not in self.rewritten}
         came_from = origins.get(name, name)
         top = name.partition("/")[0]
-        if top != "src":  # tests import the helpers beside them by their bare name
+        if top != "src":  # tests import helpers in their folder by bare name
             modules |= {Path(was).stem: was for was in self.moves if was.startswith(f"{top}/")}
         for match in FROM.finditer(text):
             dots, module, names = match.groups()
@@ -159,7 +157,7 @@ class Mentions:
             named = [parent, *(f"{parent}.{word}" for word in re.findall(r"\w+", names))]
             moved = [modules[one] for one in named if one in modules]
             if dots and resolve(name, len(dots), module) != parent:
-                # The file itself has moved, so its relative imports start from another folder.
+                # The file has moved, so its relative imports now start in another folder.
                 target = module_of(self.moves[modules[parent]]) if parent in modules else parent
                 yield _span(text, match), f"{dots}{module}", relative(name, target)
                 moved = [was for was in moved if was != modules.get(parent)]
@@ -172,18 +170,18 @@ class Mentions:
 
 
 def _span(text: str, match: re.Match[str]) -> range:
-    """Return the numbers of the lines of a match."""
+    """Return the line numbers of a match."""
     first = text.count("\n", 0, match.start()) + 1
     return range(first, first + match[0].count("\n") + 1)
 
 
 def _ends(was: str, path: str, now: str) -> bool:
-    """Whether a quoted path names a file that has moved, and is not right at the new place too."""
+    """Whether a quoted path names a moved file, and is not also correct for its new path."""
     return f"/{was}".endswith(f"/{path}") and not f"/{now}".endswith(f"/{path}")
 
 
 def _short(old: str, new: str) -> tuple[str, str]:
-    """Leave out the package folder where both paths are inside of it."""
+    """Leave out the package folder if both paths are inside it."""
     package = "".join(part + "/" for part in old.split("/")[:2])
     if package.startswith("src/") and new.startswith(package):
         return old.removeprefix(package), new.removeprefix(package)

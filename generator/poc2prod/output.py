@@ -1,4 +1,4 @@
-"""Prints text from files and other programs without control characters or passwords."""
+"""Print text from files and other programs without control characters or passwords."""
 
 from rich.console import Console
 

@@ -1,6 +1,7 @@
-"""Writes a new project completely, or not at all."""
+"""Create a project, completely or not at all."""
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -24,7 +25,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass(frozen=True)
 class Project:
-    """A project that has just been written."""
+    """A project that was just created."""
 
     folder: Path
     answers: dict[str, Any]
@@ -35,9 +36,9 @@ class Project:
 def create(
     template: Template, questions: Questions, given: Mapping[Any, Any], folder: Path
 ) -> Project:
-    """Render a template into a folder, with defaults for what `given` leaves unanswered.
+    """Render a template into a folder, with defaults for questions that are not in `given`.
 
-    Raises Refusal, with every reason there is, before anything is written.
+    Raises Refusal, with all problems, before anything is written.
     """
     answers, wrong = questions.settle(given)
     if wrong:
@@ -49,9 +50,9 @@ def create(
 
 
 def answers_from(path: Path | None, questions: Questions) -> dict[str, Any]:
-    """Read the answers in a file; none without one.
+    """Read the answers in a file; return no answers without a file.
 
-    Raises Refusal with every problem of the file at once.
+    Raises Refusal with all problems of the file.
     """
     if not path:
         return {}
@@ -63,14 +64,25 @@ def answers_from(path: Path | None, questions: Questions) -> dict[str, Any]:
     return {str(name): answers[str(name)] for name in given}
 
 
-def check_destination(destination: Path) -> Path:
-    """Return the absolute path of a destination that is missing or an empty folder.
+def name_from(folder: Path, questions: Questions) -> Questions:
+    """Offer the name of the destination as the name of the project, if it is valid."""
+    if "project_name" not in questions.specs:
+        return questions
+    name = re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-")
+    before, _ = questions.settle({}, until="project_name")
+    if questions.problem("project_name", name, before):
+        return questions
+    return questions.with_default("project_name", name)
 
-    Raises Refusal for any other destination, and when git is missing.
+
+def check_destination(destination: Path) -> Path:
+    """Return the absolute path of a destination: a missing or an empty folder.
+
+    Raises Refusal for any other destination, and if git is not installed.
     """
     if not shutil.which("git"):
-        raise Refusal("git is needed so that `copier update` can work later: apt install git")
-    folder = Path(os.path.realpath(destination))  # unlike resolve(), no error for link loops
+        raise Refusal("git is not installed, and later updates need it: apt install git")
+    folder = Path(os.path.realpath(destination))  # unlike resolve(), accepts link loops
     is_file = folder.exists() and not folder.is_dir()
     if is_file or (folder.is_dir() and any(folder.iterdir())):
         others = (folder.with_name(f"{folder.name}-{number}") for number in count(2))
@@ -84,8 +96,8 @@ def check_destination(destination: Path) -> Path:
 
 
 def _write(template: Template, given: dict[str, Any], folder: Path) -> list[str]:
-    """Render beside the destination, then move into place; return what to warn about."""
-    # An existing folder is filled, not replaced: it may be a mount, or where a shell stands.
+    """Render next to the destination, then move the files there; return warnings."""
+    # An existing folder is not replaced: it may be a mount, or the working directory of a shell.
     existed = folder.is_dir()
     with _workspace(folder if existed else folder.parent) as workspace:
         rendered = workspace / folder.name

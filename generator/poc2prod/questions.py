@@ -1,11 +1,11 @@
-"""The questions of a template, read from its copier.yml."""
+"""Read the questions of a template from its copier.yml."""
 
 import difflib
 import re
 import reprlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ import yaml
 from jinja2.sandbox import SandboxedEnvironment
 
 from .refusal import Refusal
+from .units import convert, parse_number, unit_of
 
-# What each type of question wants, and how a default rendered from Jinja becomes one.
 WANTED = {
     "str": "text",
     "int": "a whole number",
-    "float": "a finite number",
+    "float": "a number",
     "bool": "true or false",
 }
 YES = ("true", "yes", "on", "y", "t", "1")
@@ -30,14 +30,14 @@ CASTS: Mapping[str, Callable[[Any], Any]] = {
     "float": float,
     "bool": lambda value: str(value).strip().lower() in YES,
 }
-SECRET = re.compile(r"://[^/@]*:[^/@]*@")  # a refusal ends up in logs
+SECRET = re.compile(r"://[^/@]*:[^/@]*@")  # messages end up in logs
 # Copier's own default filters; copier.yml may use any of them.
 FILTERS = "jinja2_ansible_filters.AnsibleCoreFiltersExtension"
 
 
 @dataclass(frozen=True)
 class Questions:
-    """What copier.yml asks, in its order, with its own defaults, choices and validators."""
+    """The questions of copier.yml, in its order, with its defaults, choices and validators."""
 
     specs: dict[str, dict[str, Any]]
     settings: dict[str, Any]
@@ -45,9 +45,9 @@ class Questions:
 
     @classmethod
     def read(cls, root: Path, full: bool = False) -> "Questions":
-        """Read the copier.yml of a template; `full` also asks the questions of the full interview.
+        """Read the copier.yml of a template; with `full`, for the full interview.
 
-        Raises Refusal when it cannot be understood.
+        Raises Refusal if the file is not valid.
         """
         path = root / "copier.yml"
         try:
@@ -72,24 +72,24 @@ class Questions:
                 **options,
             )
         except TypeError as error:
-            raise Refusal(f"{path}: _envops is wrong; {error}") from None
-        # The prompts ask for the same tables dozens of times.
+            raise Refusal(f"{path}: _envops is not valid; {error}") from None
+        # The prompts parse the same tables dozens of times.
         environment.filters["from_yaml"] = cache(environment.filters["from_yaml"])
         return cls(specs, settings, environment)
 
     def settle(
         self, given: Mapping[Any, Any], until: str | None = None
     ) -> tuple[dict[str, Any], list[str]]:
-        """Answer every question, from `given` or by default, and list all that is wrong.
+        """Return an answer to every question, from `given` or by default, and all problems.
 
-        With `until`, only what comes before that question is answered.
+        With `until`, answer only the questions before that one.
         """
         problems = [self._unknown(name, given[name]) for name in given if name not in self.specs]
         answers: dict[str, Any] = {}
         for name, spec in self.specs.items():
             if name == until:
                 break
-            # A wrong answer gives way to the default, so that what follows can be judged too.
+            # An invalid answer is replaced by the default, to validate the answers after it.
             answers[name] = self.default(name, answers)
             if name not in given:
                 continue
@@ -100,29 +100,41 @@ class Questions:
         return answers, problems
 
     def problem(self, name: str, value: Any, answers: Mapping[str, Any]) -> str:
-        """Return which rule an answer breaks, with an example of a valid one; "" if it is valid.
+        """Return the rule that an answer breaks, with a valid example; "" if it is valid.
 
-        `answers` holds those to earlier questions; the default of this one serves as an example.
+        `answers` are the answers to earlier questions.
         """
         spec, choices = self.specs[name], [value for _, value in self.choices(name, answers)]
         if not self.is_open(name):
-            return "worked out from the other answers, so leave it out"
+            return "derived from other answers; leave it out"
         if choices and not any(value == choice and fits(value, spec["type"]) for choice in choices):
             return f"one of {', '.join(map(str, choices))}{did_you_mean(value, choices)}"
         if not fits(value, spec["type"]):
+            read = convert(value, name) if is_number(spec["type"]) else None
+            if read is not None:
+                return f"{self.wanted(name)}; write {read:.12g}"
             right = describe(self.default(name, answers)).strip(chr(39))
-            return f"{WANTED[spec['type']]}, like {right}"
+            return f"{self.wanted(name)}, like {right}"
         value = CASTS[spec["type"]](value)
         return self.text(spec.get("validator", ""), {**answers, name: value}).strip()
 
+    def with_default(self, name: str, default: str) -> "Questions":
+        return replace(self, specs=self.specs | {name: self.specs[name] | {"default": default}})
+
+    def wanted(self, name: str) -> str:
+        """Describe the type and the unit of an answer, like "a number in ms"."""
+        kind = self.specs[name]["type"]
+        unit = unit_of(name) if is_number(kind) else ""
+        return f"{WANTED[kind]} {unit}".strip()
+
     def is_open(self, name: str) -> bool:
-        """Whether it can be answered, or follows from other answers."""
+        """Whether a question can be answered; the others are derived."""
         return (
             self.specs[name].get("when") is not False and self.specs[name].get("ask") is not False
         )
 
     def is_asked(self, name: str, answers: Mapping[str, Any]) -> bool:
-        """Whether an interview of this depth asks it, after these answers."""
+        """Whether this interview asks a question, given the answers."""
         return self.is_open(name) and CASTS["bool"](
             self.text(self.specs[name].get("ask", True), answers)
         )
@@ -138,15 +150,20 @@ class Questions:
         return [(self.text(label, answers).strip(), value) for label, value in both]
 
     def parse(self, name: str, typed: str) -> Any:
-        """Convert typed text to the question's type; return it unchanged if that fails."""
+        """Convert typed text to the question's type; return it unchanged if that fails.
+
+        A number may have thousands separators, a decimal comma and the question's unit.
+        """
         kind = self.specs[name]["type"]
         try:
             return {"true": True, "false": False}[typed] if kind == "bool" else CASTS[kind](typed)
         except (ValueError, KeyError):
-            return typed
+            number = parse_number(typed, name) if is_number(kind) else None
+        is_exact = number is not None and CASTS[kind](number) == number
+        return CASTS[kind](number) if is_exact else typed
 
     def text(self, template: Any, context: Mapping[str, Any]) -> str:
-        """Render a piece of copier.yml. Raises Refusal when it is broken."""
+        """Render a piece of copier.yml. Raises Refusal if that fails."""
         try:
             return _compile(self.environment, str(template)).render(context)
         except (jinja2.TemplateError, TypeError, ValueError) as error:
@@ -164,7 +181,7 @@ class Questions:
 
     def _unknown(self, name: Any, value: Any) -> str:
         open_to_answer = list(filter(self.is_open, self.specs))
-        hint = did_you_mean(name, open_to_answer) or f"; they are {', '.join(open_to_answer)}"
+        hint = did_you_mean(name, open_to_answer) or f"; questions: {', '.join(open_to_answer)}"
         key = name if isinstance(name, str) and name.isprintable() else describe(name)
         return f"{key}: got {describe(value)}; no such question{hint}"
 
@@ -174,24 +191,28 @@ def _compile(environment: jinja2.Environment, text: str) -> jinja2.Template:
     return environment.from_string(text)
 
 
+def is_number(type_name: str) -> bool:
+    return type_name in ("int", "float")
+
+
 def fits(value: Any, type_name: str) -> bool:
-    """Whether a value read from YAML is of a question's type, and finite."""
+    """Whether a value read from YAML has the type of a question, and is finite."""
     if type_name in ("str", "bool"):
         return isinstance(value, str if type_name == "str" else bool)
     allowed = int if type_name == "int" else (int, float)
-    is_number = isinstance(value, allowed) and not isinstance(value, bool)
-    return is_number and abs(value) <= sys.float_info.max  # false for nan, too
+    is_allowed = isinstance(value, allowed) and not isinstance(value, bool)
+    return is_allowed and abs(value) <= sys.float_info.max  # false for NaN, too
 
 
 def describe(value: Any) -> str:
-    """Write a value as the user typed it, in one short line."""
+    """Write a value in one short line, as a user would type it."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
         return str(value).lower()
     try:
         return SECRET.sub("://***@", reprlib.repr(value))
-    except ValueError:  # Python refuses to print integers of thousands of digits
+    except ValueError:  # Python does not print integers of thousands of digits
         return "a number of thousands of digits"
 
 

@@ -1,8 +1,8 @@
-"""The error for everything that the user can fix."""
+"""The error for problems that the user can fix."""
 
 
 class Refusal(Exception):
-    """One or more problems with what the user asked for, each in one line."""
+    """One or more problems with a command, an answer or a project; one line per problem."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))

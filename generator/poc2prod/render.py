@@ -1,4 +1,4 @@
-"""Renders a template with Copier."""
+"""Render a template with Copier."""
 
 import warnings
 from contextlib import chdir
@@ -14,11 +14,11 @@ from .template import Template
 def render(
     template: Template, answers: dict[str, Any], folder: Path, inside: Path = Path()
 ) -> list[str]:
-    """Render a version of a template into a folder; return what to warn about.
+    """Render a version of a template into a folder; return warnings.
 
-    `inside` is where a relative source starts from. Raises Refusal.
+    A relative source is relative to `inside`. Raises Refusal.
     """
-    # Imported here: it takes most of a second, and many commands end before they render.
+    # Imported here: it takes most of a second, and many commands exit before they render.
     import copier
     from copier.errors import DirtyLocalWarning
 
@@ -35,20 +35,20 @@ def render(
                 defaults=True,
                 overwrite=True,
                 quiet=True,
-                # Copier would refuse a template with tasks, and nothing here needs them.
+                # Copier would refuse a template with tasks; none of ours needs them.
                 skip_tasks=True,
             )
-        except Exception as error:  # templates and git fail in more ways than can be listed
+        except Exception as error:  # templates and git raise many kinds of errors
             version = "" if template.ref == "HEAD" else f" at {template.ref[:9]}"
             failed = f"{template.source}{version} cannot be rendered; {reason(error)}"
             raise Refusal(plain(failed)) from error
     uncommitted = (
-        f"{template.source} has changes that are not committed: "
-        "`copier update` will not find this version again"
+        f"{template.source} has uncommitted changes: "
+        "later updates cannot find this version of the template"
     )
     return [uncommitted] if caught else []
 
 
 def reason(error: BaseException) -> str:
-    """Return the last line of an error, where Copier and Jinja give the cause."""
+    """Return the last line of an error, which for Copier and Jinja is the cause."""
     return (str(error).strip() or type(error).__name__).splitlines()[-1].lstrip(" |")

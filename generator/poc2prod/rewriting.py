@@ -1,6 +1,7 @@
-"""Gives a tree of files the names that moved files have now, in imports and in lists of paths.
+"""Replace the names of moved files in a tree of files: in imports and in settings.
 
-Done alike for the version before and for the project, so that git merges only what someone wrote.
+The old version and the project are rewritten alike, so git only merges changes of the user and of
+the template.
 """
 
 import re
@@ -12,42 +13,42 @@ from .headers import merge_headers
 from .imports import Imports, RewrittenFile
 
 PYTHON = re.compile(r"(?:src|tests)/.*\.py")
-# Other files of a template in which a path is a setting.
+# Other files in which paths are settings.
 SETTINGS = ("Makefile", "dvc.yaml", "pyproject.toml")
 REGULAR = ("100644", "100755")
 
 
 @dataclass(frozen=True)
 class Rewriting:
-    """Rewrites files of both trees, by their old paths; files that are the user's are left out."""
+    """Rewrites files of both trees, by their old paths; skips files that the user owns."""
 
     git: Repository
     moves: Mapping[str, str]
     is_owned: Callable[[str], bool]
-    done: dict[tuple[str, str], RewrittenFile | None] = field(default_factory=dict)
+    results: dict[tuple[str, str], RewrittenFile | None] = field(default_factory=dict)
 
     def rewrite(self, files: Files) -> Files:
-        """Return the files with new content where it names what has moved."""
+        """Return the files, with new contents where they name moved files."""
         if not self.moves:
             return files
         chosen = {name: about for name, about in files.items() if self._applies(name, about)}
-        missing = {(n, about) for n, about in chosen.items() if (n, about) not in self.done}
+        missing = {(n, about) for n, about in chosen.items() if (n, about) not in self.results}
         contents = self.git.read_blobs({about.split()[1] for _, about in missing})
         for name, about in missing:
-            self.done[name, about] = self._rewrite_file(name, contents[about.split()[1]])
+            self.results[name, about] = self._rewrite_file(name, contents[about.split()[1]])
         return self._store(
             files,
             {
-                name: found.text
+                name: result.text
                 for name, about in chosen.items()
-                if (found := self.done[name, about]) and found.changes
+                if (result := self.results[name, about]) and result.changes
             },
         )
 
     def merge_imports(self, base: Files, ours: Files, theirs: Files) -> tuple[Files, Files]:
         """Return the first two with the imports of the third, where all three differ.
 
-        What the user has changed of the imports stays changed. Names are those after the moves.
+        The user's changes to imports are kept. All names are those after the moves.
         """
         names = [
             name
@@ -68,7 +69,7 @@ class Rewriting:
         return self._store(base, new_base), self._store(ours, new_ours)
 
     def _store(self, files: Files, texts: Mapping[str, str]) -> Files:
-        """Return the files with other texts, each with the mode it has."""
+        """Return the files with new texts and unchanged modes."""
         blobs = self.git.store_blobs(
             [text.encode("utf-8", "surrogateescape") for text in texts.values()]
         )
@@ -77,7 +78,7 @@ class Rewriting:
         return files | dict(zip(texts, new, strict=True))
 
     def changes(self, base: Files, ours: Files) -> dict[str, list[tuple[str, str]]]:
-        """Return what was rewritten in lines that are the user's, by file, once both are done."""
+        """Return the rewritten lines of the user, by file; call `rewrite` for both trees first."""
         theirs = {name: self._changes_of(name, about) for name, about in base.items()}
         mine = {name: self._changes_of(name, about) for name, about in ours.items()}
         own = {
@@ -87,16 +88,18 @@ class Rewriting:
         return {name: rows for name, rows in own.items() if rows}
 
     def readable(self, files: Files) -> list[str]:
-        """List the files that were read, whether anything in them was rewritten or not."""
-        return [name for name, about in files.items() if self.done.get((name, about))]
+        """List the files that could be parsed, rewritten or not."""
+        return [name for name, about in files.items() if self.results.get((name, about))]
 
     def unreadable(self, files: Files) -> list[str]:
-        """List Python files that could not be parsed, and so are as they were."""
-        return [name for name, about in files.items() if self.done.get((name, about), ()) is None]
+        """List the Python files that could not be parsed, and so were not rewritten."""
+        return [
+            name for name, about in files.items() if self.results.get((name, about), ()) is None
+        ]
 
     def _changes_of(self, name: str, about: str) -> list[tuple[str, str]]:
-        found = self.done.get((name, about))
-        return found.changes if found else []
+        result = self.results.get((name, about))
+        return result.changes if result else []
 
     def _applies(self, name: str, about: str) -> bool:
         is_named = PYTHON.fullmatch(name) or name in SETTINGS

@@ -1,4 +1,4 @@
-"""Finds and reads a template: a checkout on this machine, or a git repository."""
+"""Find and read a template: a folder on this machine, or a git repository."""
 
 import os
 import re
@@ -18,7 +18,7 @@ SHORTCUTS = {"gh:": "https://github.com/", "gl:": "https://gitlab.com/", "git+":
 
 @dataclass(frozen=True)
 class Template:
-    """A template that can be read now and found again by `copier update`."""
+    """A template that is readable now, with the source that `copier update` will use."""
 
     source: str
     root: Path
@@ -26,7 +26,7 @@ class Template:
 
 
 def default_source() -> str:
-    """Return the template to use if the user names none: this checkout, or the public one."""
+    """Return the default template: this checkout, or the public repository."""
     checkout = Path(__file__).resolve().parents[2]
     here = str(checkout) if (checkout / "copier.yml").is_file() else HOME
     return os.environ.get("POC2PROD_TEMPLATE") or here
@@ -34,10 +34,10 @@ def default_source() -> str:
 
 @contextmanager
 def open_template(source: str) -> Iterator[Template]:
-    """Make a template readable. Raises Refusal when the source is none."""
+    """Make a template readable. Raises Refusal if the source is not a template."""
     path = Path(source).expanduser()
     if path.exists():
-        source = str(path.resolve())  # recorded in the project, so it must hold from anywhere
+        source = str(path.resolve())  # recorded in the project, so it must be absolute
     if (path / "copier.yml").is_file():
         yield Template(source, Path(source), "HEAD")
     elif source.endswith((".git", ".bundle")):
@@ -46,22 +46,22 @@ def open_template(source: str) -> Iterator[Template]:
             releases = list_releases(repository)
             ref = releases[-1] if releases else "HEAD"
             if not check_out(repository, ref):
-                raise Refusal(f"{source} is no template; it has no copier.yml at {ref}")
+                raise Refusal(f"{source} is not a template: it has no copier.yml at {ref}")
             yield Template(source, repository.folder, ref)
     else:
         raise Refusal(
-            f"{source} is no template; name a folder with a copier.yml, "
-            f"or a git address that ends in .git, like {HOME}"
+            f"{source} is not a template; name a folder with a copier.yml, "
+            f"or a git address that ends with .git, like {HOME}"
         )
 
 
 def clone(source: str, place: Path, project: Path = Path(), *, may_ask: bool = False) -> Repository:
-    """Clone all of a template, without checking out anything.
+    """Clone a template without a checkout.
 
-    A relative source starts from the project, as in Copier. With `may_ask`, git may ask for a
+    A relative source is relative to the project, as in Copier. With `may_ask`, git may ask for a
     password. Raises Refusal.
     """
-    address = os.path.expanduser(source)  # noqa: PTH111, because it may be no path
+    address = os.path.expanduser(source)  # noqa: PTH111, it may be a URL
     for prefix, stands_for in SHORTCUTS.items():
         address = address.replace(prefix, stands_for, 1) if address.startswith(prefix) else address
     inside = Repository(project).with_variables(GIT_TERMINAL_PROMPT=str(int(may_ask)))
@@ -74,22 +74,22 @@ def clone(source: str, place: Path, project: Path = Path(), *, may_ask: bool = F
 
 
 def check_out(template: Repository, version: str) -> bool:
-    """Check out a version, and return whether it is one of a template."""
+    """Check out a version; return whether it has a copier.yml."""
     if commit := template.find_commit(version):
         template("checkout", "--quiet", "--detach", commit)
     return (template.folder / "copier.yml").is_file()
 
 
 def list_releases(template: Repository, *which: str) -> list[str]:
-    """Return the tags that are releases, oldest first; of `which`, as `git tag` understands it."""
+    """Return the release tags, oldest first; `which` are more arguments of `git tag`."""
     return sorted(filter(version_key, template("tag", *which).split()), key=version_key)
 
 
 def version_key(version: str) -> list[int]:
     """Return the sort key of a release; an empty list for other versions.
 
-    Digits alone are not a release: one commit in thirty has a short hash like 3451750.
+    Digits alone are not a release: 4 % of short commit hashes look like 3451750.
     """
-    release = re.sub(r"-\d+-g[0-9a-f]+$", "", version)  # `git describe` counts on from one
+    release = re.sub(r"-\d+-g[0-9a-f]+$", "", version)  # the suffix of `git describe`
     found = re.fullmatch(r"v?((?<=v)\d+|\d+(?:\.\d+)+)", release)
     return [*map(int, found[1].split("."))] if found else []

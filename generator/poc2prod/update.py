@@ -1,8 +1,9 @@
-"""Updates a project to another version of its template, by a three-way merge beside the project.
+"""Update a project to another version of its template with a three-way merge.
 
-The recorded version and the newer one are rendered and stored as trees. What changed between them
-is merged with the user's files, in a scratch repository that shares the user's objects and none of
-their configuration. The user's repository gets a branch at the end, and for conflicts a worktree.
+The recorded version and the new one are rendered and stored as git trees. The difference between
+them is merged with the user's files in a scratch repository, which shares the objects of the user's
+repository but not its configuration. The user's repository only receives a branch at the end and,
+if there are conflicts, a worktree.
 """
 
 import os
@@ -26,11 +27,11 @@ from .merge import merge_renders
 from .moves import read_generated, read_moves
 from .output import say
 from .questions import Questions
-from .reanswer import NewAnswers, answer_again, public_answers, tell_answers
+from .reanswer import NewAnswers, answer_again, print_answers, public_answers
 from .refusal import Refusal
 from .render import render
 from .template import Template
-from .versions import Versions, find_versions, tell_news
+from .versions import Versions, find_versions, print_news
 
 TARGET = r"^(?![\t#.])[^:=#]*\b{}\b[^:=]*:(?!=)"
 LOG_LINES = 20
@@ -38,7 +39,7 @@ LOG_LINES = 20
 
 @dataclass(frozen=True)
 class Renders:
-    """Renders of the recorded and of the newer version, and the answers the newer one records."""
+    """Renders of the recorded and of the new version, and the answers the new one records."""
 
     old: Path
     new: Path
@@ -56,15 +57,16 @@ def update(
     test: bool,
     merge: bool | None,
 ) -> int:
-    """Bring a project to the newest version of its template, or to another one, or other answers.
+    """Update a project to the newest or a given version of its template, or to other answers.
 
-    Returns 0 when it is done or there is nothing to do, and 1 when it stopped: at answers that the
-    new version would reset, at conflicts, at checks that fail. Raises Refusal before that.
+    Returns 0 if the update is complete or changes nothing. Returns 1 if it stopped because the new
+    version would reset answers, files are in conflict or the project's checks fail. Raises Refusal
+    if it cannot start, or if git refuses the final merge.
     """
     if not shutil.which("git"):
         raise Refusal("git is needed to update a project: apt install git")
     if template and Path(template).expanduser().exists():
-        template = str(Path(template).expanduser().resolve())  # it will be recorded
+        template = str(Path(template).expanduser().resolve())  # the project records it
     with (
         without_pointers(),
         TemporaryDirectory(prefix="poc2prod-", ignore_cleanup_errors=True) as temporary,
@@ -86,13 +88,13 @@ def update(
         place = top.with_name(f"{top.name}-{branch.replace('/', '-')}")
         previous = "" if dry_run else project.git.clear(branch, place)
         say(console, f"{project.folder.name}: {before} -> {versions.name}, from {source}")
-        tell_news(console, versions, before)
+        print_news(console, versions, before)
         with console.status("Rendering both versions"):
             renders = _render_both(project, versions, answering, work)
-        reset = tell_answers(console, questions, project.recorded, renders.recorded, answering)
+        reset = print_answers(console, questions, project.recorded, renders.recorded, answering)
         if reset:
             again = _command(folder, to, template, [*answers, *reset])
-            say(console, f"Stopped. To go on with these, or others: {again}")
+            say(console, f"Stopped. To accept these answers, or to give others: {again}")
             return 1
         with console.status("Merging"):
             owned = _find_owned(questions, answering, project.recorded, renders.recorded)
@@ -104,7 +106,7 @@ def update(
         if scratch.unmerged():
             if not dry_run:
                 project.git.leave_conflicts(scratch, project.head, branch, place, previous)
-                _tell_next_steps(console, project, branch, place)
+                _print_next_steps(console, project, branch, place)
             return 1
         tree = scratch.line("write-tree")
         changed = scratch.line("diff", "--shortstat", project.head, tree).strip()
@@ -114,21 +116,21 @@ def update(
         words = f"Update the template from {before} to {versions.name}"
         commit = scratch.commit(tree, project.head, words=words)
         project.git("update-ref", "-m", words, f"refs/heads/{branch}", commit, previous)
-        say(console, f"All of it is one commit on the branch {branch}.")
+        say(console, f"The update is one commit on branch {branch}.")
         if test and not _passes_tests(console, scratch, commit, project.prefix):
-            say(console, f"Nothing is merged. To mend it: git switch {branch}")
+            say(console, f"Nothing was merged. To fix it: git switch {branch}")
             return 1
-        _take(console, top, branch, merge)
+        _offer_merge(console, top, branch, merge)
         return 0
 
 
 def _render_both(
     project: Checkout, versions: Versions, answering: NewAnswers, work: Path
 ) -> Renders:
-    """Render the recorded and the newer version, both with the project's name. Raises Refusal."""
+    """Render both versions under the project's folder name. Raises Refusal."""
     old, new = (work / which / project.folder.name for which in ("old", "new"))
     root = versions.template.folder
-    # Both in the same folder, because a file may contain the path where it was rendered.
+    # Render both at the same path, because a file may contain the path of its render.
     recorded = Template(versions.source, root, versions.old)
     render(recorded, public_answers(project.recorded), new, project.folder)
     new.parent.rename(old.parent)
@@ -139,7 +141,7 @@ def _render_both(
 
 
 def _command(folder: Path, to: str | None, template: str | None, answers: list[str]) -> str:
-    """Return the command that starts an update again, with more answers."""
+    """Return the command line that repeats an update with more answers."""
     words = ["poc2prod", "update", *[str(folder)] * (folder != Path())]
     words += ["--to", to] if to else []
     words += ["--template", template] if template else []
@@ -148,14 +150,14 @@ def _command(folder: Path, to: str | None, template: str | None, answers: list[s
 
 
 def _make_scratch(project: Checkout, parent: Path, *, keep: bool) -> Repository:
-    """Make a repository for the merge; with `keep`, the user's repository gets its objects."""
+    """Create a repository for the merge; with `keep`, its objects go to the user's repository."""
     parent.mkdir()
-    # With the name of the user's folder, because their tests may read it.
+    # Named like the user's folder, because the project's tests may read the name.
     return Repository.scratch(parent / project.git.folder.name, project.git, keep)
 
 
 def _find_owned(questions: Questions, answering: NewAnswers, *answers: dict[Any, Any]) -> list[str]:
-    """Return the patterns of files that are the user's, by the old and by the new answers."""
+    """Return the patterns of files that the user owns, for the old and for the new answers."""
     patterns = questions.settings.get("_skip_if_exists", [])
     return [
         questions.text(pattern, {**answering.context, **known})
@@ -164,29 +166,29 @@ def _find_owned(questions: Questions, answering: NewAnswers, *answers: dict[Any,
     ]
 
 
-def _tell_next_steps(console: Console, project: Checkout, branch: str, place: Path) -> None:
+def _print_next_steps(console: Console, project: Checkout, branch: str, place: Path) -> None:
     words = shlex.quote(f"Update the template to {branch.partition('/')[2]}")
     worktree, back = shlex.quote(str(place)), shlex.quote(str(project.folder))
     say(
         console,
-        f"Nothing of yours has changed. Both sides are in {place}, on the branch {branch}.",
-        "To finish, edit the files there until they are right, then:",
+        f"Your files are unchanged. The worktree {place} (branch {branch}) contains both sides.",
+        "To finish, resolve the conflicts there, then:",
         f"  cd {shlex.quote(str(place / project.prefix))}",
         f"  git add --all && git commit -m {words}",
         f"  cd {back} && git merge {branch} && git worktree remove {worktree}",
-        "To throw it away:",
+        "To discard the update:",
         f"  git worktree remove --force {worktree} && git branch -D {branch}",
     )
 
 
 def _passes_tests(console: Console, scratch: Repository, commit: str, prefix: str) -> bool:
-    """Run the project's own `make setup test` on a commit, if it has them; print the verdict."""
+    """Run the project's `make setup test` on a commit, where they exist; print the result."""
     scratch("reset", "--quiet", "--hard", commit)
     makefile = scratch.folder / prefix / "Makefile"
     rules = makefile.read_text("utf-8", "replace") if makefile.is_file() else ""
     if not (re.search(TARGET.format("test"), rules, re.MULTILINE) and shutil.which("make")):
         return True
-    # Set up again: another version of the template may need other packages.
+    # Run setup again: another version of the template may need other packages.
     targets = ["setup"] * bool(re.search(TARGET.format("setup"), rules, re.MULTILINE)) + ["test"]
     with TemporaryFile() as log:
         for target in targets:
@@ -199,23 +201,23 @@ def _passes_tests(console: Console, scratch: Repository, commit: str, prefix: st
                 log.seek(0)
                 output = log.read().decode(errors="replace").splitlines()
                 say(console, *output[-LOG_LINES:])
-                say(console, f"make {target} fails there, with exit status {status}.")
+                say(console, f"make {target} failed on the update (exit status {status}).")
                 return False
-    say(console, "make test passes there.")
+    say(console, "make test passed on the update.")
     return True
 
 
-def _take(console: Console, top: Path, branch: str, merge: bool | None) -> None:
-    """Merge a branch if the user wants it, else print how. Raises Refusal when git fails."""
+def _offer_merge(console: Console, top: Path, branch: str, merge: bool | None) -> None:
+    """Merge a branch if the user agrees, else print the command. Raises Refusal if git fails."""
     if merge is None and console.is_terminal:
         with suppress(EOFError):
             merge = Confirm.ask(f"Merge {branch} now?", default=True, console=console)
     if not merge:
-        return say(console, f"To take it: git merge {branch}")
+        return say(console, f"To merge it: git merge {branch}")
     try:
-        # With the user's hooks and configuration. Files that came in between are not overwritten.
+        # With the user's hooks and configuration. Files created meanwhile are not overwritten.
         git = Repository(top, dict(os.environ), ())
         git("merge", "--quiet", "--ff-only", "--no-overwrite-ignore", branch)
     except Refusal as error:
-        raise Refusal(f"{branch} is not merged; {error}") from None
-    say(console, f"{branch} is merged.")
+        raise Refusal(f"{branch} was not merged; {error}") from None
+    say(console, f"Merged {branch}.")

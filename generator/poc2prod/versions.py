@@ -1,4 +1,4 @@
-"""Finds the two versions of a template that an update goes from and to."""
+"""Find the two template versions of an update: the recorded one and the new one."""
 
 import re
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from .template import check_out, clone, list_releases, version_key
 
 @dataclass(frozen=True)
 class Versions:
-    """A clone of the template, at the newer of two versions; `new` is empty if there is none."""
+    """A clone of the template, checked out at the new version; `new` is empty if there is none."""
 
     source: str
     template: Repository
@@ -29,19 +29,19 @@ class Versions:
 def find_versions(
     project: Checkout, source: str, to: str | None, can_stay: bool, place: Path
 ) -> Versions:
-    """Clone the template and find the recorded version and the one to go to.
+    """Clone the template and find the recorded and the new version.
 
-    With `can_stay`, the recorded version is worth another render. Raises Refusal.
+    With `can_stay`, the new version may be the recorded one. Raises Refusal.
     """
     try:
         template = clone(source, place, project.folder, may_ask=True)
     except Refusal as error:
-        raise Refusal(f"{error}; name a source that can: --template SOURCE") from None
+        raise Refusal(f"{error}; give another source with --template SOURCE") from None
     address, recorded = plain(source), str(project.recorded["_commit"])
     if not (old := template.find_commit(recorded)):
         raise Refusal(
             f"{address} has no {recorded}, which {ANSWERS} records as the version of the project; "
-            "name a source that has it: --template SOURCE"
+            "give a source that has it with --template SOURCE"
         )
     releases = list_releases(template)
     wanted = to or (releases[-1] if releases else "HEAD")
@@ -49,17 +49,17 @@ def find_versions(
     if not new:
         hint = did_you_mean(wanted, releases) or f"; it has {', '.join(releases[-5:]) or 'no tag'}"
         raise Refusal(f"{address} has no {wanted}{hint}")
-    # What was rendered may be newer than the last release.
+    # The recorded version may be newer than the last release.
     if not to and template.line("merge-base", new, old, ok=(0, 1)) == new:
         new = old if can_stay else ""
     if new and not check_out(template, new):
-        raise Refusal(f"{address} is no template at {wanted}: it has no copier.yml")
+        raise Refusal(f"{address} is not a template at {wanted}: it has no copier.yml")
     name = template.line("describe", "--tags", "--always", new) if new else ""
     return Versions(source, template, old, new, name)
 
 
-def tell_news(console: Console, versions: Versions, before: str) -> None:
-    """Print what changed, from the change log or else from the subjects of the commits."""
+def print_news(console: Console, versions: Versions, before: str) -> None:
+    """Print what changed: new sections of the change log, or else commit subjects."""
     path, template = versions.template.folder / "CHANGELOG.md", versions.template
     text = path.read_text("utf-8", "replace") if path.is_file() else ""
     known = template("show", f"{versions.old}:CHANGELOG.md", ok=(0, 128))
@@ -70,12 +70,12 @@ def tell_news(console: Console, versions: Versions, before: str) -> None:
         if version_key(release[1]) > since if since and release else section.strip() not in known:
             news.append(section)
     between = f"{versions.old}..{versions.new}"
-    if said := "".join(news) or template(*LOG, "--format=- %s", "--max-count=10", between):
-        _print_markdown(console, said)
+    if text := "".join(news) or template(*LOG, "--format=- %s", "--max-count=10", between):
+        _print_markdown(console, text)
 
 
 def _print_markdown(console: Console, text: str) -> None:
-    """Format it on a terminal; leave it as it is for a log or a pull request."""
+    """Print formatted Markdown on a terminal, and its source in a log or a pull request."""
     if not console.is_terminal:
         return say(console, *text.rstrip().splitlines())
     from rich.markdown import Markdown

@@ -1,4 +1,4 @@
-"""`poc2prod adopt`: real repositories, a small template, and nothing of the user's is touched."""
+"""`poc2prod adopt`: real repositories and a small template; files of the user do not change."""
 
 import os
 import re
@@ -53,7 +53,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder for a repository, and a folder for temporary files that ends up empty."""
+    """A folder for a repository, and a folder for temporary files."""
     (tmp_path / "tmp").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     monkeypatch.setattr("tempfile.tempdir", None)
@@ -62,7 +62,7 @@ def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def state(repo: Path) -> dict[str, bytes | str]:
-    """Everything a user has: files, index, branches, where HEAD is. Objects do not count."""
+    """Return files, index, branches and HEAD of a repository, without its objects."""
     found: dict[str, bytes | str] = {"refs": "", "HEAD": (repo / ".git/HEAD").read_text()}
     for path in repo.rglob("*"):
         if not path.is_relative_to(repo / ".git"):
@@ -76,7 +76,7 @@ def state(repo: Path) -> dict[str, bytes | str]:
 
 
 def adopted(repo: Path, template: Path) -> str:
-    """Adopt, see that only the branch is new, and return what was printed."""
+    """Adopt, check that only the branch is new, and return the output."""
     before = state(repo)
     console = Console(file=StringIO(), width=20)
     assert adopt(repo, None, str(template), console) == 0
@@ -89,8 +89,8 @@ def adopted(repo: Path, template: Path) -> str:
     return console.file.getvalue()
 
 
-def collisions(said: str) -> dict[str, str]:
-    return dict(re.findall(r"^  ([^:\s]+): (.*)$", said, re.MULTILINE))
+def collisions(output: str) -> dict[str, str]:
+    return dict(re.findall(r"^  ([^:\s]+): (.*)$", output, re.MULTILINE))
 
 
 def branch(repo: Path) -> set[str]:
@@ -107,19 +107,19 @@ def refusal(repo: Path, template: Path, answers: Path | None = None) -> str:
     return str(refused.value)
 
 
-# What comes of it
+# Results
 
 
 @pytest.mark.parametrize("unborn", [True, False])
-def test_a_repository_with_next_to_nothing_in_it_gets_everything(
+def test_an_almost_empty_repository_gets_all_files(
     unborn: bool, repo: Path, template: Path
 ) -> None:
     git(repo, "init", "--quiet", "--initial-branch=main")
     if not unborn:
         committed(repo, {"notes.txt": "mine\n"})
-    said = adopted(repo, template)
-    assert f"branch {BRANCH}: {RENDERED}; take them: git merge {BRANCH}\n" in said
-    assert collisions(said) == {}
+    output = adopted(repo, template)
+    assert f"branch {BRANCH}: {RENDERED}. To merge: git merge {BRANCH}\n" in output
+    assert collisions(output) == {}
     git(repo, "merge", "--quiet", BRANCH)
     recorded = yaml.safe_load((repo / ANSWERS).read_text())
     assert (recorded["_commit"], recorded["_src_path"]) == ("v1.0.0", str(template))
@@ -131,7 +131,7 @@ def test_a_repository_with_next_to_nothing_in_it_gets_everything(
 
 
 Plant = Callable[[Path], object]
-OTHER, IGNORED, UNTRACKED = "yours is another", "ignored by git here", "yours, untracked"
+OTHER, IGNORED, UNTRACKED = "your file differs", "ignored by git", "your file is untracked"
 DOCS = ("docs/guide.md", "docs/more/deep.md")
 
 
@@ -182,43 +182,42 @@ PLANTED: dict[str, tuple[Plant, dict[str, str]]] = {
     "ignored": (
         ignored,
         dict.fromkeys(DOCS, IGNORED)
-        | {"run.sh": UNTRACKED, "README.md": OTHER, "Makefile": "yours is a folder"},
+        | {"run.sh": UNTRACKED, "README.md": OTHER, "Makefile": "you have a folder"},
     ),
     "untracked": (
         untracked("Makefile", "src/demo"),
-        {"Makefile": UNTRACKED, "src/demo/train.py": "src/demo is no folder here"},
+        {"Makefile": UNTRACKED, "src/demo/train.py": "src/demo is not a folder"},
     ),
     "file for folder, folder for file": (
         tracked("docs/more", "Makefile/x"),
-        {DOCS[1]: "docs/more is no folder here", "Makefile": "yours is a folder"},
+        {DOCS[1]: "docs/more is not a folder", "Makefile": "you have a folder"},
     ),
     "case": (
         tracked("makefile", "Docs/x.md"),
-        {"Makefile": "makefile is the same name where case does not count"}
-        | dict.fromkeys(DOCS, "Docs is the same name where case does not count"),
+        {"Makefile": "makefile has the same name on case-insensitive file systems"}
+        | dict.fromkeys(DOCS, "Docs has the same name on case-insensitive file systems"),
     ),
     "untracked case": (
         untracked("RUN.sh"),
-        {"run.sh": "RUN.sh is the same name where case does not count"},
+        {"run.sh": "RUN.sh has the same name on case-insensitive file systems"},
     ),
-    "link": (linked, dict.fromkeys(DOCS, "docs is no folder here")),
-    "submodule": (submodule, dict.fromkeys(DOCS, "docs is no folder here")),
+    "link": (linked, dict.fromkeys(DOCS, "docs is not a folder")),
+    "submodule": (submodule, dict.fromkeys(DOCS, "docs is not a folder")),
     "repository inside": (
         inside,
-        dict.fromkeys(DOCS, "docs is no folder here")
-        | {"src/demo/train.py": "src is no folder here"},
+        dict.fromkeys(DOCS, "docs is not a folder") | {"src/demo/train.py": "src is not a folder"},
     ),
 }
 
 
 @pytest.mark.parametrize("plant", PLANTED)
-def test_what_collides_is_listed_and_left_alone(plant: str, repo: Path, template: Path) -> None:
+def test_collisions_are_listed_and_skipped(plant: str, repo: Path, template: Path) -> None:
     act, expected = PLANTED[plant]
     act(repo)
     theirs = git(repo, "ls-tree", "-r", "HEAD").splitlines()
-    said = adopted(repo, template)
-    assert collisions(said) == expected
-    assert f"collide with what is there: {len(expected)}\n" in said
+    output = adopted(repo, template)
+    assert collisions(output) == expected
+    assert f"Skipped, because you have other files there: {len(expected)}\n" in output
     merged = git(repo, "ls-tree", "-r", BRANCH).splitlines()
     assert set(theirs) <= set(merged) and len(merged) == len(theirs) + RENDERED - len(expected)
     before = state(repo)
@@ -228,24 +227,24 @@ def test_what_collides_is_listed_and_left_alone(plant: str, repo: Path, template
     assert [after[name] for name in files] == [before[name] for name in files]
 
 
-def test_bytes_are_the_templates_whatever_git_would_do_to_them(repo: Path, template: Path) -> None:
+def test_git_filters_are_not_applied(repo: Path, template: Path) -> None:
     committed(repo, {"Makefile": TEMPLATE["template/Makefile"]})
     committed(repo, {".gitattributes": "*.md text eol=crlf filter=shout\n"})
     git(repo, "config", "filter.shout.clean", "tr a-z A-Z")
-    said = adopted(repo, template)
-    assert "There already, byte for byte: 1\n" in said and collisions(said) == {}
+    output = adopted(repo, template)
+    assert "Identical files: 1\n" in output and collisions(output) == {}
     assert git(repo, "show", f"{BRANCH}:docs/guide.md") == "guide\n"
 
 
-def test_neither_passwords_nor_strange_names_are_printed() -> None:
+def test_passwords_and_control_characters_are_not_printed() -> None:
     assert plain("file://ana:secret@host/a\x1b[2J") == "file://***@host/a?[2J"
 
 
-def test_the_printed_commands_show_the_templates_version(repo: Path, template: Path) -> None:
+def test_the_printed_commands_show_the_file_of_the_template(repo: Path, template: Path) -> None:
     committed(repo, {"README.md": "mine\n"})
-    said = adopted(repo, template)
+    output = adopted(repo, template)
     git(repo, "merge", "--quiet", BRANCH)
-    copy, compare = (line.strip() for line in said.splitlines()[-2:])
+    copy, compare = (line.strip() for line in output.splitlines()[-2:])
     with_ours = [sys.executable, "-m", "copier", *shlex.split(copy)[2:]]
     subprocess.run(with_ours, cwd=repo, check=True)
     shown = subprocess.run(shlex.split(compare), cwd=repo, capture_output=True, text=True)
@@ -253,9 +252,7 @@ def test_the_printed_commands_show_the_templates_version(repo: Path, template: P
     assert git(repo, "status", "--porcelain") == ""
 
 
-def test_a_later_version_applies_to_what_was_adopted(
-    repo: Path, template: Path, tmp_path: Path
-) -> None:
+def test_an_adopted_repository_can_be_updated(repo: Path, template: Path, tmp_path: Path) -> None:
     source = tmp_path / "template"
     shutil.copytree(template, source)
     committed(repo, {"README.md": "mine\n", "src/demo/train.py": "MINE = 1\n"})
@@ -272,34 +269,36 @@ def test_a_later_version_applies_to_what_was_adopted(
     assert yaml.safe_load((repo / ANSWERS).read_text())["_commit"] == "v1.1.0"
 
 
-def test_the_real_template_comes_to_a_repository_of_notebooks(repo: Path, tmp_path: Path) -> None:
+def test_adopts_a_repository_of_notebooks_with_the_real_template(
+    repo: Path, tmp_path: Path
+) -> None:
     source = committed(release(tmp_path / "source"), {}, "v1.0.0")
     mine = {"README.md": "mine\n", "pyproject.toml": "[project]\n", "data/raw.csv": "1\n"}
     committed(repo, mine | {".gitignore": ".env\n", "notebooks/first.ipynb": "{}"})
-    said = adopted(repo, source)
-    assert set(collisions(said)) == {".gitignore", "README.md", "pyproject.toml"}
+    output = adopted(repo, source)
+    assert set(collisions(output)) == {".gitignore", "README.md", "pyproject.toml"}
     git(repo, "merge", "--quiet", BRANCH)
     assert (repo / "src/scratch_detector/task/model.py").is_file()
     assert git(repo, "status", "--porcelain") == ""
 
 
-# What is refused, and what becomes of an interrupt
+# Errors and interrupts
 
 
-def test_what_cannot_be_adopted_is_refused(
+def test_rejects_a_repository_that_cannot_be_adopted(
     repo: Path, template: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "is no git repository" in refusal(repo, template)
-    assert "is no git repository" in refusal(repo / "gone", template)
+    assert "is not a git repository" in refusal(repo, template)
+    assert "is not a git repository" in refusal(repo / "gone", template)
     committed(repo, {"a.txt": "a", "sub/b.txt": "b"})
-    assert f"is only a part of the repository {repo}" in refusal(repo / "sub", template)
+    assert f"is part of the repository {repo}" in refusal(repo / "sub", template)
     (repo / "a.txt").write_text("changed")
-    assert "changes that are not committed" in refusal(repo, template)
+    assert "uncommitted changes" in refusal(repo, template)
     git(repo, "add", "--all")
-    assert "changes that are not committed" in refusal(repo, template)
+    assert "uncommitted changes" in refusal(repo, template)
     git(repo, "reset", "--quiet", "--hard")
     git(repo, "branch", "poc2prod")
-    assert "poc2prod" in refusal(repo, template)  # a branch that leaves no room for ours
+    assert "poc2prod" in refusal(repo, template)  # a branch with this name excludes ours
     git(repo, "branch", "-D", "poc2prod")
     git(repo, "branch", BRANCH)
     assert f"git branch -D {BRANCH}" in refusal(repo, template)
@@ -308,42 +307,40 @@ def test_what_cannot_be_adopted_is_refused(
     assert "poc2prod update" in refusal(repo, template)
     (repo / ANSWERS).unlink()
     monkeypatch.setenv("PATH", str(repo))
-    with pytest.raises(Refusal, match="git is needed"):
+    with pytest.raises(Refusal, match="git is not installed"):
         adopt(repo, None, str(template), Console(file=StringIO()))
 
 
-def test_answers_and_templates_are_refused_as_by_new(
-    repo: Path, template: Path, tmp_path: Path
-) -> None:
+def test_rejects_answers_and_templates_like_new(repo: Path, template: Path, tmp_path: Path) -> None:
     committed(repo, {})
     bad = written(tmp_path, {"bad.yml": "project_name: bad\n"}) / "bad.yml"
     assert "project_name" in refusal(repo, template, bad)
-    assert "is no template" in refusal(repo, tmp_path / "gone")
+    assert "is not a template" in refusal(repo, tmp_path / "gone")
     plain = tmp_path / "plain"
     shutil.copytree(template, plain, ignore=shutil.ignore_patterns(".git"))
-    assert "records no version" in refusal(repo, plain)
+    assert "has no version" in refusal(repo, plain)
     (plain / "template/{{= _copier_conf.answers_file }}.jinja").unlink()
     committed(plain, {}, "v1.0.0")
-    assert "records no version" in refusal(repo, plain)
+    assert "has no version" in refusal(repo, plain)
 
 
-def test_what_changes_while_answers_are_read_counts(repo: Path, template: Path) -> None:
+def test_rejects_changes_made_while_answers_are_read(repo: Path, template: Path) -> None:
     committed(repo, {"a.txt": "a"})
     answers = repo.parent / "answers"
     os.mkfifo(answers)
 
     def answer() -> None:
-        with answers.open("w") as pipe:  # opens when the other end is read
+        with answers.open("w") as pipe:  # blocks until the other end is read
             (repo / "a.txt").write_text("changed")
             pipe.write("{}")
 
     Thread(target=answer, daemon=True).start()
-    with pytest.raises(Refusal, match="not committed"):
+    with pytest.raises(Refusal, match="uncommitted"):
         adopt(repo, answers, str(template), Console(file=StringIO()))
     assert git(repo, "branch", "--list", BRANCH) == ""
 
 
-def test_killed_at_the_last_moment_the_repository_is_as_it_was(
+def test_a_kill_at_the_last_step_changes_nothing(
     repo: Path, template: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     committed(repo, {"README.md": "mine"})

@@ -1,4 +1,4 @@
-"""What is offered is right: defaults, rules, the words of every question, and the estimates."""
+"""Defaults, rules, the text of every question, and estimates."""
 
 import itertools
 import json
@@ -18,6 +18,7 @@ from conftest import NINE, OPTIONS, PAIRWISE, QUESTIONS, ROOT, Render
 from environment import environment, release, requirements, variables
 from poc2prod.estimate import Estimator
 from poc2prod.questions import Questions
+from poc2prod.units import unit_of
 from test_new import git
 
 OPEN = list(filter(QUESTIONS.is_open, QUESTIONS.specs))
@@ -46,7 +47,7 @@ ANY_NUMBER = st.one_of(
 
 @st.composite
 def scopes(draw: st.DrawFn) -> dict[str, Any]:
-    """Answer some of the questions in their order; what would be refused is left unanswered."""
+    """Answer some questions in their order, with valid answers only."""
     scope: dict[str, Any] = {}
     answers: dict[str, Any] = {}
     for name in QUESTIONS.specs:
@@ -67,14 +68,14 @@ def scopes(draw: st.DrawFn) -> dict[str, Any]:
     suppress_health_check=[HealthCheck.too_slow],
 )
 @given(scopes())
-def test_a_default_that_follows_from_right_answers_is_right(scope: dict[str, Any]) -> None:
+def test_defaults_are_valid_after_any_valid_answers(scope: dict[str, Any]) -> None:
     answers, problems = QUESTIONS.settle(scope)
     assert problems == []
     assert QUESTIONS.settle({name: answers[name] for name in OPEN}) == (answers, [])
 
 
 @pytest.mark.parametrize(("modality", "target"), NINE)
-def test_a_default_is_the_one_that_copier_takes(modality: str, target: str, render: Render) -> None:
+def test_defaults_are_those_of_copier(modality: str, target: str, render: Render) -> None:
     chosen = {"modality": modality, "target": target}
     recorded = yaml.safe_load((render(**chosen) / ".copier-answers.yml").read_text())
     answers, _ = QUESTIONS.settle(chosen)
@@ -98,7 +99,7 @@ WRONG_TEXTS = ["", "Ana", "json", "line\n", "x" * 500, "s3://me:word@host/dvc"]
 
 @dataclass(frozen=True)
 class Rule:
-    """What was said about an answer, and the answers that it was said after."""
+    """The message about an answer, and the answers before it."""
 
     name: str
     words: str
@@ -107,7 +108,7 @@ class Rule:
 
 @pytest.fixture(scope="module")
 def rules() -> list[Rule]:
-    """Every rule of a validator, as often as it was said."""
+    """All messages of the validators in these situations."""
     said = []
     for situation in SITUATIONS:
         answers: dict[str, Any] = {}
@@ -122,14 +123,14 @@ def rules() -> list[Rule]:
 
 
 def wrong_answers(name: str) -> list[Any]:
-    """Answers of the right type, or the choices, of which some may be impossible."""
+    """Return answers of the right type that may be invalid."""
     if name in NUMBERS:
         return WRONG_NUMBERS
     return WRONG_TEXTS if name in TEXTS else OPTIONS[name]
 
 
-def test_every_rule_was_said(rules: list[Rule]) -> None:
-    """As many different sentences as a validator has branches."""
+def test_every_rule_was_shown(rules: list[Rule]) -> None:
+    """A validator shows one message per branch."""
     for name in OPEN:
         said = {re.sub(r"\d[\d.]*", "#", rule.words) for rule in rules if rule.name == name}
         validator = QUESTIONS.specs[name].get("validator", "")
@@ -140,8 +141,8 @@ def test_a_rule_fits_its_line(rules: list[Rule]) -> None:
     assert {rule.words for rule in rules if not re.fullmatch(".{1,45}", rule.words)} == set()
 
 
-def test_what_a_rule_offers_is_right(rules: list[Rule]) -> None:
-    """Its limits, its example, its way out."""
+def test_the_values_in_a_rule_are_valid(rules: list[Rule]) -> None:
+    """Limits, examples and suggestions are valid answers."""
     wrong = set()
     for rule in rules:
         pattern = r"\d[\d.]*" if rule.name in NUMBERS else r"(?:like|word:|more:) (.+)"
@@ -154,10 +155,10 @@ def test_what_a_rule_offers_is_right(rules: list[Rule]) -> None:
     assert wrong == set()
 
 
-# Words
+# Texts
 
 
-def test_a_question_is_short_and_says_what_its_answer_changes() -> None:
+def test_a_question_is_short_and_says_what_it_changes() -> None:
     for situation in SITUATIONS:
         answers, _ = QUESTIONS.settle(situation)
         for name in OPEN:
@@ -165,11 +166,12 @@ def test_a_question_is_short_and_says_what_its_answer_changes() -> None:
             assert len(words) <= 100 and re.fullmatch(r"[^()]+\? \([^()]+\)", words), words
 
 
-def test_a_number_says_its_unit() -> None:
+def test_a_number_has_a_unit() -> None:
     assert {name for name in NUMBERS if not name.endswith(UNITS)} == RATIOS
+    assert {name for name in NUMBERS if not unit_of(name)} == RATIOS
 
 
-def test_a_quick_interview_is_ten_questions_at_most_and_a_full_one_is_all() -> None:
+def test_the_quick_interview_has_at_most_ten_questions_and_the_full_one_all() -> None:
     full = Questions.read(ROOT, full=True)
     for situation in SITUATIONS:
         answers, _ = QUESTIONS.settle(situation)
@@ -195,14 +197,14 @@ def test_every_pair_of_options_is_rendered() -> None:
 # Estimates
 
 
-RECKON = """
+COMPUTE = """
 import json, sys
 from scratch_detector.cost import cost_usd_month
 print(json.dumps([cost_usd_month(*case) for case in json.load(sys.stdin)]))
 """
 
 
-def test_an_estimate_is_what_the_render_reckons_from_the_same_figures(render: Render) -> None:
+def test_an_estimate_is_the_cost_that_a_project_computes(render: Render) -> None:
     cases, estimated = [], []
     for modality, peak in itertools.product(OPTIONS["modality"], (0.5, 20.0, 777.7, 98765.4)):
         estimator = Estimator(QUESTIONS, {"modality": modality, "peak_requests_per_s": peak})
@@ -213,8 +215,8 @@ def test_an_estimate_is_what_the_render_reckons_from_the_same_figures(render: Re
             estimated.append(found.cost_usd_month)
     folder = render()
     place = environment(requirements(folder, "serve"))
-    reckoned = subprocess.run(
-        [str(place / "bin" / "python"), "-c", RECKON],
+    computed = subprocess.run(
+        [str(place / "bin" / "python"), "-c", COMPUTE],
         cwd=folder,
         env=variables(folder, place),
         input=json.dumps(cases),
@@ -222,16 +224,16 @@ def test_an_estimate_is_what_the_render_reckons_from_the_same_figures(render: Re
         text=True,
         check=True,
     )
-    assert estimated == pytest.approx(json.loads(reckoned.stdout), abs=0.006)
+    assert estimated == pytest.approx(json.loads(computed.stdout), abs=0.006)
     assert len(set(estimated)) > 20
 
 
 @pytest.mark.parametrize("share", [1, 0.85])
 @pytest.mark.parametrize("modality", OPTIONS["modality"])
-def test_half_of_what_was_measured_is_possible_and_less_is_not(modality: str, share: float) -> None:
-    """A machine twice as fast, or a network half the size, could keep it."""
+def test_half_of_the_benchmark_is_possible_and_less_is_not(modality: str, share: float) -> None:
+    """A machine twice as fast, or a network half the size, could meet these limits."""
     it = Estimator(QUESTIONS, {"modality": modality}).rules.it
-    device_ms = max(it["device"]["p95_ms"] / 2, 0.1)  # nobody may promise less than that
+    device_ms = max(it["device"]["p95_ms"] / 2, 0.1)  # the smallest limit of all
     server_ms = it["server"]["p95_ms"] / 2
     scopes: dict[str, dict[str, Any]] = {
         "max_latency_p95_ms": {"max_latency_p95_ms": share * device_ms},
@@ -254,8 +256,8 @@ LIMITS: dict[str, Any] = {
 }
 
 
-def test_what_was_promised_stays_when_the_table_is_measured_again(tmp_path: Path) -> None:
-    """`copier update` of a project whose limits nobody could choose today."""
+def test_recorded_limits_stay_after_a_new_benchmark(tmp_path: Path) -> None:
+    """`copier update` of a project with limits that a new project could not choose."""
     template, folder = release(tmp_path / "template"), tmp_path / "mine"
     versioned(template, "v1.0.0")
     assert Questions.read(template).settle(LIMITS)[1] == []
@@ -273,8 +275,8 @@ def test_what_was_promised_stays_when_the_table_is_measured_again(tmp_path: Path
     copier.run_update(folder, defaults=True, overwrite=True, quiet=True)
     after = yaml.safe_load((folder / ".copier-answers.yml").read_text())
     assert after == before | {"_commit": "v1.1.0"}
-    promises = yaml.safe_load((folder / "scope.yaml").read_text())
-    assert {name: promises[name] for name in LIMITS} == LIMITS
+    scope = yaml.safe_load((folder / "scope.yaml").read_text())
+    assert {name: scope[name] for name in LIMITS} == LIMITS
 
 
 def versioned(folder: Path, tag: str) -> None:

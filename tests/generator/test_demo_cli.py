@@ -1,8 +1,9 @@
-"""`poc2prod demo` against a template whose make targets take no time: the order of the steps,
-what is said when one of them fails, and that no server outlives it."""
+"""`poc2prod demo` with a template whose make targets are fast: the order of the steps, the message
+when a step fails, and that no server keeps running."""
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,7 +32,7 @@ GATES = [
     {"id": "max_model_mb", "name": "size [mb]", "observed": 0.25, "limit": 20}
     | {"comparison": "<=", "passed": True, "where": "scope.yaml"},
 ]
-# Ready at the third look; answers with what it was sent.
+# Ready at the third request; returns the request.
 SERVER = """\
 import json, os
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -59,7 +60,7 @@ HTTPServer(("127.0.0.1", int(os.environ["TINY_DEMO_PORT"])), Handler).serve_fore
 
 @pytest.fixture
 def template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A plain folder: the demo does not care where its template comes from."""
+    """A template in a plain folder."""
     folder = tmp_path / "source"
     (folder / "template").mkdir(parents=True)
     (folder / "copier.yml").write_text(COPIER_YML)
@@ -73,7 +74,7 @@ def template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     monkeypatch.setenv("POC2PROD_TEMPLATE", str(folder))
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    monkeypatch.setenv("MAKEFLAGS", "n")  # as from a `make -n demo`, which is none of the project's
+    monkeypatch.setenv("MAKEFLAGS", "n")  # as from `make -n demo`; the project must not see it
     return folder / "template"
 
 
@@ -84,6 +85,20 @@ def demo(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]
     )
 
 
+def test_the_demo_prints_how_to_install_missing_tools(
+    template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for tool in ("make", "git", "sh", "mkdir", "cp"):
+        (tools / tool).symlink_to(shutil.which(tool) or tool)
+    monkeypatch.setenv("PATH", str(tools))
+    process = demo(tmp_path / "mine")
+    assert process.returncode == 0, process.stderr
+    steps = process.stdout.partition("\nNext:\n")[2].splitlines()
+    assert steps[0].startswith("  pip install uv ") and steps[1] == f"  cd {tmp_path}/mine"
+
+
 def is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -92,7 +107,7 @@ def is_alive(pid: int) -> bool:
     return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
 
 
-def test_the_demo_goes_from_nothing_to_a_prediction(template: Path, tmp_path: Path) -> None:
+def test_the_demo_ends_with_a_prediction(template: Path, tmp_path: Path) -> None:
     here = tmp_path / "here"
     here.mkdir()
     process = demo(cwd=here)
@@ -106,6 +121,7 @@ def test_the_demo_goes_from_nothing_to_a_prediction(template: Path, tmp_path: Pa
     assert "size [mb]" in process.stdout and "0.9612" in process.stdout
     assert ">= 0.9 " in process.stdout
     assert f"Report: {folder}/reports/report.html\n" in process.stdout
+    assert f"  cd {folder}\n  make serve " in process.stdout.partition("\nNext:\n")[2]
     assert not is_alive(int((folder / "make.pid").read_text()))
 
 
@@ -115,7 +131,11 @@ BREAKS = [
         "setup release:\n\t@true\nmodel:\n\t@exit 3; ",
         "make model`: exit status 2",
     ),
-    ("exec ", "echo no such model; exit 1; ", "make serve`: /readyz never answered 200; the"),
+    (
+        "exec ",
+        "echo no such model; exit 1; ",
+        "make serve`: /readyz did not return 200 within 60 s; output of the server:",
+    ),
     ("> data/example.png", "", "predict`: [Errno 2] No such file"),
     ("cp gates.json reports/", "echo oops > reports/", "read the gates`: Expecting value"),
 ]
@@ -124,7 +144,7 @@ BREAKS = [
 @pytest.mark.parametrize(
     ("whole", "broken", "words"), BREAKS, ids=["model", "serve", "ex", "gates"]
 )
-def test_the_step_that_fails_is_named(
+def test_names_the_failed_step(
     whole: str, broken: str, words: str, template: Path, tmp_path: Path
 ) -> None:
     makefile = template / "Makefile"
@@ -137,7 +157,7 @@ def test_the_step_that_fails_is_named(
         assert "no such model" in process.stderr
 
 
-def test_a_prediction_that_is_refused_is_shown(template: Path, tmp_path: Path) -> None:
+def test_shows_a_failed_prediction(template: Path, tmp_path: Path) -> None:
     server = template / "serve.py"
     server.write_text(server.read_text().replace("self.reply(200, json", "self.reply(422, json"))
     process = demo(tmp_path / "mine")
@@ -147,7 +167,7 @@ def test_a_prediction_that_is_refused_is_shown(template: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_half_way_it_takes_its_server_along(
+def test_stops_its_server_when_interrupted(
     number: signal.Signals, template: Path, tmp_path: Path
 ) -> None:
     server = template / "serve.py"
@@ -158,7 +178,7 @@ def test_stopped_half_way_it_takes_its_server_along(
         wait_for(pid, process)
         process.send_signal(number)
         assert process.wait(20) == 130
-        assert said(process.stderr) == "Stopped.\n"
+        assert read(process.stderr) == "Stopped.\n"
     assert not is_alive(int(pid.read_text()))
 
 
@@ -169,12 +189,12 @@ def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.02)
 
 
-def said(stream: IO[bytes] | None) -> str:
+def read(stream: IO[bytes] | None) -> str:
     assert stream
     return stream.read().decode()
 
 
-def test_a_folder_with_something_in_it_is_refused(template: Path, tmp_path: Path) -> None:
+def test_rejects_a_folder_that_is_not_empty(template: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/work.txt").touch()
     process = demo(tmp_path / "mine")

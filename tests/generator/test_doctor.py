@@ -1,4 +1,4 @@
-"""`poc2prod doctor`: every check seen healthy and seen red, and nothing written by either."""
+"""`poc2prod doctor`: every check passes and fails, and writes nothing."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ from poc2prod.template import version_key
 from repository import committed, git, written
 
 ANSWERS = ".copier-answers.yml"
-CHECKS = ["template", "drift", "left over", "promises", "task", "tools", "environment"]
+CHECKS = ["template", "edits", "left over", "limits", "task", "tools", "environment"]
 TEMPLATE = {
     "copier.yml": """
 project_name: {type: str, default: demo}
@@ -60,7 +60,7 @@ _templates_suffix: .jinja
 
 @pytest.fixture(scope="module")
 def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A template, and a project of it that is set up; to be copied as a pair."""
+    """A template, and a project of it after setup; copied by each test."""
     folder = tmp_path_factory.mktemp("healthy")
     source = committed(folder / "template", TEMPLATE, "v1.0.0")
     copier.run_copy(str(source), folder / "project", defaults=True, quiet=True)
@@ -74,7 +74,7 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(healthy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project without a flaw; temporary files end up gone."""
+    """A project without problems."""
     shutil.copytree(healthy / "project", tmp_path / "project", symlinks=True)
     (tmp_path / "tmp").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
@@ -86,7 +86,7 @@ def project(healthy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 @pytest.fixture
 def source(project: Path, healthy: Path) -> Path:
-    """A template of this project's own, which may be changed."""
+    """The template of this project, which a test may change."""
     folder = project.parent / "template"
     shutil.copytree(healthy / "template", folder)
     record(project, _src_path=str(folder))
@@ -99,7 +99,7 @@ def record(project: Path, **changes: object) -> None:
 
 
 def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """Everything in a folder, git's and uv's own files as well."""
+    """All files of a folder, including those of git and uv."""
     return {
         str(path): (path.lstat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
         for path in folder.rglob("*")
@@ -108,7 +108,7 @@ def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def examined(project: Path, template: str | None = None) -> dict[str, Finding]:
-    """Examine, and see that nothing was written anywhere."""
+    """Examine; check that nothing was written."""
     before = tree(project)
     findings = examine(project, template)
     assert tree(project) == before
@@ -118,29 +118,29 @@ def examined(project: Path, template: str | None = None) -> dict[str, Finding]:
 
 
 def red(project: Path, check: str, mark: str, template: str | None = None) -> tuple[str, str]:
-    """What one check says when only it has something to say."""
+    """Return the finding and the command of a check that must be the only one with a problem."""
     findings = examined(project, template)
     assert {found.check for found in findings.values() if found.mark != OK} == {check}, findings
     assert findings[check].mark == mark
     return findings[check].found, findings[check].command
 
 
-def said(project: Path, status: int, template: str | None = None) -> str:
+def printed(project: Path, status: int, template: str | None = None) -> str:
     console = Console(file=StringIO(), width=20)
     assert doctor(project, template, console) == status
     assert isinstance(console.file, StringIO)
     return console.file.getvalue()
 
 
-def test_a_healthy_project_takes_one_line_a_check(project: Path) -> None:
+def test_a_healthy_project_prints_one_line_per_check(project: Path) -> None:
     assert {found.mark for found in examined(project).values()} == {OK}
-    lines = said(project, 0).splitlines()
+    lines = printed(project, 0).splitlines()
     assert [line[:2] for line in lines] == [OK] * len(CHECKS)
     assert [line.split("  ")[2].strip() for line in lines] == CHECKS
     assert max(map(len, lines)) < 80 + len(str(project))
 
 
-# The template and what came from it
+# Template and edits
 
 
 def head(folder: Path) -> str:
@@ -157,20 +157,27 @@ def test_newer_releases_are_counted(project: Path, source: Path) -> None:
     assert command == "poc2prod update"
     record(project, _commit=f"v1.0.0-0-g{old}")
     assert "2 releases behind" in red(project, "template", NOTE)[0]
+    git(source, "checkout", "--quiet", "v1.10.0")
+    record(project, _commit="v1.10.0")
+    assert examined(project)["template"].found == f"v1.10.0 is the newest version of {source}"
 
 
 @pytest.mark.parametrize(
     ("version", "sorted_by"),
     [("v2", [2]), ("1.2", [1, 2]), ("v1.0.0-3-g12", [1, 0, 0]), ("3451750", []), ("vnext", [])],
 )
-def test_a_version_is_told_from_a_commit(version: str, sorted_by: list[int]) -> None:
+def test_distinguishes_a_version_from_a_commit(version: str, sorted_by: list[int]) -> None:
     assert version_key(version) == sorted_by
 
 
-def test_commits_count_until_there_is_a_release(project: Path, source: Path) -> None:
+def test_counts_commits_until_there_is_a_release(project: Path, source: Path) -> None:
     git(source, "tag", "--delete", "v1.0.0")
     record(project, _commit=head(source), _src_path="../template")  # relative, as typed
-    assert examined(project)["template"].mark == OK
+    found = examined(project)["template"]
+    assert (found.mark, found.found) == (
+        OK,
+        f"commit {head(source)} is the newest version of ../template",
+    )
     committed(source, {"docs/new.md": "new\n"})
     assert "1 commit behind the newest" in red(project, "template", NOTE)[0]
     git(source, "tag", "v1.0.0")
@@ -179,67 +186,79 @@ def test_commits_count_until_there_is_a_release(project: Path, source: Path) -> 
     assert examined(project)["template"].mark == OK
 
 
-def test_a_source_that_is_out_of_reach_is_no_fault(
+def test_an_unreachable_template_is_not_a_failure(
     project: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     git(source, "bundle", "create", "--quiet", "../course.bundle", "--all")
     source.rename(project.parent / "moved")
     findings = examined(project)
-    assert findings["template"].mark == findings["drift"].mark == NOTE
-    assert "how far behind is unknown" in findings["template"].found
-    assert said(project, 0)
+    assert findings["template"].mark == findings["edits"].mark == NOTE
+    assert "cannot look for newer versions" in findings["template"].found
+    assert printed(project, 0)
     monkeypatch.chdir(project.parent)
     for place in ("moved", "course.bundle"):
         found = examined(project, place)
         assert {finding.mark for finding in found.values()} == {OK}
 
 
-def test_a_password_and_a_strange_name_stay_off_the_terminal(project: Path) -> None:
+def test_passwords_and_control_characters_are_not_printed(project: Path) -> None:
     record(project, _src_path="file://ana:secret@/gone.git")
     written(project, {"src/\x1b[2J.txt": "<<<<<<< ours\n"})
     git(project, "add", "--all")
-    text = said(project, 1)
+    text = printed(project, 1)
     assert "secret" not in text and "\x1b" not in text and "src/?[2J.txt" in text
 
 
 @pytest.mark.parametrize("commit", ["v1.0.0-1-g1234567", "--help", ""])
-def test_a_version_that_is_not_there_cannot_be_updated_from(commit: str, project: Path) -> None:
+def test_an_unknown_version_is_a_failure(commit: str, project: Path) -> None:
     record(project, _commit=commit)
     findings = examined(project)
-    assert findings["template"].mark == FAIL and findings["drift"].mark == NOTE
-    assert "no update can start from it" in findings["template"].found
+    assert findings["template"].mark == FAIL and findings["edits"].mark == NOTE
+    assert "updates are not possible" in findings["template"].found
 
 
-def test_edited_files_are_listed_and_those_of_the_user_are_not(project: Path) -> None:
+def test_lists_edited_files_except_those_of_the_user(project: Path) -> None:
     written(project, {"README.md": "mine\n", "notes.txt": "mine\n"})
     shutil.copy(project / "src/demo/task/dataset.py", project / "src/demo/task/more.py")
     (project / "src/demo/task/features.py").write_text("decode = features = abs\n")
     (project / "Makefile").write_bytes(b"setup:\r\n\tuv sync\r\n")  # as checked out on Windows
-    assert examined(project)["drift"].mark == OK
+    assert examined(project)["edits"].mark == OK
     (project / "src/demo/train.py").unlink()
     written(project, {"Makefile": "setup:\n"})
-    found, _ = red(project, "drift", NOTE)
-    assert found.endswith(": Makefile, src/demo/train.py (deleted)")
+    found, _ = red(project, "edits", NOTE)
+    assert (
+        found == "you have edited Makefile, src/demo/train.py (deleted); updates merge your edits"
+    )
 
 
-def test_no_more_than_five_files_are_named(project: Path, source: Path) -> None:
+def test_files_that_a_command_wrote_are_not_edits(project: Path, source: Path) -> None:
+    """The newest version lists them, also for a project of an older version."""
+    written(project, {"Makefile": "setup:\n"})
+    assert examined(project)["edits"].mark == NOTE
+    committed(source, {"hooks/generated.yml": "- Makefile # by `make`, until 1.0.0\n"})
+    assert examined(project)["edits"].mark == OK
+    (project / "src/demo/train.py").unlink()
+    assert "edited src/demo/train.py (deleted);" in examined(project)["edits"].found
+
+
+def test_names_at_most_five_files(project: Path, source: Path) -> None:
     later = {f"template/extra/{number}.txt": "x\n" for number in range(7)}
     committed(source, later, "v1.1.0")
     record(project, _commit="v1.1.0")
-    found, _ = red(project, "drift", NOTE)
-    assert found.endswith("extra/4.txt (deleted), and 2 more") and found.count("extra") == 5
+    found, _ = red(project, "edits", NOTE)
+    assert "extra/4.txt (deleted), and 2 more; updates" in found and found.count("extra") == 5
 
 
-def test_answers_that_render_nothing_any_more_are_a_fault(project: Path) -> None:
+def test_answers_that_cannot_be_rendered_are_a_failure(project: Path) -> None:
     record(project, min_metric=7)
     written(project, {"scope.yaml": "min_metric: 7\n"})
-    assert "min_metric" in red(project, "drift", FAIL)[0]
+    assert "min_metric" in red(project, "edits", FAIL)[0]
 
 
-# What a person left behind, promised, or took away
+# Conflicts, moves, limits and task/
 
 
-def test_conflict_markers_and_rejected_hunks_are_found(project: Path) -> None:
+def test_finds_conflict_markers_and_rejected_hunks(project: Path) -> None:
     conflict = "<<<<<<< before updating\na\n=======\nb\n>>>>>>> after updating\n"
     committed(project, {"notes.txt": conflict, "title.rst": "Title\n=======\n"})
     written(project, {"b.txt.rej": "@@\n", "untracked.txt": conflict})
@@ -247,7 +266,7 @@ def test_conflict_markers_and_rejected_hunks_are_found(project: Path) -> None:
     assert found.endswith(": b.txt.rej, notes.txt") and "b.txt.rej notes.txt" in command
 
 
-def test_files_that_have_moved_are_found_at_their_old_paths(project: Path, source: Path) -> None:
+def test_finds_moved_files_at_their_old_paths(project: Path, source: Path) -> None:
     moves = "1.1.0: {src/*/serve.py: src/*/serving/app.py, src/*/train.py: src/*/fit/train.py}\n"
     package = "src/{{= package_name }}"
     folder = "template/" + package
@@ -273,7 +292,7 @@ def test_files_that_have_moved_are_found_at_their_old_paths(project: Path, sourc
     assert examined(project)["left over"].mark == OK
 
 
-def test_a_merge_that_is_not_finished_is_found(project: Path) -> None:
+def test_finds_an_unfinished_merge(project: Path) -> None:
     git(project, "switch", "--quiet", "--create", "other")
     committed(project, {"notes.txt": "theirs\n"})
     git(project, "switch", "--quiet", "main")
@@ -286,22 +305,22 @@ def test_a_merge_that_is_not_finished_is_found(project: Path) -> None:
     assert red(project, "left over", FAIL)[0].endswith(": notes.txt")
 
 
-def test_promises_that_differ_from_the_answers_are_told_with_both(project: Path) -> None:
+def test_shows_limits_that_differ_from_the_recorded_answers(project: Path) -> None:
     written(project, {"scope.yaml": "project: x\nmin_metric: 0.95\nadded: 1\ntarget: edge\n"})
     findings = examined(project)
-    promises = findings["promises"]
-    assert (promises.mark, findings["drift"].mark) == (NOTE, NOTE)
-    assert "min_metric: recorded 0.9, promised 0.95" in promises.found
-    assert "target: recorded 'cloud', promised 'edge'" in promises.found
-    assert promises.command == (
+    limits = findings["limits"]
+    assert (limits.mark, findings["edits"].mark) == (NOTE, NOTE)
+    assert "min_metric: scope.yaml 0.95, recorded 0.9" in limits.found
+    assert "target: scope.yaml 'edge', recorded 'cloud'" in limits.found
+    assert limits.command == (
         "poc2prod update --to current --answer min_metric=0.95 --answer target=edge"
     )
 
 
-def test_promises_that_cannot_be_read_are_a_fault(project: Path) -> None:
+def test_an_unreadable_scope_is_a_failure(project: Path) -> None:
     written(project, {"scope.yaml": "min_metric: ["})
-    promises = examined(project)["promises"]
-    assert promises.mark == FAIL and promises.command == "git checkout HEAD -- scope.yaml"
+    limits = examined(project)["limits"]
+    assert limits.mark == FAIL and limits.command == "git checkout HEAD -- scope.yaml"
 
 
 BROKEN: dict[str, tuple[dict[str, str | None], str]] = {
@@ -311,18 +330,18 @@ BROKEN: dict[str, tuple[dict[str, str | None], str]] = {
     ),
     "number": (
         {"__init__.py": "INTERFACE: int = 2\n"},
-        "task/ has interface 2, and the template asks for 1",
+        "task/ has interface 2; the template needs 1",
     ),
     "no number": (
         {"__init__.py": "from .features import *\n"},
-        "task/ has interface none, and the template asks for 1",
+        "task/ has interface none; the template needs 1",
     ),
     "syntax": ({"features.py": "def features(:\n"}, "features.py, line 1)"),
 }
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_what_task_lacks_is_named(broken: str, project: Path) -> None:
+def test_names_what_is_missing_in_task(broken: str, project: Path) -> None:
     files, words = BROKEN[broken]
     for name, text in files.items():
         path = project / "src/demo/task" / name
@@ -339,10 +358,10 @@ def test_names_may_come_from_anywhere(project: Path) -> None:
     assert examined(project)["task"].mark == OK
 
 
-def test_without_its_package_there_is_nothing_to_compare(project: Path) -> None:
+def test_task_is_not_checked_without_the_package(project: Path) -> None:
     shutil.rmtree(project / "src")
     findings = examined(project)
-    assert findings["task"].mark == NOTE and "(deleted)" in findings["drift"].found
+    assert findings["task"].mark == NOTE and "(deleted)" in findings["edits"].found
 
 
 # Tools and environment
@@ -356,7 +375,7 @@ def only(project: Path, monkeypatch: pytest.MonkeyPatch, *tools: str) -> None:
     monkeypatch.setenv("PATH", str(folder))
 
 
-def test_missing_tools_are_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_missing_tools(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     only(project, monkeypatch, "git")
     findings = examined(project)
     tools, environment = findings["tools"], findings["environment"]
@@ -379,27 +398,27 @@ def needing(requirement: str) -> Callable[[Path], None]:
     return act
 
 
-SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no lock": (lambda project: (project / "uv.lock").unlink(), "there is no uv.lock"),
-    "no environment": (lambda project: shutil.rmtree(project / ".venv"), "there is no .venv"),
-    "old lock": (needing("iniconfig"), "uv.lock does not fit pyproject.toml"),
-    "package too many": (stray, "not what uv.lock says: stray"),
+DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no lock": (lambda project: (project / "uv.lock").unlink(), "uv.lock is missing"),
+    "no environment": (lambda project: shutil.rmtree(project / ".venv"), ".venv is missing"),
+    "old lock": (needing("iniconfig"), "uv.lock does not match pyproject.toml"),
+    "package too many": (stray, "does not match uv.lock: stray"),
     "damaged lock": (
         lambda project: (project / "uv.lock").write_text("version = "),
-        "uv.lock does not fit pyproject.toml",
+        "uv.lock does not match pyproject.toml",
     ),
 }
 
 
-@pytest.mark.parametrize("spoilt", SPOILT)
-def test_an_environment_that_is_not_the_locks_is_found(spoilt: str, project: Path) -> None:
-    act, words = SPOILT[spoilt]
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_finds_an_environment_that_differs_from_the_lock(damage: str, project: Path) -> None:
+    act, words = DAMAGED[damage]
     act(project)
     environment = examined(project)["environment"]
     assert (environment.mark, environment.found, environment.command) == (FAIL, words, "make setup")
 
 
-# What is no project
+# Folders that are not projects
 
 
 def refusal(folder: Path) -> str:
@@ -409,7 +428,9 @@ def refusal(folder: Path) -> str:
     return str(refused.value)
 
 
-def test_what_is_no_project_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rejects_a_folder_that_is_not_a_project(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert f"it has no {ANSWERS}" in refusal(project / "gone")
     assert f"it has no {ANSWERS}" in refusal(project / "src")
     recorded = (project / ANSWERS).read_text()
@@ -418,12 +439,12 @@ def test_what_is_no_project_is_refused(project: Path, monkeypatch: pytest.Monkey
         assert refusal(project).endswith(f"or restore it: git checkout HEAD -- {ANSWERS}")
     written(project, {ANSWERS: recorded})
     (project / ".git").rename(project / "dot-git")
-    assert "is in no git repository" in refusal(project)
+    assert "is not in a git repository" in refusal(project)
     only(project, monkeypatch)
-    assert "git is needed" in refusal(project)
+    assert "git is not installed" in refusal(project)
 
 
-def test_the_real_template_is_understood(
+def test_works_with_the_real_template(
     tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = committed(release(tmp_path / "real"), {}, "v1.0.0")
@@ -438,9 +459,9 @@ def test_the_real_template_is_understood(
     written(real, {"scope.yaml": scope, "README.md": "mine\n", "prices.yaml": "mine: 1\n"})
     findings = examined(real)
     assert findings["task"].found == "task/features.py has no decode"
-    assert findings["promises"].command.endswith("--answer min_metric=0.95")
-    assert findings["drift"].found.endswith(": scope.yaml")
-    assert findings["environment"].found == "there is no uv.lock"
+    assert findings["limits"].command.endswith("--answer min_metric=0.95")
+    assert findings["edits"].found.startswith("you have edited scope.yaml;")
+    assert findings["environment"].found == "uv.lock is missing"
     assert [f.check for f in findings.values() if f.mark == OK] == [
         "template",
         "left over",

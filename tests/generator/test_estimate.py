@@ -1,4 +1,4 @@
-"""`poc2prod estimate`: what a scope would take, said before anything is written."""
+"""`poc2prod estimate`: latency, servers, devices and cost of a scope."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ from poc2prod.questions import Questions
 ROOT = Path(__file__).resolve().parents[2]
 QUESTIONS = Questions.read(ROOT)
 REFERENCE = yaml.safe_load((ROOT / "includes/reference.yaml").read_text())
-PRICES = yaml.safe_load((ROOT / "template/prices.yaml").read_text())
+PRICES = yaml.safe_load((ROOT / "includes/prices.yaml").read_text())
 
 
 def estimate(answers: dict[str, Any], folder: Path) -> Result:
@@ -25,7 +25,7 @@ def estimate(answers: dict[str, Any], folder: Path) -> Result:
     return CliRunner().invoke(app, ["estimate", "--answers", str(path), "--template", str(ROOT)])
 
 
-def test_it_compares_the_targets_and_says_what_the_figures_come_from(tmp_path: Path) -> None:
+def test_compares_the_targets_and_names_the_sources(tmp_path: Path) -> None:
     result = estimate({"modality": "audio", "max_latency_p95_ms": 10}, tmp_path)
     assert result.exit_code == 0
     words = re.sub(r"[\W_]+", " ", result.stdout)
@@ -36,7 +36,7 @@ def test_it_compares_the_targets_and_says_what_the_figures_come_from(tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == ["answers.yml"]
 
 
-def test_traffic_is_carried_by_as_many_as_it_takes() -> None:
+def test_the_number_of_servers_follows_from_the_traffic() -> None:
     mean_ms = REFERENCE["models"]["image"]["server"]["mean_ms"]
     one_carries_per_s = PRICES["utilisation"] * 1000 / mean_ms
     for servers in (1, 2, 7):
@@ -65,7 +65,7 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("answers", "words"), IMPOSSIBLE, ids=lambda value: str(value)[:40])
-def test_an_impossible_budget_is_refused_with_the_cheapest_change_that_works(
+def test_an_impossible_budget_is_rejected_with_the_cheapest_change(
     answers: dict[str, Any], words: str, tmp_path: Path
 ) -> None:
     result = estimate(answers, tmp_path)
@@ -80,14 +80,14 @@ def test_an_impossible_budget_is_refused_with_the_cheapest_change_that_works(
 @pytest.mark.parametrize(
     ("latency_ms", "target"), [(5, "edge"), (19.9, "edge"), (20, "hybrid"), (40, "cloud")]
 )
-def test_the_tighter_the_promise_the_nearer_the_model(latency_ms: float, target: str) -> None:
+def test_the_latency_limit_recommends_the_target(latency_ms: float, target: str) -> None:
     answers, problems = QUESTIONS.settle({"max_latency_p95_ms": latency_ms})
     assert (answers["target"], problems) == (target, [])
     assert Estimator(QUESTIONS, {"max_latency_p95_ms": latency_ms}).recommended == target
 
 
-def test_a_template_that_measured_nothing_is_refused(tmp_path: Path) -> None:
+def test_rejects_a_template_without_estimates(tmp_path: Path) -> None:
     (tmp_path / "copier.yml").write_text("size: {type: int, default: 1}\n")
     result = CliRunner().invoke(app, ["estimate", "--template", str(tmp_path)])
     assert result.exit_code == 1
-    assert result.stderr == ("this template estimates nothing: it has no includes/estimate.jinja\n")
+    assert result.stderr == "this template has no estimates: includes/estimate.jinja is missing\n"

@@ -1,4 +1,4 @@
-"""docs/scope.md is the reference of the interview: whole, true, and what `explain` shows."""
+"""docs/scope.md, the reference of the questions: complete, correct, and shown by `explain`."""
 
 import re
 from pathlib import Path
@@ -21,13 +21,13 @@ DEFAULTS = QUESTIONS.settle({})[0]
 QUICK = [name for name in OPEN if QUESTIONS.is_asked(name, DEFAULTS)]
 
 FILE = re.compile(r"`([\w./-]+\.(?:py|ya?ml|toml|md|html|jinja)|[\w./]*(?:LICENSE|CODEOWNERS))`")
-RENDERED = {  # as in a render, under whatever folder
+RENDERED = {  # paths in a render
     re.sub(r"\{%.*?%\}", "", path.relative_to(ROOT / "template").as_posix()).removesuffix(".jinja")
     for path in (ROOT / "template").rglob("*")
 }
-MADE = {"reports/report.html"}  # by a stage
+MADE = {"reports/report.html"}  # written by a stage
 
-GATE_LIST = re.compile(r"[Gg]ates?((?:(?:,|\sand|)\s`[a-z0-9_]+`)+)")
+GATE_LIST = re.compile(r"[Gg]ates?((?:(?:,|\sand|)\s+`[a-z0-9_]+`)+)")
 GATE_IDS = {
     found.replace("{place}", place)
     for found in re.findall(
@@ -48,14 +48,14 @@ def gates(text: str) -> list[str]:
 # The page
 
 
-def test_every_question_has_one_section_and_the_quick_ones_come_first() -> None:
+def test_every_question_has_a_section_and_quick_questions_come_first() -> None:
     assert len(QUICK) == 10
     assert [name for name, _ in SECTIONS] == [*QUICK, *(name for name in OPEN if name not in QUICK)]
     assert PAGE.count("\n## `") == len(SECTIONS)
 
 
 @pytest.mark.parametrize(("name", "text"), SECTIONS, ids=lambda text: text[:30])
-def test_a_section_has_its_three_parts(name: str, text: str) -> None:
+def test_a_section_has_three_parts(name: str, text: str) -> None:
     parts = re.fullmatch(PARTS, text, re.DOTALL)
     assert parts and not any("\n\n" in part for part in parts.groups())
     for part in parts.groups():
@@ -77,7 +77,7 @@ def test_a_section_names_every_choice(name: str) -> None:
     assert [value for value in OPTIONS[name] if words.get(value, f"`{value}`") not in text] == []
 
 
-def test_every_file_it_names_exists() -> None:
+def test_every_named_file_exists() -> None:
     named = set(FILE.findall(PAGE)) - MADE
     missing = [
         name
@@ -89,14 +89,14 @@ def test_every_file_it_names_exists() -> None:
     assert {"scope.yaml", "task/features.py", ".github/CODEOWNERS", "LICENSE"} <= named
 
 
-def test_every_gate_is_named_and_no_other() -> None:
+def test_exactly_the_existing_gates_are_named() -> None:
     assert set(gates(PAGE)) == GATE_IDS
     assert "latency_p95_server" in GATE_IDS
 
 
 @pytest.mark.parametrize("name", GATES)
-def test_a_number_names_exactly_the_gates_that_turn_on_it(name: str) -> None:
-    """Which those are was seen by changing it: tests/template/test_mutation.py."""
+def test_a_number_names_exactly_its_gates(name: str) -> None:
+    """tests/template/test_mutation.py finds these gates by changing the number."""
     changes = re.fullmatch(PARTS, dict(SECTIONS)[name], re.DOTALL)[2]
     assert set(gates(changes)) == set(GATES[name])
 
@@ -106,13 +106,13 @@ REFUSED = re.findall(r"^\| `(.+)` \| `(.+)` \|$", TABLE, re.MULTILINE)
 
 
 @pytest.mark.parametrize(("answers", "words"), REFUSED, ids=lambda text: text[:40])
-def test_a_refused_scope_is_refused_in_these_words(answers: str, words: str) -> None:
+def test_a_rejected_answer_has_the_documented_message(answers: str, words: str) -> None:
     _, problems = QUESTIONS.settle(yaml.safe_load(answers.replace("; ", "\n")))
     pattern = ".+".join(map(re.escape, words.split("...")))
     assert len(problems) == 1 and re.fullmatch(pattern, problems[0]), problems
 
 
-def test_the_table_of_refused_scopes_is_read_to_its_end() -> None:
+def test_every_row_of_the_table_is_tested() -> None:
     assert len(REFUSED) == len(TABLE.splitlines()) >= 10
 
 
@@ -121,47 +121,48 @@ def test_the_table_of_refused_scopes_is_read_to_its_end() -> None:
 
 @pytest.mark.parametrize("name", OPEN)
 def test_a_question_is_explained(name: str) -> None:
-    said = explain_question(ROOT, QUESTIONS, name)
-    assert said.startswith(f"## `{name}`\n\nWhat it is: ")
-    assert dict(SECTIONS)[name] in said
-    assert said.count("## `") == 1
-    assert ("Asked in the full interview only." in said) == (name not in QUICK)
+    text = explain_question(ROOT, QUESTIONS, name)
+    assert text.startswith(f"## `{name}`\n\nWhat it is: ")
+    assert dict(SECTIONS)[name] in text
+    assert text.count("## `") == 1
+    assert ("Asked only in the full interview." in text) == (name not in QUICK)
 
 
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("min_metric", "Answer: a finite number. Default: `0.9`."),
+        ("min_metric", "Answer: a number. Default: `0.9`."),
+        ("max_latency_p95_ms", "Answer: a number in ms. Default: `50.0`."),
         ("ci", "Answer: one of `github`, `none`. Default: `github`."),
-        ("decider", "Answer: text. Default: empty. Asked in the full interview only."),
+        ("decider", "Answer: text. Default: empty. Asked only in the full interview."),
         (
             "target",
             "Answer: one of `cloud`, `edge`, `hybrid`. "
-            "Default: `cloud`, which follows from the answers before it.",
+            "Default: `cloud`, computed from earlier answers.",
         ),
     ],
 )
-def test_it_ends_with_how_to_answer(name: str, line: str) -> None:
+def test_an_explanation_ends_with_type_and_default(name: str, line: str) -> None:
     assert explain_question(ROOT, QUESTIONS, name).endswith(f"\n\n{line}\n")
 
 
 def test_in_a_full_interview_every_question_is_asked() -> None:
     questions = Questions.read(ROOT, full=True)
-    assert not any("interview only" in explain_question(ROOT, questions, name) for name in OPEN)
+    assert not any("full interview" in explain_question(ROOT, questions, name) for name in OPEN)
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
         ("max_latency", "max_latency: no such question; did you mean 'max_latency_p95_ms'?"),
-        ("colour", f"colour: no such question; they are {', '.join(OPEN)}"),
-        ("_exclude", f"_exclude: no such question; they are {', '.join(OPEN)}"),
-        ("a\nb", f"'a\\nb': no such question; they are {', '.join(OPEN)}"),
-        ("server", "server: worked out from the other answers, so nobody is asked"),
-        ("package_name", "package_name: worked out from the other answers, so nobody is asked"),
+        ("colour", f"colour: no such question; questions: {', '.join(OPEN)}"),
+        ("_exclude", f"_exclude: no such question; questions: {', '.join(OPEN)}"),
+        ("a\nb", f"'a\\nb': no such question; questions: {', '.join(OPEN)}"),
+        ("server", "server: derived from other answers, so it is not a question"),
+        ("package_name", "package_name: derived from other answers, so it is not a question"),
     ],
 )
-def test_what_is_no_question_is_refused(name: str, words: str) -> None:
+def test_rejects_an_unknown_question(name: str, words: str) -> None:
     with pytest.raises(Refusal) as refusal:
         explain_question(ROOT, QUESTIONS, name)
     assert refusal.value.problems == (words,)
@@ -174,7 +175,7 @@ OTHER: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("page", [None, "# Another page\n", b"## `name`\n\nIt is \xff.\n"])
-def test_without_a_section_it_is_the_help(page: str | bytes | None, tmp_path: Path) -> None:
+def test_without_a_section_it_shows_the_help(page: str | bytes | None, tmp_path: Path) -> None:
     (tmp_path / "copier.yml").write_text(yaml.safe_dump(OTHER, sort_keys=False))
     if page is not None:
         (tmp_path / "docs").mkdir()

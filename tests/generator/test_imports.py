@@ -1,4 +1,4 @@
-"""Imports follow the modules that a template moves, in every form in which they are written."""
+"""Imports of moved modules are rewritten, in every form of import."""
 
 import ast
 import subprocess
@@ -111,7 +111,7 @@ def test_an_import_is_rewritten(file: str, before: str, after: str) -> None:
     assert windows.text == f"{after}\n".replace("\n", "\r\n")
 
 
-def test_an_import_that_is_rewritten_is_told() -> None:
+def test_rewritten_imports_are_listed() -> None:
     text = "from . import (\n    cost,\n    load,\n)\nfrom .scope import x\n"
     assert Imports(MOVES).rewrite(CLI, text).changes == [
         (
@@ -122,14 +122,14 @@ def test_an_import_that_is_rewritten_is_told() -> None:
 
 
 @pytest.mark.parametrize("text", ["from . import (\n", "x = 'a\n", "\0", "match x:\n"])
-def test_what_is_no_python_is_not_rewritten(text: str) -> None:
+def test_rejects_text_that_is_not_python(text: str) -> None:
     with pytest.raises((SyntaxError, ValueError)):
         Imports(MOVES).rewrite(CLI, text)
 
 
 @pytest.mark.parametrize("release", ["0.1.0", "0.2.0"])
 def test_a_whole_release_is_rewritten(release: str, tmp_path: Path) -> None:
-    """Every import is of a file that is there, sorted as ruff has it; often it is that of 0.3.0."""
+    """Every import names an existing file, in the order of ruff."""
     files = {}
     for version in (release, "0.3.0"):
         with tarfile.open(ROOT / f"tests/updates/releases/{version}.tar.gz") as content:
@@ -249,10 +249,10 @@ def test_imports_are_merged_as_a_set(
     "texts",
     [("x = (", BASE, BASE), (BASE, "x = 1\n", BASE), (BASE, BASE.replace("\n", "\r\n"), BASE)],
 )
-def test_imports_that_cannot_be_compared_are_left_to_git(texts: tuple[str, str, str]) -> None:
+def test_imports_that_cannot_be_compared_are_merged_by_git(texts: tuple[str, str, str]) -> None:
     assert merge_headers(*texts) is None
 
 
-def test_settings_are_files_that_a_render_has() -> None:
+def test_every_settings_file_exists_in_a_render() -> None:
     for name in SETTINGS:
         assert list((ROOT / "template").glob(f"{name}*"))

@@ -1,6 +1,6 @@
-"""Text that means something to a shell, to Jinja or to YAML is text, or it is refused with words.
+"""Text with a meaning in a shell, in Jinja or in YAML stays text, or is rejected with a message.
 
-Every question that takes any text is tried, and what it takes is read back from where it belongs.
+Every question with free text is tested; accepted text is read back from the rendered files.
 """
 
 import ast
@@ -66,7 +66,7 @@ NASTY = [
     "null@example.com",
     "-a+b@example.com",
     "s3://-oProxyCommand=touch/%40..",
-    "litert, openvino",  # for the question that takes little else
+    "litert, openvino",  # for export_formats
 ]
 REFUSED = [  # by every question
     "new\nline",
@@ -90,7 +90,7 @@ def scope(key: str) -> Callable[[Path], str]:
 
 
 def str_of(value: Any) -> str:
-    assert isinstance(value, str), f"{value!r} is no text"
+    assert isinstance(value, str), f"{value!r} is not text"
     return value
 
 
@@ -140,22 +140,24 @@ PARSERS: dict[str, Callable[[str], object]] = {
 }
 
 
-def takers(text: str) -> list[str]:
-    """Return the questions that take this text."""
+def accepting(text: str) -> list[str]:
+    """Return the questions that accept this text."""
     return [name for name in FREE if not QUESTIONS.problem(name, text, BEFORE[name])]
 
 
-def test_every_free_text_is_read_back() -> None:
-    assert READ_BACK.keys() == set(FREE), "say in READ_BACK where the text of a question belongs"
+def test_every_text_question_is_read_back() -> None:
+    assert READ_BACK.keys() == set(FREE), (
+        "add to READ_BACK where the text of the question is rendered"
+    )
 
 
-def test_every_question_takes_something_nasty() -> None:
-    assert {name for text in NASTY for name in takers(text)} == set(FREE)
+def test_every_question_accepts_some_nasty_text() -> None:
+    assert {name for text in NASTY for name in accepting(text)} == set(FREE)
 
 
 @pytest.mark.parametrize("text", NASTY, ids=ascii)
-def test_what_is_taken_arrives_as_it_is(text: str, render: Render) -> None:
-    names = takers(text)
+def test_accepted_text_is_rendered_unchanged(text: str, render: Render) -> None:
+    names = accepting(text)
     assert "not_for" in names and "data_source" in names
     folder = render(**dict.fromkeys(names, text))
     for path in folder.rglob("*"):
@@ -168,8 +170,8 @@ def test_what_is_taken_arrives_as_it_is(text: str, render: Render) -> None:
 
 
 @pytest.mark.parametrize("text", NASTY + REFUSED, ids=ascii)
-def test_what_is_refused_is_refused_with_words(text: str, source: Path, tmp_path: Path) -> None:
-    refused = [name for name in FREE if name not in takers(text)]
+def test_rejected_text_has_a_message(text: str, source: Path, tmp_path: Path) -> None:
+    refused = [name for name in FREE if name not in accepting(text)]
     assert text in NASTY or refused == FREE
     answers = tmp_path / "answers.yml"
     answers.write_text(yaml.safe_dump(dict.fromkeys(refused, text)))
@@ -187,13 +189,13 @@ import json
 from types import SimpleNamespace
 from {package} import scope
 from {package}.serving import app, settings
-served = SimpleNamespace(release="unreleased")  # no model is needed to describe the API
+served = SimpleNamespace(release="unreleased")  # the description needs no model
 server = app.create_app(scope.load_scope(), settings.ServerSettings.read(), served)
 print(json.dumps(server.openapi()["info"]["description"]))
 """
 
 
-def test_the_api_says_it_word_for_word(render: Render) -> None:
+def test_the_api_description_has_the_exact_text(render: Render) -> None:
     text = '"it\'s" \\n {{ x }} {{= y }} <b> %(x)s `$(touch pwned)` #1: &a *b - 😀 שלום'
     folder = render(not_for=text)
     place = environment(requirements(folder, "serve"))

@@ -1,4 +1,4 @@
-"""Moves that a template lists in hooks/moves.yml: edits follow them, whatever else has changed."""
+"""Moves listed in hooks/moves.yml: edits of the user follow the moved files."""
 
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ def updated(project: Path, **options: Any) -> str:
     return words
 
 
-def test_an_edit_follows_a_move_that_git_does_not_see(tmp_path: Path) -> None:
+def test_an_edit_follows_a_move_that_git_does_not_detect(tmp_path: Path) -> None:
     template, project = start(tmp_path, {OLD: CODE, "other.py": MORE})
     committed(project, {WAS: by_user(1)})
     release_moves(template, {OLD: None, NEW: REWRITTEN}, "v1.1.0")
@@ -50,7 +50,7 @@ def test_an_edit_follows_a_move_that_git_does_not_see(tmp_path: Path) -> None:
     lines = (project / NOW).read_text().splitlines()
     assert lines == ["line 1 by the user", *REWRITTEN.splitlines()[1:]]
     assert not (project / WAS).exists()
-    assert f"with what is yours in them:\n  {WAS} -> {NOW}\n" in words
+    assert f"with your edits:\n  {WAS} -> {NOW}\n" in words
     assert git(project, "status", "--porcelain") == ""
 
 
@@ -60,27 +60,27 @@ def test_an_edit_follows_a_move_that_leaves_an_alias(tmp_path: Path) -> None:
     release_moves(template, {OLD: ALIAS, NEW: CODE}, "v1.1.0")
     updated(project)
     assert contents(project, WAS, NOW) == {WAS: ALIAS, NOW: by_user(9)}
-    # And the alias stays what it is, however often the release before is not the last one.
+    # The alias also stays unchanged in the next update.
     release_moves(template, {NEW: CODE.replace("line 5 of", "line 5 by the template in")}, "v1.2.0")
     updated(project)
     both = by_user(9).replace("line 5 of", "line 5 by the template in")
     assert contents(project, WAS, NOW) == {WAS: ALIAS, NOW: both}
 
 
-def test_both_sides_in_one_line_are_a_conflict_at_the_new_path(tmp_path: Path) -> None:
+def test_changes_of_both_sides_conflict_at_the_new_path(tmp_path: Path) -> None:
     template, project = start(tmp_path, {OLD: CODE})
     committed(project, {WAS: by_user(5)})
     release_moves(template, {OLD: ALIAS, NEW: REWRITTEN}, "v1.1.0")
     before = state(project)
     status, words = run(project)
-    assert (status, f"  {NOW}: both changed it\n" in words) == (1, True)
+    assert (status, f"  {NOW}: changed by both\n" in words) == (1, True)
     assert state(project) == before
     place = tmp_path / "mine-template-v1.1.0"
     assert "line 5 by the user" in (place / NOW).read_text()
     assert (place / WAS).read_text() == ALIAS
 
 
-def test_moves_of_several_releases_add_up(tmp_path: Path) -> None:
+def test_moves_of_several_releases_are_combined(tmp_path: Path) -> None:
     last = "src/{{ package }}/http/app.py"
     template, project = start(tmp_path, {OLD: CODE})
     committed(project, {WAS: by_user(1)})
@@ -94,7 +94,7 @@ def test_moves_of_several_releases_add_up(tmp_path: Path) -> None:
     assert f"{WAS} -> src/pack/http/app.py\n" in words
 
 
-def test_a_file_that_the_user_moved_stays_there(tmp_path: Path) -> None:
+def test_a_file_moved_by_the_user_stays_there(tmp_path: Path) -> None:
     template, project = start(tmp_path, {OLD: CODE, "other.py": MORE})
     committed(project, {WAS: None, "src/pack/ours.py": by_user(9)})
     edited = by_both(5, 20).replace("line 20 by the user", "line 20 of the code")
@@ -102,7 +102,7 @@ def test_a_file_that_the_user_moved_stays_there(tmp_path: Path) -> None:
     words = updated(project)
     assert (project / "src/pack/ours.py").read_text() == by_both(5, 9)
     assert not (project / WAS).exists() and not (project / NOW).exists()
-    assert f"where they are now:\n  {WAS} -> src/pack/ours.py\n" in words
+    assert f"updated at their new paths:\n  {WAS} -> src/pack/ours.py\n" in words
 
 
 def test_a_file_that_the_user_moved_to_the_new_path_is_merged_there(tmp_path: Path) -> None:
@@ -117,18 +117,18 @@ def test_a_file_that_the_user_moved_to_the_new_path_is_merged_there(tmp_path: Pa
     ]
 
 
-def test_a_file_that_the_user_dropped_stays_dropped_and_is_told(tmp_path: Path) -> None:
+def test_a_file_deleted_by_the_user_stays_deleted_and_is_listed(tmp_path: Path) -> None:
     template, project = start(tmp_path, {OLD: CODE, "other.py": MORE})
     committed(project, {WAS: None})
     release_moves(template, {OLD: ALIAS, NEW: CODE}, "v1.1.0")
     words = updated(project)
     assert not (project / WAS).exists() and not (project / NOW).exists()
-    assert f"not brought back, though the template changed them:\n  {NOW}\n" in words
+    assert f"not restored though the template changed them:\n  {NOW}\n" in words
 
 
 @pytest.mark.parametrize("is_checked_out", [True, False], ids=["", "not checked out"])
 @pytest.mark.parametrize("taken", [NOW, "src/pack/serving"], ids=["a file", "a folder"])
-def test_what_the_user_has_at_the_new_path_is_not_lost(
+def test_files_of_the_user_at_the_new_path_are_kept(
     taken: str, is_checked_out: bool, tmp_path: Path
 ) -> None:
     template, project = start(tmp_path, {OLD: CODE})
@@ -145,7 +145,7 @@ def test_what_the_user_has_at_the_new_path_is_not_lost(
     assert "mine\n" in text and "line 9 by the user\n" in text
 
 
-def test_an_owned_file_moves_and_keeps_what_is_the_users(tmp_path: Path) -> None:
+def test_an_owned_file_moves_with_its_edits(tmp_path: Path) -> None:
     first: Files = {"{{ package }}/task/data.py": CODE, "README.md": "Read me.\n"}
     template, project = start(tmp_path, first)
     committed(project, {"pack/task/data.py": MORE})
@@ -160,9 +160,9 @@ def test_an_owned_file_moves_and_keeps_what_is_the_users(tmp_path: Path) -> None
     words = updated(project)
     assert (project / "pack/task/dataset.py").read_text() == MORE
     assert not (project / "pack/task/data.py").exists()
-    assert "Yours, so kept, though the template changed them:\n" in words
+    assert "Files you own, not updated though the template changed them:\n" in words
     assert "  pack/task/dataset.py\n" in words
-    # What is the user's stays where it is, if it would become the template's by moving.
+    # A file of the user does not move to a path of the template.
     assert (project / "README.md").read_text() == "Read me.\n"
 
 
@@ -174,12 +174,12 @@ def test_moves_without_edits_are_counted(tmp_path: Path) -> None:
     moves = MOVED + "  a.py: lib/a.py\n  b.py: lib/b.py\n"
     release_moves(template, {**second, "lib/a.py": MORE, "lib/b.py": MORE.upper()}, "v1.1.0", moves)
     words = updated(project)
-    assert f"with what is yours in them:\n  {WAS} -> {NOW}\n" in words
-    assert "Moved by the template, and not edited by you: 2\n" in words
+    assert f"with your edits:\n  {WAS} -> {NOW}\n" in words
+    assert "Moved by the template, not edited by you: 2\n" in words
     assert "a.py ->" not in words
 
 
-def test_going_back_works_without_moves(tmp_path: Path) -> None:
+def test_a_downgrade_works_without_moves(tmp_path: Path) -> None:
     template, project = start(tmp_path, {OLD: CODE})
     release_moves(template, {OLD: None, NEW: CODE}, "v1.1.0")
     updated(project)
@@ -230,7 +230,7 @@ def test_lines_of_the_user_that_name_moved_files_are_listed(tmp_path: Path) -> N
         "src/pack/serving/app.py:22: .cli is now ..cli",
         "tools/run.sh:1: serve.py is now serving/app.py",
     ]
-    heading = "These lines of yours name files that have moved:\n"
+    heading = "Your lines that still name moved files:\n"
     before = state(project), git(project, "for-each-ref")
     dry = run(project, dry_run=True)[1]
     assert (state(project), git(project, "for-each-ref")) == before
@@ -269,7 +269,7 @@ LOAD, CLIENT = "src/{{ package }}/load.py", "src/{{ package }}/serving/client.py
 
 
 def test_imports_of_the_user_are_merged_with_a_move(tmp_path: Path) -> None:
-    """The template moves both, and imports one more beside each line of the user."""
+    """The template moves both modules and adds an import next to each line of the user."""
     cli, dvc = "src/{{ package }}/cli.py", "deps:\n  - ${src}/serve.py\n  - src/pack/load.py\n"
     owned = "from pack.serve import serve\nfrom pack.load import ask\n"
     first: Files = {OLD: PYTHON, LOAD: "ask = 1\n", cli: "from . import load, scope\n"}
@@ -301,7 +301,7 @@ def test_imports_of_the_user_are_merged_with_a_move(tmp_path: Path) -> None:
         "tools/ours.py": "from pack.load import ask\n",
         "dvc.yaml": "# ours\n" + new_dvc.replace("app.py\n", "app.py # the server\n"),
     }
-    rewritten = words.partition("Lines of yours, rewritten because of the moves:\n")[2]
+    rewritten = words.partition("Your lines, rewritten because of the moves:\n")[2]
     assert [row.strip() for row in rewritten.splitlines() if row.startswith("  ")][:5] == [
         "dvc.yaml: - ${src}/serve.py # the server -> - ${src}/serving/app.py # the server",
         "src/pack/helper.py: from . import load -> from .serving import client as load",
@@ -312,7 +312,7 @@ def test_imports_of_the_user_are_merged_with_a_move(tmp_path: Path) -> None:
     assert "  tools/ours.py:1: load.py is now serving/client.py\n" in words
 
 
-def test_what_the_template_adds_names_modules_as_the_user_has_renamed_them(tmp_path: Path) -> None:
+def test_new_code_uses_the_modules_that_the_user_renamed(tmp_path: Path) -> None:
     package, use = "src/{{ package }}", "from .load import ask\n"
     lists = "deps:\n  - ${src}/cli.py\n  - ${src}/load.py\n"
     template, project = start(
@@ -331,11 +331,11 @@ def test_what_the_template_adds_names_modules_as_the_user_has_renamed_them(tmp_p
         "src/pack/serving/new.py": "from ..ours import ask\n",
         "dvc.yaml": more.replace("load", "ours"),
     }
-    heading = "Files of the template, rewritten because of what you have renamed:\n"
+    heading = "Files of the template, adapted to modules that you renamed:\n"
     assert f"{heading}  dvc.yaml\n  src/pack/cli.py\n  src/pack/serving/new.py\n" in words
 
 
-def test_a_file_that_is_the_users_is_never_rewritten(tmp_path: Path) -> None:
+def test_files_of_the_user_are_never_rewritten(tmp_path: Path) -> None:
     template, project = start(tmp_path, {OLD: PYTHON, "README.md": "Read me.\n"})
     owned = (template / "copier.yml").read_text().replace("[/README", "[src/*/task/, /README")
     committed(template, {"copier.yml": owned}, "v1.0.1")
@@ -375,7 +375,7 @@ MENTIONS = [
 
 
 @pytest.mark.parametrize(("name", "line", "words"), MENTIONS, ids=lambda text: text[:30])
-def test_a_line_names_a_moved_file(name: str, line: str, words: str) -> None:
+def test_finds_lines_that_name_a_moved_file(name: str, line: str, words: str) -> None:
     mentions = Mentions(
         {
             WAS: NOW,
@@ -388,7 +388,7 @@ def test_a_line_names_a_moved_file(name: str, line: str, words: str) -> None:
     assert mentions.find(name, line, {line}) == []
 
 
-def test_a_moved_file_with_its_imports_rewritten_is_right_as_it_is() -> None:
+def test_a_moved_file_with_rewritten_imports_is_not_listed() -> None:
     mentions = Mentions({WAS: NOW}, {NOW})
     assert mentions.find(NOW, "from ..scope import load\nfrom .scope import load\n") == []
 
@@ -411,7 +411,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("text", "words"), WRONG, ids=lambda text: text[:20])
-def test_a_damaged_file_is_refused(text: str, words: str, tmp_path: Path) -> None:
+def test_rejects_a_damaged_file(text: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(Refusal) as caught:
         read_moves(written(tmp_path, {MOVES: text}))
     assert str(caught.value).startswith(f"the template's {MOVES} is ")
@@ -427,12 +427,12 @@ def test_a_damaged_file_stops_an_update(tmp_path: Path) -> None:
     assert state(project) == before
 
 
-def test_no_file_and_an_empty_file_are_no_moves(tmp_path: Path) -> None:
+def test_a_missing_or_empty_file_has_no_moves(tmp_path: Path) -> None:
     assert read_moves(tmp_path) == []
     assert read_moves(written(tmp_path, {MOVES: "# none yet\n"})) == []
 
 
-def test_moves_are_in_the_order_of_the_releases(tmp_path: Path) -> None:
+def test_moves_are_sorted_by_release(tmp_path: Path) -> None:
     text = "0.10.0: {b: c}\n0.9.0: {a: b, d: e}\n"
     moves = read_moves(written(tmp_path, {MOVES: text}))
     assert moves == [("a", "b"), ("d", "e"), ("b", "c")]

@@ -1,8 +1,9 @@
-"""`poc2prod new`, as a user meets it: a process, its words, its exit code, what it leaves."""
+"""`poc2prod new`: its output, its exit code and the files that it writes."""
 
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from environment import search_path
 from poc2prod.cli import app
 from poc2prod.questions import Questions
 from repository import committed, git, written
@@ -26,7 +28,7 @@ ANSWERS_FILE = "{{= _copier_conf.answers_file }}.jinja"
 
 @pytest.fixture(autouse=True)
 def hermetic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of this machine's user: no settings, no cache, no identity, no colours."""
+    """Isolate tests from settings, caches, git identity and colours of this machine."""
     own = tmp_path / "hermetic"
     for name in ("cache", "tmp"):
         (own / name).mkdir(parents=True)
@@ -43,7 +45,7 @@ def hermetic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """An empty folder, to see afterwards whether something was left in it."""
+    """An empty folder for the destination."""
     folder = tmp_path / "place"
     folder.mkdir()
     return folder
@@ -52,7 +54,7 @@ def place(tmp_path: Path) -> Path:
 @pytest.fixture
 def template(tmp_path: Path) -> Path:
     """The real questions, released as v1.0.0, with a template of four files."""
-    names = ["copier.yml", "template/prices.yaml", "docs/scope.md", "hooks/moves.yml"]
+    names = ["copier.yml", "includes/prices.yaml", "docs/scope.md", "hooks/moves.yml"]
     names += [f"includes/{name}" for name in ("estimate.jinja", "reference.yaml")]
     return released(tmp_path / "template", {name: (ROOT / name).read_text() for name in names})
 
@@ -81,13 +83,13 @@ def new(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
 
 
 def new_in_process(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """The same command without the price of a process, for the long tables."""
+    """Run the command in this process, for the long tables."""
     result = CliRunner().invoke(app, ["new", *map(str, arguments)])
     return subprocess.CompletedProcess([], result.exit_code, result.stdout, result.stderr)
 
 
 def refused(process: subprocess.CompletedProcess[str], place: Path) -> str:
-    """The words of a refusal that left nothing behind."""
+    """Return the error of a failed command; it must leave no files."""
     assert process.returncode == 1, process
     assert "Traceback" not in process.stderr
     assert process.stdout == ""
@@ -117,10 +119,10 @@ def answered(folder: Path, text: str | bytes) -> Path:
     return path
 
 
-# What is written
+# Files of a project
 
 
-def test_defaults_give_a_project_that_can_be_updated(template: Path, place: Path) -> None:
+def test_defaults_create_a_project_that_can_be_updated(template: Path, place: Path) -> None:
     folder = place / ("a long name, " * 8)
     process = new("--defaults", "--template", template, folder)
     assert (process.returncode, process.stderr) == (0, "")
@@ -134,7 +136,7 @@ def test_defaults_give_a_project_that_can_be_updated(template: Path, place: Path
     assert leftovers(place) == []
 
 
-def test_what_was_set_up_is_committed_and_not_asked_for_again(template: Path, place: Path) -> None:
+def test_setup_commits_and_drops_its_step(template: Path, place: Path) -> None:
     released(template, {"template/Makefile": "setup:\n\t@git init -q\n"}, tag="v1.0.1")
     without = new("--defaults", "--template", template, place / "without")
     assert "make setup" in without.stdout and not (place / "without/.git").exists()
@@ -145,12 +147,36 @@ def test_what_was_set_up_is_committed_and_not_asked_for_again(template: Path, pl
     assert git(place / "mine", "status", "--porcelain") == ""
 
 
-def test_without_a_template_it_is_this_checkout(place: Path) -> None:
+@pytest.mark.parametrize("option", ["--setup", "--no-setup"])
+def test_the_next_steps_install_what_is_not_on_the_path(
+    option: str, template: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released(template, {"template/Makefile": "setup:\n\t@git init -q\n"}, tag="v1.0.1")
+    tools = place.parent / "tools"
+    tools.mkdir()
+    for path in Path("/usr/bin").iterdir():
+        (tools / path.name).symlink_to(path)
+    (tools / "uv").unlink(missing_ok=True)
+    (tools / "uv").symlink_to(shutil.which("uv", path=search_path()) or "uv")
+    monkeypatch.setenv("PATH", str(tools))
+    arguments = ("--defaults", option, "--template", template)
+    process = new(*arguments, place / "with")
+    assert process.returncode == 0, process.stderr
+    assert "pip install" not in process.stdout
+    (tools / "uv").unlink()
+    process = new(*arguments, place / "without")
+    assert process.returncode == 0, process.stderr
+    steps = process.stdout.splitlines()
+    assert steps[1].split("#")[0].split() == ["pip", "install", "uv"]
+    assert steps[2] == f"  cd {place}/without"
+
+
+def test_the_default_template_is_this_checkout(place: Path) -> None:
     answers = answered(place, "traget: edge")
     assert "did you mean 'target'?" in refused(new("--answers", answers, place / "mine"), place)
 
 
-def test_a_git_address_gives_its_latest_release(template: Path, place: Path) -> None:
+def test_a_git_address_uses_its_latest_release(template: Path, place: Path) -> None:
     (template / "template/run.sh").write_text("#!/bin/sh\necho ten\n")
     git(template, "commit", "--quiet", "--all", "--message=ten")
     git(template, "tag", "v1.10.0")
@@ -168,7 +194,7 @@ def test_a_git_address_gives_its_latest_release(template: Path, place: Path) -> 
     assert leftovers(place) == []
 
 
-def test_a_git_bundle_is_enough_where_there_is_no_network(template: Path, place: Path) -> None:
+def test_a_git_bundle_works_without_a_network(template: Path, place: Path) -> None:
     git(template, "bundle", "create", "--quiet", "../course.bundle", "--all", "HEAD")
     process = new("--defaults", "--template", "../course.bundle", "mine", cwd=place)
     assert (process.returncode, process.stderr) == (0, "")
@@ -176,13 +202,13 @@ def test_a_git_bundle_is_enough_where_there_is_no_network(template: Path, place:
     assert recorded["_src_path"] == str(template.parent / "course.bundle")
 
 
-def test_uncommitted_changes_of_the_template_are_warned_about(template: Path, place: Path) -> None:
+def test_warns_about_uncommitted_changes_of_the_template(template: Path, place: Path) -> None:
     (template / "template/run.sh").write_text("#!/bin/sh\necho draft\n")
     process = new("--defaults", "--template", template, place / "mine")
     assert process.returncode == 0
     assert process.stderr == (
-        f"warning: {template} has changes that are not committed: "
-        "`copier update` will not find this version again\n"
+        f"warning: {template} has uncommitted changes: "
+        "later updates cannot find this version of the template\n"
     )
 
 
@@ -205,9 +231,7 @@ GIVEN: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("given", GIVEN)
-def test_our_reading_of_the_questions_is_copiers(
-    given: dict[str, Any], template: Path, tmp_path: Path
-) -> None:
+def test_reads_questions_like_copier(given: dict[str, Any], template: Path, tmp_path: Path) -> None:
     questions = Questions.read(template)
     answers, problems = questions.settle(given)
     copier.run_copy(str(template), tmp_path / "out", given, defaults=True, quiet=True)
@@ -219,7 +243,7 @@ def test_our_reading_of_the_questions_is_copiers(
     }
 
 
-def test_questions_can_be_yes_or_no_whole_numbers_and_lists(tmp_path: Path) -> None:
+def test_questions_can_be_booleans_and_integers(tmp_path: Path) -> None:
     (tmp_path / "copier.yml").write_text(
         "deep: {type: bool, default: false}\n"
         "sure: {type: bool, default: '{{ not deep }}'}\n"
@@ -234,7 +258,7 @@ def test_questions_can_be_yes_or_no_whole_numbers_and_lists(tmp_path: Path) -> N
     ]
 
 
-# Answers that are refused
+# Rejected answers
 
 WRONG_ANSWERS = [
     ("min_metric: 1.4", "min_metric: got 1.4; 0.01 to 0.999, like 0.9"),
@@ -246,37 +270,58 @@ WRONG_ANSWERS = [
     ("project_name: My Project", "project_name: got 'My Project'; 3 to 30 of a-z 0-9 -, like"),
     ("project_name: ab", "project_name: got 'ab'; 3 to 30 of a-z 0-9 -, like scratch-detector"),
     ("project_name: 2026", "project_name: got 2026; text, like scratch-detector"),
-    ("min_metric: high", "min_metric: got 'high'; a finite number, like 0.9"),
-    ("min_metric: '0.9'", "min_metric: got '0.9'; a finite number, like 0.9"),
-    ("min_metric: true", "min_metric: got true; a finite number, like 0.9"),
-    ("min_metric: .nan", "min_metric: got nan; a finite number, like 0.9"),
-    ("max_model_mb: .inf", "max_model_mb: got inf; a finite number, like 20.0"),
-    ("max_model_mb: {a: 1}", "max_model_mb: got {'a': 1}; a finite number, like 20.0"),
+    ("min_metric: high", "min_metric: got 'high'; a number, like 0.9"),
+    ("min_metric: '0.9'", "min_metric: got '0.9'; a number; write 0.9"),
+    ("max_latency_p95_ms: 200 ms", "max_latency_p95_ms: got '200 ms'; a number in ms; write 200"),
+    ("max_model_mb: 2 GB", "max_model_mb: got '2 GB'; a number in MB; write 2000"),
+    ("max_cost_usd_month: 300 EUR", "max_cost_usd_month: got '300 EUR'; a number in USD per month"),
+    ("min_metric: true", "min_metric: got true; a number, like 0.9"),
+    ("min_metric: .nan", "min_metric: got nan; a number, like 0.9"),
+    ("max_model_mb: .inf", "max_model_mb: got inf; a number in MB, like 20.0"),
+    ("max_model_mb: {a: 1}", "max_model_mb: got {'a': 1}; a number in MB, like 20.0"),
     (f"max_model_mb: {'9' * 400}", "max_model_mb: got 9999"),
-    (f"max_model_mb: 0x{'f' * 5000}", "max_model_mb: got a number of thousands of digits; a fin"),
+    (f"max_model_mb: 0x{'f' * 5000}", "max_model_mb: got a number of thousands of digits; a num"),
     ("max_latency_p95_ms: 70000", "max_latency_p95_ms: got 70000; 0.4"),
     ("max_cost_usd_month: 20", "max_cost_usd_month: got 20; 30.37 USD or more, like 61; "),
     ("dvc_remote: s3://ana:secret@b", "dvc_remote: got 's3://***@b'; a path or URL, no password"),
     ("traget: cloud", "traget: got 'cloud'; no such question; did you mean 'target'?"),
-    ("colour: red", "colour: got 'red'; no such question; they are project_name, decider, not_f"),
-    ("7: red", "7: got 'red'; no such question; they are project_name"),
+    ("colour: red", "colour: got 'red'; no such question; questions: project_name, decider"),
+    ("7: red", "7: got 'red'; no such question; questions: project_name"),
     ('"a\\nb": red', "'a\\nb': got 'red'; no such question"),
     ("_commit: v1.0.0", "_commit: got 'v1.0.0'; no such question"),
-    ("server: true", "server: got true; worked out from the other answers, so leave it out"),
-    ("package_name: mine", "package_name: got 'mine'; worked out from the other answers, so le"),
+    ("server: true", "server: got true; derived from other answers; leave it out"),
+    ("package_name: mine", "package_name: got 'mine'; derived from other answers; leave it"),
     ("ci: none\nci: github", "ci: answered more than once, on lines 1 and 2; keep one"),
 ]
 
 
 @pytest.mark.parametrize(("text", "words"), WRONG_ANSWERS, ids=lambda text: text[:24])
-def test_a_wrong_answer_is_refused(text: str, words: str, place: Path) -> None:
+def test_rejects_an_invalid_answer(text: str, words: str, place: Path) -> None:
     answers = answered(place, text)
     process = new_in_process("--answers", answers, "--template", ROOT, place / "mine")
     assert refused(process, place).startswith(words)
     assert process.stderr.count("\n") == 1
 
 
-def test_all_problems_are_told_at_once(template: Path, place: Path) -> None:
+@pytest.mark.parametrize(
+    ("answer", "warning"),
+    [
+        (
+            "max_cost_usd_month: 200300",
+            "200300 USD per month is 6,595 times the estimate (30 USD).",
+        ),
+        ("peak_requests_per_s: 400000", "400000 predictions per second need 1,542 servers."),
+    ],
+)
+def test_warns_about_an_implausible_answer(
+    answer: str, warning: str, template: Path, place: Path
+) -> None:
+    answers = answered(place, answer)
+    process = new_in_process("--answers", answers, "--template", template, place / "mine")
+    assert (process.returncode, process.stderr) == (0, f"warning: {warning}\n")
+
+
+def test_prints_all_problems_at_once(template: Path, place: Path) -> None:
     text = "target: clowd\ntraget: edge\nmin_metric: 2\nci: none\nci: none\nserver: false\n"
     process = new("--answers", answered(place, text), "--template", template, place / "mine")
     fields = [line.partition(":")[0] for line in refused(process, place).splitlines()]
@@ -287,9 +332,9 @@ UNREADABLE = [
     (b"target: [edge", "answers.yml, line 1: not YAML, expected ',' or ']'"),
     (b"target: edge\n\tci: none", "answers.yml, line 2: not YAML, "),
     (b"a: !!python/object:os.system x", "answers.yml, line 1: not YAML, could not determine"),
-    (b"- target\n- edge", "answers.yml: got ['target', 'edge']; write one `question: answer` a l"),
-    (b"target edge", "answers.yml: got 'target edge'; write one `question: answer` a line"),
-    (b"# nothing yet\n", "answers.yml: got nothing; write one `question: answer` a line"),
+    (b"- target\n- edge", "answers.yml: got ['target', 'edge']; write one `question: answer` per"),
+    (b"target edge", "answers.yml: got 'target edge'; write one `question: answer` per line"),
+    (b"# nothing yet\n", "answers.yml: got nothing; write one `question: answer` per line"),
     (b"!!set {target, ci}", "answers.yml: got {'"),
     (b"target: edge\n---\nci: none\n", "answers.yml, line 2: not YAML, but found another document"),
     (b"target: \xff\xfe", "answers.yml: not YAML, 'utf-8' codec can't decode byte 0xff"),
@@ -300,26 +345,28 @@ UNREADABLE = [
 
 
 @pytest.mark.parametrize(("text", "words"), UNREADABLE, ids=lambda text: repr(text)[:24])
-def test_a_file_that_is_no_mapping_is_refused(text: bytes, words: str, place: Path) -> None:
+def test_rejects_an_answers_file_that_is_not_a_mapping(
+    text: bytes, words: str, place: Path
+) -> None:
     answers = answered(place, text)
     process = new_in_process("--answers", answers, "--template", ROOT, place / "mine")
     assert words in refused(process, place)
     assert process.stderr.count("\n") == 1
 
 
-def test_a_file_that_is_not_there_is_refused(template: Path, place: Path) -> None:
+def test_rejects_a_missing_answers_file(template: Path, place: Path) -> None:
     missing = new("--answers", "gone.yml", "--template", template, place / "mine")
     assert refused(missing, place) == (
-        "gone.yml: No such file or directory; name a file of answers\n"
+        "gone.yml: No such file or directory; name an answers file\n"
     )
     folder = new("--answers", place, "--template", template, place / "mine")
     assert "Is a directory" in refused(folder, place)
 
 
-# Destinations that are refused
+# Rejected destinations
 
 
-def test_a_folder_with_something_in_it_is_refused(template: Path, place: Path) -> None:
+def test_rejects_a_folder_that_is_not_empty(template: Path, place: Path) -> None:
     full = place.parent / "full"
     full.mkdir()
     (full / "work.txt").write_text("mine")
@@ -331,7 +378,7 @@ def test_a_folder_with_something_in_it_is_refused(template: Path, place: Path) -
     assert (full / "work.txt").read_text() == "mine"
 
 
-def test_a_file_in_the_way_is_refused(template: Path, place: Path) -> None:
+def test_rejects_a_file_as_destination(template: Path, place: Path) -> None:
     file = place.parent / "file"
     file.write_text("mine")
     process = new_in_process("--defaults", "--template", template, file)
@@ -339,7 +386,7 @@ def test_a_file_in_the_way_is_refused(template: Path, place: Path) -> None:
     assert file.read_text() == "mine"
 
 
-def test_a_missing_parent_is_refused(template: Path, place: Path) -> None:
+def test_rejects_a_missing_parent(template: Path, place: Path) -> None:
     process = new_in_process("--defaults", "--template", template, place / "a/b")
     assert refused(process, place) == (
         f"{place}/a does not exist; create it first: mkdir -p {place}/a\n"
@@ -347,30 +394,30 @@ def test_a_missing_parent_is_refused(template: Path, place: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder root cannot write to")
-def test_a_folder_that_cannot_be_written_to_is_refused(template: Path, place: Path) -> None:
+def test_rejects_a_read_only_destination(template: Path, place: Path) -> None:
     process = new_in_process("--defaults", "--template", template, "/proc/mine")
     assert refused(process, place).startswith("/proc cannot be written to; ")
 
 
-def test_a_name_no_file_system_takes_is_refused(template: Path, place: Path) -> None:
+def test_rejects_a_name_that_is_too_long(template: Path, place: Path) -> None:
     process = new_in_process("--defaults", "--template", template, place / ("x" * 300))
     assert "File name too long" in refused(process, place)
 
 
-def test_a_link_that_leads_nowhere_is_refused(template: Path, place: Path) -> None:
+def test_rejects_a_link_loop(template: Path, place: Path) -> None:
     loop = place.parent / "loop"
     loop.symlink_to(loop)
     process = new_in_process("--defaults", "--template", template, loop)
     assert refused(process, place) == f"{loop} cannot be written to; Not a directory\n"
 
 
-def test_an_empty_folder_is_filled_and_stays_the_same_folder(template: Path, place: Path) -> None:
+def test_fills_an_empty_folder_without_replacing_it(template: Path, place: Path) -> None:
     place.chmod(0o750)
     before = place.stat()
     link = place.parent / "link"
     link.symlink_to(place)
     assert new("--defaults", "--template", "../template", ".", cwd=link).returncode == 0
-    # A relative template is recorded so that it holds from anywhere.
+    # A relative template is recorded as an absolute path.
     assert f"_src_path: {template}\n" in (place / ".copier-answers.yml").read_text()
     after = place.stat()
     assert link.is_symlink()
@@ -379,19 +426,19 @@ def test_an_empty_folder_is_filled_and_stays_the_same_folder(template: Path, pla
     assert names == {".copier-answers.yml", "README.md", "prices.yaml", "run.sh", "src"}
 
 
-# Templates and tools that are refused
+# Rejected templates and missing tools
 
 
-def test_what_is_no_template_is_refused(place: Path) -> None:
+def test_rejects_a_source_that_is_not_a_template(place: Path) -> None:
     for source in (place, place / "gone", "https://example.org/owner/name"):
         process = new_in_process("--defaults", "--template", source, place / "mine")
         assert refused(process, place) == (
-            f"{source} is no template; name a folder with a copier.yml, or a git address "
-            "that ends in .git, like https://github.com/poc2prod/poc2prod.git\n"
+            f"{source} is not a template; name a folder with a copier.yml, or a git address "
+            "that ends with .git, like https://github.com/poc2prod/poc2prod.git\n"
         )
 
 
-def test_a_git_address_that_leads_nowhere_is_refused(place: Path) -> None:
+def test_rejects_an_unreachable_git_address(place: Path) -> None:
     process = new_in_process("--defaults", "--template", f"file://{place}/gone.git", place / "mine")
     assert "gone.git cannot be read; fatal: " in refused(process, place)
     assert process.stderr.count("\n") == 1
@@ -409,21 +456,19 @@ BROKEN_QUESTIONS = [
         "name: {type: int, default: many}",
         "copier.yml: the default of name is 'many'; a whole number",
     ),
-    ("_envops: {colour: red}\nname: {type: int, default: 1}", "copier.yml: _envops is wrong; "),
+    ("_envops: {colour: red}\nname: {type: int, default: 1}", "copier.yml: _envops is not valid; "),
 ]
 
 
 @pytest.mark.parametrize(("text", "words"), BROKEN_QUESTIONS, ids=lambda text: text[:24])
-def test_questions_that_make_no_sense_are_refused(
-    text: str, words: str, tmp_path: Path, place: Path
-) -> None:
+def test_rejects_invalid_questions(text: str, words: str, tmp_path: Path, place: Path) -> None:
     (tmp_path / "copier.yml").write_text(text)
     process = new_in_process("--defaults", "--template", tmp_path, place / "mine")
     assert words in refused(process, place)
     assert process.stderr.count("\n") == 1
 
 
-def test_a_template_that_breaks_half_way_leaves_nothing(template: Path, place: Path) -> None:
+def test_a_failed_render_leaves_no_files(template: Path, place: Path) -> None:
     (template / "template/z.txt.jinja").write_text("{{= no_such_answer }}")
     git(template, "add", "--all")
     git(template, "commit", "--quiet", "--message=broken")
@@ -433,30 +478,28 @@ def test_a_template_that_breaks_half_way_leaves_nothing(template: Path, place: P
     )
 
 
-def test_a_template_without_a_commit_is_warned_about(tmp_path: Path, place: Path) -> None:
+def test_warns_about_a_template_without_a_commit(tmp_path: Path, place: Path) -> None:
     (tmp_path / "copier.yml").write_text("size: {type: int, default: 1}\n")
     git(tmp_path, "init", "--quiet")
     process = new_in_process("--defaults", "--template", tmp_path, place / "mine")
     assert process.returncode == 0
-    assert f"warning: {tmp_path} has changes that are not committed" in process.stderr
+    assert f"warning: {tmp_path} has uncommitted changes" in process.stderr
 
 
-def test_without_git_it_is_refused(
-    template: Path, place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fails_without_git(template: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(place))
     process = new("--defaults", "--template", template, place / "mine")
     assert refused(process, place) == (
-        "git is needed so that `copier update` can work later: apt install git\n"
+        "git is not installed, and later updates need it: apt install git\n"
     )
 
 
-# Being stopped
+# Interrupts
 
 
 @pytest.fixture
 def slow_template(template: Path) -> Path:
-    """A template in which one file of many takes seconds to render."""
+    """A template with one file that takes seconds to render."""
     for number in range(5):
         (template / f"template/a{number}.txt").write_text("quick")
     slow = "{%- for a in range(3000) %}{% for b in range(9000) %}{% endfor %}{% endfor %}"
@@ -474,7 +517,7 @@ def slow_template(template: Path) -> Path:
         (signal.SIGTERM, False),
     ],
 )
-def test_stopped_while_rendering_it_leaves_nothing(
+def test_an_interrupted_render_leaves_no_files(
     number: signal.Signals, existing: bool, slow_template: Path, place: Path
 ) -> None:
     folder = place if existing else place / "mine"
@@ -498,7 +541,7 @@ def test_stopped_while_rendering_it_leaves_nothing(
 # Help and usage
 
 
-def test_the_version() -> None:
+def test_prints_the_version() -> None:
     assert re.fullmatch(r"poc2prod \d+\.\d+\.\d+\n", poc2prod("--version").stdout)
 
 
@@ -532,7 +575,7 @@ def test_wrong_usage_is_exit_code_2(
     assert tree(place) == {}
 
 
-def test_on_a_terminal_with_a_template_from_the_environment(
+def test_works_on_a_terminal_with_a_template_from_the_environment(
     template: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POC2PROD_TEMPLATE", str(template))

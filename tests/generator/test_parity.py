@@ -1,6 +1,6 @@
-"""One scope, three ways to answer it: interview, `--answers` and plain Copier agree on every byte.
+"""The interview, `--answers` and plain Copier render the same bytes from the same answers.
 
-Fifty random sets of answers, wrong and impossible ones among them; every seed is always the same.
+Tested with 50 random sets of answers, some of them invalid. The seeds are fixed.
 """
 
 import math
@@ -28,10 +28,10 @@ from test_new import git
 
 SEEDS = range(50)
 EVERY_DAY = SEEDS[::5]  # `make test-all` runs them all
-BY_COMMAND = SEEDS[::10]  # `copier copy` as a user types it; for the others, the same in process
+BY_COMMAND = SEEDS[::10]  # with the command `copier copy`; the others call Copier in this process
 QUESTIONS = Questions.read(ROOT, full=True)
 OPEN = list(filter(QUESTIONS.is_open, QUESTIONS.specs))
-# A little more than what is right on each side; what is impossible depends on other answers, too.
+# Slightly wider than the valid ranges; some limits also depend on other answers.
 RANGES = {
     "min_metric": (0.3, 1.01),
     "max_slice_gap": (0, 0.4),
@@ -73,7 +73,7 @@ Tree = dict[str, tuple[int, bytes]]
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where one way of answering led: to a tree, or to words and no tree."""
+    """The rendered tree, or an error and no tree."""
 
     tree: Tree
     words: str
@@ -109,12 +109,15 @@ def problems(seed: int) -> list[str]:
 
 
 def typed(seed: int) -> str:
-    """Return the lines that answer the interview; the input ends with the first wrong one."""
+    """Return the lines for the interview; they end with the first invalid answer."""
     given, wrong = drawn(seed), [problem.partition(":")[0] for problem in problems(seed)]
     answers, _ = QUESTIONS.settle(given)
     names = [name for name in OPEN if QUESTIONS.is_asked(name, answers)]
     asked = names[: names.index(wrong[0]) + 1] if wrong else names
-    lines = [str(given.get(name, "")) for name in asked]
+    # Without a name, the interview would suggest the name of the folder.
+    lines = [
+        str(({"project_name": answers["project_name"]} | given).get(name, "")) for name in asked
+    ]
     return "".join(f"{line}\n" for line in lines + ["y"] * (not wrong))
 
 
@@ -177,7 +180,7 @@ def three_ways(seed: int, template: Path, folder: Path) -> Three:
 def outcomes(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[int, Future[Three]]]:
-    """Go all three ways with every set that is wanted, on all cores at once."""
+    """Render all selected sets in the three ways, in parallel."""
     params = (getattr(item, "callspec", None) for item in request.session.items)
     wanted = [seed.params["seed"] for seed in params if seed and "seed" in seed.params]
     folder = tmp_path_factory.mktemp("parity")
@@ -191,7 +194,7 @@ def outcomes(
     pool.shutdown(cancel_futures=True)
 
 
-def test_the_sets_answer_every_question_and_some_are_refused() -> None:
+def test_the_sets_cover_every_question_and_some_are_invalid() -> None:
     assert {name for seed in SEEDS for name in drawn(seed)} == set(OPEN)
     refused = [seed for seed in SEEDS if problems(seed)]
     assert 5 <= len(refused) <= len(SEEDS) / 3
@@ -201,7 +204,7 @@ def test_the_sets_answer_every_question_and_some_are_refused() -> None:
 @pytest.mark.parametrize(
     "seed", [pytest.param(s, marks=[] if s in EVERY_DAY else pytest.mark.long) for s in SEEDS]
 )
-def test_all_ways_lead_to_the_same(seed: int, outcomes: dict[int, Future[Three]]) -> None:
+def test_all_three_render_the_same_bytes(seed: int, outcomes: dict[int, Future[Three]]) -> None:
     copied, answered, interviewed = outcomes[seed].result()
     assert bool(copied.tree) == (not problems(seed)), copied.words
     for other in (answered, interviewed):
@@ -214,4 +217,4 @@ def test_all_ways_lead_to_the_same(seed: int, outcomes: dict[int, Future[Three]]
         ours = rf"{name}: got .+; {re.escape(rule)}(; cheapest change: .+)?"
         assert re.fullmatch(ours, answered.words.splitlines()[0])
         assert interviewed.words.count(f"\n{rule}\n") == 1
-        assert f" ({name}); answer it" in interviewed.words.splitlines()[-1]
+        assert f" ({name}); answer all" in interviewed.words.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""The real `make setup`, as on a user's machine: nothing shared with other tests but uv's cache."""
+"""The real `make setup`, as on a user's machine; only the cache of uv is shared."""
 
 import os
 import shutil
@@ -42,7 +42,7 @@ def test_setup_makes_everything_and_makes_it_once(project: Path) -> None:
     imported = "import sys, scratch_detector, torch, onnxruntime; print(sys.prefix)"
     loaded = run(project, env, "uv", "run", "python", "-c", imported)
     assert loaded.stdout == f"{project / '.venv'}\n", loaded.stderr
-    # The environment is nobody's work: git must not offer it, or what setup left in it.
+    # git must ignore the environment.
     untracked = run(project, env, "git", "status", "--porcelain", "--untracked-files=all").stdout
     assert "uv.lock" in untracked and ".venv" not in untracked
 
@@ -51,10 +51,10 @@ def test_setup_makes_everything_and_makes_it_once(project: Path) -> None:
     assert again.returncode == 0, again.stdout + again.stderr
     after = hook.read_bytes(), run(project, env, "git", "config", "--local", "--list").stdout
     assert after == before and (project / "uv.lock").read_bytes() == lock
-    assert "Installed" not in again.stderr, "the second time there is nothing left to install"
+    assert "Installed" not in again.stderr, "the second run must not install anything"
 
 
-def test_setup_inside_a_repository_makes_no_second_one(project: Path, tmp_path: Path) -> None:
+def test_setup_inside_a_repository_does_not_create_another(project: Path, tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     tools = tmp_path / "tools"
     tools.mkdir()
@@ -65,7 +65,7 @@ def test_setup_inside_a_repository_makes_no_second_one(project: Path, tmp_path: 
     assert not (project / ".git").exists()
 
 
-def test_without_uv_it_says_what_to_install(project: Path, tmp_path: Path) -> None:
+def test_setup_without_uv_prints_how_to_install_it(project: Path, tmp_path: Path) -> None:
     tools = tmp_path / "tools"
     tools.mkdir()
     for name in ("make", "git"):

@@ -1,4 +1,4 @@
-"""The status page in headless Chromium, as it is laid out: texts, states, widths, colours."""
+"""Open the status page in headless Chromium and measure it: texts, states, widths, colours."""
 
 import json
 import re
@@ -18,18 +18,19 @@ from environment import ROOT
 FLAGS = """--headless=new --no-sandbox --disable-gpu --no-first-run --disable-sync
 --disable-extensions --disable-background-networking --disable-component-update
 --disable-default-apps --window-size=1400,1000"""
-# The page is in a frame, because no window is as narrow as a phone.
+# The page is in a frame, because a window cannot be as narrow as a phone.
 FRAME = """<!doctype html><link rel="icon" href="data:,">
 <iframe id="frame" src="/" width="{}" height="900"></iframe>
 <pre id="seen"></pre><script>{}</script>"""
 
 
 class Seen(NamedTuple):
-    """What somebody sees."""
+    """The visible content of a status page."""
 
     verdict: str
     cards: dict[str, dict[str, str]]
     bars: dict[str, dict[str, Any]]
+    gates: dict[str, dict[str, str]]  # of a report
     facts: dict[str, str]
     sections: dict[str, str]
     links: list[str]
@@ -41,11 +42,11 @@ class Seen(NamedTuple):
 
 
 def look(port: int, folder: Path, width_px: int = 1200, *flags: str) -> Seen:
-    """Open the status page of a server in a frame of this width, and say what is seen there."""
+    """Open the status page of a server in a frame of this width, and read its content."""
     frame = FRAME.format(width_px, (ROOT / "tests/support/inside/look.js").read_text()).encode()
 
-    class Door(BaseHTTPRequestHandler):
-        """The server and the frame at one address: browsers let nobody look into another's."""
+    class Proxy(BaseHTTPRequestHandler):
+        """Serves frame and page from one origin: scripts cannot read a frame of another origin."""
 
         def do_GET(self) -> None:
             body = frame
@@ -60,21 +61,34 @@ def look(port: int, folder: Path, width_px: int = 1200, *flags: str) -> Seen:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Door) as door:
-        threading.Thread(target=door.serve_forever, daemon=True).start()
-        dom = loaded(f"http://127.0.0.1:{door.server_port}/frame", folder, *flags)
-        door.shutdown()
-    (found,) = re.findall(r'<pre id="seen">(.*?)</pre>', dom, re.DOTALL)
-    said = json.loads(unescape(found))
-    assert isinstance(said, dict), said
-    return Seen(**said)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        dom = loaded(f"http://127.0.0.1:{proxy.server_port}/frame", folder, *flags)
+        proxy.shutdown()
+    (text,) = re.findall(r'<pre id="seen">(.*?)</pre>', dom, re.DOTALL)
+    content = json.loads(unescape(text))
+    assert isinstance(content, dict), content
+    return Seen(**content)
 
 
 def loaded(url: str, folder: Path, *flags: str) -> str:
-    """Return a page as it is once it is loaded."""
+    """Return the DOM of a loaded page as HTML."""
     if not (chromium := shutil.which("chromium")):
-        pytest.skip("NOT TESTED: the status page, without Debian's chromium")
+        pytest.skip("NOT TESTED: the status page needs Debian's chromium")
     command = [chromium, *FLAGS.split(), f"--user-data-dir={folder / 'chromium'}", *flags]
     run = subprocess.run([*command, "--dump-dom", url], capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr[-2000:]
     return run.stdout
+
+
+def print_to_pdf(url: str, folder: Path) -> bytes:
+    """Return a page as it is printed."""
+    path = folder / "page.pdf"
+    loaded(url, folder, "--no-pdf-header-footer", f"--print-to-pdf={path}")
+    return path.read_bytes()
+
+
+def take_screenshot(url: str, folder: Path, path: Path, width_px: int, height_px: int) -> None:
+    """Write the upper part of a page to a PNG."""
+    size = f"--window-size={width_px},{height_px}"
+    loaded(url, folder, "--hide-scrollbars", size, f"--screenshot={path}")

@@ -1,4 +1,4 @@
-"""A Docker engine for tests, and base images for it where no registry answers."""
+"""A Docker engine for tests, and stand-in base images for machines without a registry."""
 
 import os
 import shutil
@@ -17,8 +17,8 @@ from environment import ROOT
 
 CACHE = ROOT / ".cache" / "containers"
 HOOKS = "/usr/share/mmdebstrap/hooks"
-TRUST = "/etc/ssl/certs/ca-certificates.crt"  # stand-ins trust what this machine trusts
-STAND_INS = {  # by image: how Debian's packages become one like it, and its settings
+TRUST = "/etc/ssl/certs/ca-certificates.crt"  # stand-ins trust the CAs of this machine
+STAND_INS = {  # by image: arguments of mmdebstrap, and lines of a Dockerfile
     "python": (
         [
             "--include=ca-certificates,netbase,python3.11,python3.11-venv,tzdata",
@@ -49,7 +49,7 @@ STAND_INS = {  # by image: how Debian's packages become one like it, and its set
     ),
     "device": (["--include=dbus,python3.11,systemd,systemd-sysv"], ['CMD ["/sbin/init"]']),
 }
-DEVICE = "localhost/device"  # no registry has it: Debian with systemd, as the first process
+DEVICE = "localhost/device"  # in no registry: Debian with systemd as the first process
 SUPERVISED = [f"--cap-add={right}" for right in ("SYS_ADMIN", "SYS_PTRACE", "NET_ADMIN")]
 SUPERVISED += [f"--security-opt={free}=unconfined" for free in ("seccomp", "systempaths")]
 SUPERVISED += ["--cgroupns=host", "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw", "--network=none"]
@@ -59,7 +59,7 @@ Docker = Callable[..., str]
 
 @contextmanager
 def engine() -> Iterator[Docker]:
-    """Give a client of the engine that is there, or else of one that is started for the test."""
+    """Yield a client of the running engine, or of an engine started for the test."""
     env = os.environ | {"DOCKER_BUILDKIT": "1"}
 
     def works(*command: str) -> bool:
@@ -76,19 +76,19 @@ def engine() -> Iterator[Docker]:
             tool, command = ["docker-compose"], command[1:]
             if not shutil.which(*tool):
                 pytest.skip("no docker compose (Debian: apt install docker-compose)")
-        done = subprocess.run([*tool, *command], env=env, capture_output=True, text=True)
-        assert done.returncode == 0, f"docker {' '.join(command)}\n{done.stdout}{done.stderr}"
-        return (done.stdout + done.stderr).strip()
+        result = subprocess.run([*tool, *command], env=env, capture_output=True, text=True)
+        assert result.returncode == 0, f"docker {' '.join(command)}\n{result.stdout}{result.stderr}"
+        return (result.stdout + result.stderr).strip()
 
     if works(client, "info"):
         yield docker
         return
     if os.geteuid() != 0 or not shutil.which("dockerd"):
-        pytest.skip("no Docker engine answers, and starting one takes root and dockerd")
-    folder = Path(tempfile.mkdtemp(prefix="engine-"))  # short: it holds sockets
+        pytest.skip("no Docker engine is running, and starting one needs root and dockerd")
+    folder = Path(tempfile.mkdtemp(prefix="engine-"))  # short, because paths of sockets are limited
     env["DOCKER_HOST"] = f"unix://{folder}/socket"
     bridge = Path("/sys/class/net/docker0")
-    left_over = bridge.exists()
+    existed = bridge.exists()
     own = [f"--data-root={folder}/data", f"--exec-root={folder}/exec", f"--pidfile={folder}/pid"]
     command = ["dockerd", *own, "--host", env["DOCKER_HOST"], "--ip=127.0.0.1"]
     with (folder / "log").open("w") as log:
@@ -104,18 +104,18 @@ def engine() -> Iterator[Docker]:
         process.terminate()
         process.wait(timeout=60)
         shutil.rmtree(folder, ignore_errors=True)
-        if bridge.exists() and not left_over:
+        if bridge.exists() and not existed:
             subprocess.run(["ip", "link", "delete", bridge.name])
 
 
 def size_mb(docker: Docker, name: str) -> float:
-    """How large an image is, in MB, with what it is based on."""
+    """Return the size of an image in MB, base image included."""
     return int(docker("image", "inspect", "--format={{.Size}}", name)) / 1e6
 
 
 @contextmanager
 def image(docker: Docker, name: str) -> Iterator[None]:
-    """Have an image of that name: the real one, or a stand-in made of Debian's packages."""
+    """Provide an image of this name: the real one, or a stand-in made of Debian packages."""
     if not docker("image", "ls", "--quiet", name):
         kind = name.rpartition("/")[2].partition(":")[0]
         try:
@@ -139,28 +139,36 @@ def _make(archive: Path, packages: list[str]) -> None:
     part = archive.with_suffix(".part.tar")
     lean = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("man", "doc", "locale")]
     lean += ['--aptopt=APT::Install-Recommends "false"']
-    # As Debian's own images: otherwise the package that merges /usr is there, and Perl with it.
+    # As in Debian's own images; without this, the package that merges /usr pulls in Perl.
     lean += ["--include=usr-is-merged", f"--hook-dir={HOOKS}/merged-usr"]
-    made = ["mmdebstrap", "--quiet", "--variant=minbase", *lean, *packages, "bookworm", str(part)]
-    subprocess.run(made, check=True)
+    command = [
+        "mmdebstrap",
+        "--quiet",
+        "--variant=minbase",
+        *lean,
+        *packages,
+        "bookworm",
+        str(part),
+    ]
+    subprocess.run(command, check=True)
     part.rename(archive)
 
 
 @contextmanager
 def device(docker: Docker, name: str) -> Iterator[Callable[..., str]]:
-    """A machine with systemd, and without a network; what is given runs a command on it."""
+    """Start a machine with systemd and without a network; yield a function that runs commands."""
     with image(docker, DEVICE):
         docker("run", "--detach", "--name", name, *SUPERVISED, DEVICE)
         try:
-            asked = ["exec", name, "sh", "-c", "systemctl is-system-running || true"]
-            when_there(lambda: docker(*asked) in ("running", "degraded"))
+            state = ["exec", name, "sh", "-c", "systemctl is-system-running || true"]
+            when_there(lambda: docker(*state) in ("running", "degraded"))
             yield lambda *command: docker("exec", name, *command)
         finally:
             docker("rm", "--force", "--volumes", name)
 
 
 def free_port() -> int:
-    """A port on which nothing listens."""
+    """Return a port on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -168,7 +176,7 @@ def free_port() -> int:
 
 
 def when_there(ask: Callable[[], object], seconds: float = 60) -> object:
-    """Ask until there is an answer that is not empty."""
+    """Call a function until it returns something; OSError counts as nothing."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -181,7 +189,7 @@ def when_there(ask: Callable[[], object], seconds: float = 60) -> object:
 
 
 def get(url: str) -> bytes:
-    """What is at an address."""
+    """Return the content at a URL."""
     with urlopen(url, timeout=5) as response:
         content: bytes = response.read()
     return content

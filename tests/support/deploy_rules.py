@@ -1,6 +1,6 @@
-"""What the files of deploy/ have to keep beside their schemas; a cluster would say some of it late.
+"""Rules for the files of deploy/ that their schemas cannot express.
 
-Each rule is a function; `test_deploy.py` plants the faults on which it goes red.
+Each rule is a function; `test_deploy.py` plants the faults that must break it.
 """
 
 import json
@@ -15,7 +15,7 @@ UNITS = {"": 1, "m": 1e-3, "Mi": 2**20, "Gi": 2**30}
 
 
 def read(folder: Path) -> Files:
-    """Read what deploy/ says: manifests by kind, the rest by file name."""
+    """Read deploy/: manifests by kind, other files by name."""
     deploy, package = folder / "deploy", folder / "src/scratch_detector"
     grafana = deploy / "grafana"
     app, settings = (
@@ -45,7 +45,9 @@ def read(folder: Path) -> Files:
             "provider": yaml.safe_load((grafana / "dashboards/provider.yml").read_text()),
             "dashboards": {path.name for path in (grafana / "dashboards").glob("*.json")},
         },
-        "docker": dict(re.findall(r"^([A-Z]+) +(.+)$", lines, re.M)),  # of several, the last
+        "docker": dict(
+            re.findall(r"^([A-Z]+) +(.+)$", lines, re.M)
+        ),  # of repeated instructions, the last
         "app": {"port": int(port), "paths": re.findall(r'add_api_route\("([^"]+)"', app)}
         | {
             "v2": re.findall(
@@ -57,7 +59,7 @@ def read(folder: Path) -> Files:
 
 
 def collector(path: Path) -> dict[str, Any]:
-    """What its code says about the collector; nothing where there are no devices."""
+    """Read port and folder of the collector from its code; empty without devices."""
     if not path.exists():
         return {}
     settings = path.with_name("settings.py").read_text()
@@ -92,7 +94,7 @@ def pods_have_room(d: Files) -> None:
     spec, scale = d["HorizontalPodAutoscaler"]["spec"], d["cloud-run"]["metadata"]["annotations"]
     assert 1 <= spec["minReplicas"] <= spec["maxReplicas"]
     assert spec["scaleTargetRef"]["name"] == d["Deployment"]["metadata"]["name"]
-    assert "replicas" not in d["Deployment"]["spec"], "it would undo what the autoscaler did"
+    assert "replicas" not in d["Deployment"]["spec"], "replicas would override the autoscaler"
     bounds = [scale[f"autoscaling.knative.dev/{name}"] for name in ("minScale", "maxScale")]
     assert bounds == [str(spec["minReplicas"]), str(spec["maxReplicas"])]
     (busy,) = [metric["resource"] for metric in spec["metrics"]]
@@ -175,7 +177,7 @@ def nothing_can_write_or_rise(d: Files) -> None:
 
 
 def an_end_is_orderly_and_a_crash_mended(d: Files) -> None:
-    assert isinstance(json.loads(d["docker"]["CMD"]), list), "a shell would keep SIGTERM to itself"
+    assert isinstance(json.loads(d["docker"]["CMD"]), list), "a shell would not forward SIGTERM"
     assert {s["restart"] for s in d["compose"].values()} == {"unless-stopped"}
     wait_s = pod(d)["terminationGracePeriodSeconds"]
     assert predictor(d)["terminationGracePeriodSeconds"] == wait_s
@@ -211,7 +213,7 @@ def the_collector_keeps_what_it_takes(d: Files) -> None:
     assert name in d["volumes"] and place == f"/app/{d['fleet']['keeps_in']}"
     owner, group = d["docker"]["USER"].split(":")
     made = f"RUN install -d -o {owner} -g {group} {d['fleet']['keeps_in']}\n"
-    assert made in d["fleet"]["image"], "the user of the image could not write there"
+    assert made in d["fleet"]["image"], "the user of the image cannot write there"
 
 
 def the_collector_is_reached_and_watched(d: Files) -> None:
@@ -232,7 +234,7 @@ def alerts_reach_somebody(d: Files) -> None:
     mounted = [volume.split(":") for volume in d["compose"]["prometheus"]["volumes"]]
     for name in ["prometheus.yml", "alerts"]:
         assert [f"./{name}", f"/etc/prometheus/{name}", "ro"] in mounted
-    # Limits and prices are read from there, and an alert without a limit is silent.
+    # The image must contain limits and prices, because an alert without a limit never fires.
     copied = re.findall(r"COPY --chmod=555 (.*) \./\n", d["fleet"]["image"])
     assert {"scope.yaml", "prices.yaml"} <= {*" ".join(copied).split()} & d["context"]
     (manager,) = d["prometheus"]["alerting"]["alertmanagers"]
@@ -245,7 +247,9 @@ def alerts_reach_somebody(d: Files) -> None:
     receivers = {receiver["name"] for receiver in d["alertmanager"]["receivers"]}
     assert receivers == {route["receiver"], *(r["receiver"] for r in route["routes"])}
     for side in ("source_matchers", "target_matchers"):
-        assert 'slo!=""' in paged[side], "a label that both lack is equal: all tickets would go"
+        assert 'slo!=""' in paged[side], (
+            "missing labels count as equal, which would inhibit all tickets"
+        )
     assert paged["equal"] == ["slo"] and not others
 
 
@@ -255,7 +259,7 @@ def the_journal_outlives_its_container(d: Files) -> None:
     assert name in d["volumes"] and place == f"/app/{folder}"
     owner, group = d["docker"]["USER"].split(":")
     made = f"RUN install -d -o {owner} -g {group} {folder}\n"
-    assert made in d["fleet"]["image"], "the user of the image could not write there"
+    assert made in d["fleet"]["image"], "the user of the image cannot write there"
     for spec in (pod(d), predictor(d)):
         (mount,) = (m for m in spec["containers"][0]["volumeMounts"] if m["name"] == "data")
         assert mount == {"name": "data", "mountPath": f"/app/{folder}"}
@@ -272,11 +276,11 @@ def grafana_shows_what_git_has(d: Files) -> None:
     assert source["url"] == f"http://prometheus:{port}" and source["type"] == "prometheus"
     (provider,) = d["grafana"]["provider"]["providers"]
     assert provider["options"]["path"] == f"{folder}/dashboards" and not provider["allowUiUpdates"]
-    told = service["environment"]
-    home = told["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"].removeprefix(f"{folder}/dashboards/")
+    env = service["environment"]
+    home = env["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"].removeprefix(f"{folder}/dashboards/")
     assert home in d["grafana"]["dashboards"]
-    # Nobody has a password there, so nobody may do more than look.
-    assert told["GF_AUTH_ANONYMOUS_ENABLED"] == "true"
-    assert told.get("GF_AUTH_ANONYMOUS_ORG_ROLE", "Viewer") == "Viewer"
-    assert told["GF_AUTH_DISABLE_LOGIN_FORM"] == "true" and told["GF_AUTH_BASIC_ENABLED"] == "false"
-    assert told["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
+    # Grafana has no login, so it must be read-only.
+    assert env["GF_AUTH_ANONYMOUS_ENABLED"] == "true"
+    assert env.get("GF_AUTH_ANONYMOUS_ORG_ROLE", "Viewer") == "Viewer"
+    assert env["GF_AUTH_DISABLE_LOGIN_FORM"] == "true" and env["GF_AUTH_BASIC_ENABLED"] == "false"
+    assert env["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"

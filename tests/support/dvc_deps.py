@@ -1,6 +1,6 @@
-"""Write `includes/dvc_deps.yml`, the code that each stage needs, from the imports in renders.
+"""Write `includes/dvc_deps.yml`, the code dependencies of each stage, from imports in renders.
 
-Run it by `make deps` after an import in the template changed: until then,
+Run `make deps` after changing an import in the template; until then,
 `tests/renders/pipeline/test_dvc.py` fails.
 """
 
@@ -24,7 +24,7 @@ MODALITIES = ("image", "audio", "tabular")
 TARGETS = ("cloud", "edge", "hybrid")
 Kind = tuple[str, str]
 KINDS: list[Kind] = list(product(MODALITIES, TARGETS))
-CONDITIONS: dict[str, set[Kind]] = {  # Jinja's words, and where they hold
+CONDITIONS: dict[str, set[Kind]] = {  # Jinja conditions, and the renders where they are true
     "server": {kind for kind in KINDS if kind[1] != "edge"},
     "device": {kind for kind in KINDS if kind[1] != "cloud"},
     "server and device": {kind for kind in KINDS if kind[1] == "hybrid"},
@@ -33,7 +33,7 @@ CONDITIONS: dict[str, set[Kind]] = {  # Jinja's words, and where they hold
 
 
 def read_deps() -> ModuleType:
-    """Import the module of the render that derives dependencies: it holds no Jinja."""
+    """Import the module of the template that derives dependencies; it contains no Jinja."""
     spec = spec_from_file_location("deps", PACKAGE / "pipeline" / "deps.py")
     assert spec and spec.loader
     module = module_from_spec(spec)
@@ -42,7 +42,7 @@ def read_deps() -> ModuleType:
 
 
 def derive_all(folder: Path, deps: ModuleType) -> dict[str, dict[str, set[Kind]]]:
-    """Return, for each stage and file, the kinds of renders in which the stage needs it."""
+    """Return, by stage and file, the kinds of renders in which the stage needs the file."""
     source = release(folder / "source")
     needed: dict[str, dict[str, set[Kind]]] = {}
     for modality, target in KINDS:
@@ -58,7 +58,7 @@ def derive_all(folder: Path, deps: ModuleType) -> dict[str, dict[str, set[Kind]]
 
 
 def write_lists(needed: dict[str, dict[str, set[Kind]]], deps: ModuleType) -> str:
-    """Return the lists as YAML, with Jinja's conditions around what only some renders need."""
+    """Return the lists as YAML, with Jinja conditions around files that only some renders need."""
     lines = [HEADER]
     for stage, paths in needed.items():
         lines.append(f"{stage}:\n")
@@ -74,7 +74,7 @@ def _condition(kinds: set[Kind]) -> str:
     for words, where in CONDITIONS.items():
         if kinds == where:
             return words
-    raise SystemExit(f"CONDITIONS has none that holds in just {sorted(kinds)}: add one")
+    raise SystemExit(f"CONDITIONS has no entry for exactly {sorted(kinds)}: add one")
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
-"""The environments that rendered repos run in, built once and shared by all tests.
+"""Python environments for renders, built once and shared by all tests.
 
-A render's own `make setup` is `uv sync`; on Linux that brings the CUDA build of PyTorch with it.
-Tests install the same requirements with `uv pip` instead, which takes the CPU build where pip is
-configured to find one. `test_setup.py` does the real `make setup`.
+`make setup` of a render runs `uv sync`, which on Linux installs the CUDA build of PyTorch. Tests
+install the same requirements with `uv pip`, which takes a CPU build if pip is configured to find
+one. `test_setup.py` runs the real `make setup`.
 """
 
 import fcntl
@@ -22,26 +22,25 @@ import copier
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = ROOT / ".cache" / "environments"
-# Compiled, as after anybody's first run: where Python may not write bytecode, imports take twice
-# as long each time.
 PARTS = ("copier.yml", "template", "includes", "hooks", "docs")
+# With bytecode, as after a first run: without it, imports take twice as long in every process.
 INSTALL = ["pip", "install", "--quiet", "--compile-bytecode"]
 
 
 def requirements(render: Path, *groups: str) -> list[str]:
-    """Return what a rendered `pyproject.toml` asks for: always, and in these groups or extras."""
+    """Return the requirements of a rendered `pyproject.toml`, with those of groups or extras."""
     project = tomllib.loads((render / "pyproject.toml").read_text())
-    named = project["project"].get("optional-dependencies", {}) | project["dependency-groups"]
-    wanted = project["project"]["dependencies"] + [r for g in groups for r in named.get(g, [])]
-    # For developers there is one environment for all answers: PyTorch is installed, and read by
-    # mypy, once. What is deployed is installed exactly; `test_render.py` holds imports against
-    # what each render names.
+    optional = project["project"].get("optional-dependencies", {}) | project["dependency-groups"]
+    wanted = project["project"]["dependencies"] + [r for g in groups for r in optional.get(g, [])]
+    # Developers share one environment for all answers, so PyTorch is installed and analysed by
+    # mypy once. Deployed environments contain exactly what the render requires; `test_render.py`
+    # compares imports with these requirements.
     return sorted({*wanted, *(_of_developers() if "dev" in groups else ())})
 
 
 @cache
 def _of_developers() -> tuple[str, ...]:
-    """Return what the render asks for that asks for most."""
+    """Return the requirements of the render that has the most."""
     with TemporaryDirectory() as folder:
         source, render = release(Path(folder, "source")), Path(folder, "render")
         most = {"modality": "image", "target": "hybrid", "uplink": "mqtt"}
@@ -53,7 +52,7 @@ def _of_developers() -> tuple[str, ...]:
 
 
 def environment(wanted: list[str]) -> Path:
-    """Return an environment with these requirements; build it when there is none yet."""
+    """Return an environment with these requirements; build it if it does not exist."""
     key = hashlib.sha256("\n".join([sys.version, *INSTALL, *wanted]).encode()).hexdigest()[:12]
     folder = ENVIRONMENTS / key
     ENVIRONMENTS.mkdir(parents=True, exist_ok=True)
@@ -66,7 +65,7 @@ def environment(wanted: list[str]) -> Path:
 
 @contextmanager
 def alone(lock: Path) -> Iterator[None]:
-    """Let one of the processes in which the tests run in at a time."""
+    """Hold an exclusive lock among the test processes."""
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -85,7 +84,7 @@ def _install(wanted: list[str], folder: Path) -> None:
 
 
 def release(folder: Path) -> Path:
-    """Copy the template as a release would hold it: tracked and new files, without `.git`."""
+    """Copy the template as in a release: tracked and new files, without `.git`."""
     listing = ["git", "ls-files", "-co", "--exclude-standard", "-z", *PARTS]
     names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for name in filter(None, names.split("\0")):
@@ -96,16 +95,16 @@ def release(folder: Path) -> Path:
 
 
 def search_path() -> str:
-    """Return PATH with the tools that are installed beside the running Python first."""
+    """Return PATH, with the folder of the running Python first."""
     return f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
 def variables(render: Path, folder: Path) -> dict[str, str]:
-    """Return the environment variables with which a render's own commands use `folder`."""
+    """Return environment variables that make commands of a render use the environment `folder`."""
     path = f"{folder / 'bin'}{os.pathsep}{search_path()}"
     kept = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONPATH")}
-    # One for each process of the tests: mypy does not share its own. Nor does what it knows of
-    # PyTorch hold for other settings, and these depend on one answer.
+    # One cache per test process, because mypy cannot share one, and a separate one for mqtt, whose
+    # mypy settings differ.
     caches = ROOT / ".cache" / os.environ.get("PYTEST_XDIST_WORKER", "main")
     settings = render / "pyproject.toml"
     mypy = "mypy-mqtt" if settings.exists() and '"paho"' in settings.read_text() else "mypy"
@@ -118,5 +117,5 @@ def variables(render: Path, folder: Path) -> dict[str, str]:
         "RUFF_CACHE_DIR": str(caches / "ruff"),
         "DVC_NO_ANALYTICS": "1",
         "DO_NOT_TRACK": "1",
-        "OMP_NUM_THREADS": "1",  # the suite runs in as many processes as there are cores
+        "OMP_NUM_THREADS": "1",  # the suite already uses all cores
     }

@@ -1,8 +1,8 @@
-"""Answer mutation: change every answer, and see what in the repo notices. `make mutate` prints it.
+"""Mutation testing of answers: change each answer and check that something depends on it.
 
-An answer that changes no file which runs is dead. A number is also dead while no gate turns on it:
-evidence that is exactly as good as promised passes, and 1 % more of a promise has to be refused.
-Which alerts read a limit that changed is noted, too.
+An answer is dead if changing it changes no file that a machine reads. A number is also dead if no
+gate depends on it: measurements exactly on the limit must pass, and must fail if the limit is 1 %
+stricter. The alerts that read a changed limit are recorded too. `make mutate` prints the result.
 """
 
 import hashlib
@@ -26,9 +26,9 @@ from poc2prod.questions import Questions
 from poc2prod.refusal import Refusal
 from rendering import render_to, templates_compiled_once
 
-PRICES = yaml.safe_load((ROOT / "template" / "prices.yaml").read_text())
+PRICES = yaml.safe_load((ROOT / "includes" / "prices.yaml").read_text())
 COST_USD = 50 * (PRICES["server"]["usd_month"] + PRICES["device"]["usd_month"])
-# Both places are built, all numbers are binary fractions, and fifty servers and devices are needed.
+# Server and device exist, numbers are exact in binary, and fifty servers and devices are needed.
 BASE: dict[str, Any] = {
     "target": "hybrid",
     "min_metric": 0.8125,
@@ -50,7 +50,7 @@ TEXTS = {
     "dvc_remote": "s3://bucket/dvc",
     "export_formats": "executorch, openvino",
 }
-MODEL = b"what was judged"
+MODEL = b"the evaluated model"
 UNDER_LOAD = """
 from {}.serving import load_test
 print(*(g.id for g in load_test.compare_load() if not g.passed))
@@ -62,13 +62,13 @@ registry = CollectorRegistry()
 show_limits(registry)
 print(generate_latest(registry).decode())
 """
-LOADS = ("pyarrow", "rich")  # what that needs of the training libraries
-NOT_RUN = (".md", "LICENSE", ".copier-answers.yml")  # what is only read by people
+LOADS = ("pyarrow", "rich")  # training libraries that the load test imports
+NOT_RUN = (".md", "LICENSE", ".copier-answers.yml")  # read by people only
 
 
 @dataclass
 class Mutant:
-    """One answer changed, and what noticed: files that differ, gates and alerts that turned."""
+    """A changed answer, and its effects: files that differ, gates that fail, alerts that change."""
 
     name: str
     value: Any
@@ -79,12 +79,12 @@ class Mutant:
 
     @property
     def killed(self) -> bool:
-        """Whether it was noticed where it has to be."""
+        """Whether the change had the required effect."""
         return bool(self.gates if self.is_number else self.files)
 
 
 def evidence(scope: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return reports of a model that keeps every promise of the scope, and none with room."""
+    """Return reports of a model that meets every limit of the scope exactly."""
     floor = scope["min_metric"]
     exact = {"examples": 400, "value": 0.875, "lower_bound": floor}
     p95_ms = scope["max_latency_p95_ms"]
@@ -119,7 +119,7 @@ def evidence(scope: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def alternatives(questions: Questions) -> Iterator[Mutant]:
-    """Yield every other choice, another text, and every number made 1 % harder to keep."""
+    """Yield every other choice, another text, and each number made 1 % stricter."""
     for name, spec in questions.specs.items():
         before, _ = questions.settle(BASE, until=name)
         if not questions.is_open(name):
@@ -135,20 +135,20 @@ def alternatives(questions: Questions) -> Iterator[Mutant]:
 
 
 def what_runs(folder: Path) -> dict[str, str]:
-    """Read every file of a render that a machine acts on, and of the scope what code reads."""
+    """Read all files of a render that machines read; of the scope, the keys that code reads."""
     found = {
         path.relative_to(folder).as_posix(): path.read_text()
         for path in folder.rglob("*")
         if path.is_file() and not path.name.endswith(NOT_RUN)
     }
     code = "".join(t for n, t in found.items() if n.startswith("src/") and "/scope." not in n)
-    promises = yaml.safe_load(found["scope.yaml"]).items()
-    read = {key: value for key, value in promises if re.search(rf"\b{key}\b", code)}
+    limits = yaml.safe_load(found["scope.yaml"]).items()
+    read = {key: value for key, value in limits if re.search(rf"\b{key}\b", code)}
     return found | {"scope.yaml": repr(read)}
 
 
 def called_for(files: dict[str, str], limits: str) -> dict[str, str]:
-    """Read the rules of each alert, with what is recorded for them and the limits they read."""
+    """Return the rules of each alert, with their recording rules and the limits they read."""
     found: dict[str, str] = {}
     for name in files:
         if not name.startswith("deploy/alerts/"):
@@ -158,7 +158,7 @@ def called_for(files: dict[str, str], limits: str) -> dict[str, str]:
             reads = [text for record, text in recorded.items() if record in rule["expr"]]
             text = "\n".join([repr(rule), *reads, *shown_to(rule["expr"], limits)])
             if "record" in rule:
-                # Its limits by their keys only: who reads one of them does not read the others.
+                # A rule that reads one of its limits does not depend on the others.
                 is_all = rule["record"].endswith(":strictest")
                 recorded[rule["record"]] = "" if is_all else text
             else:
@@ -167,13 +167,13 @@ def called_for(files: dict[str, str], limits: str) -> dict[str, str]:
 
 
 def shown_to(expr: str, limits: str) -> list[str]:
-    """Return the samples of /metrics that PromQL selects: by a key of a limit, or by its name."""
+    """Return the samples of /metrics that a PromQL expression selects, by key or by name."""
     names = re.findall(r'key="\w+"|promised_latency_bucket|price_usd_month', expr)
     return [line for line in limits.splitlines() for name in names if name in line]
 
 
 def exported(render: Path) -> str:
-    """Return what the code of a render shows Prometheus about its scope and prices."""
+    """Return the metrics of a render about its scope and prices."""
     place = environment(requirements(render, "serve"))
     show = [
         str(place / "bin" / "python"),
@@ -187,7 +187,7 @@ def exported(render: Path) -> str:
 
 
 def judged(render: Path, reports: dict[str, dict[str, Any]]) -> set[str]:
-    """Return the gates that refuse these reports, where no PyTorch is installed."""
+    """Return the gates that these reports fail, in an environment without PyTorch."""
     for folder in ("models", "reports"):
         (render / folder).mkdir(exist_ok=True)
     (render / "models/shipped.onnx").write_bytes(MODEL)
@@ -207,7 +207,7 @@ def judged(render: Path, reports: dict[str, dict[str, Any]]) -> set[str]:
 
 
 def judged_under_load(render: Path, package: str) -> set[str]:
-    """Return the gates of `make load` that refuse the reports which are there."""
+    """Return the gates of `make load` that the reports fail."""
     tools = [tool for tool in requirements(render, "train") if tool.startswith(LOADS)]
     place = environment([*requirements(render, "serve"), *tools])
     judge = [str(place / "bin" / "python"), "-c", UNDER_LOAD.format(package)]
@@ -217,7 +217,7 @@ def judged_under_load(render: Path, package: str) -> set[str]:
 
 
 def mutate(source: Path, work: Path, only: Container[str] | None = None) -> list[Mutant]:
-    """Render every mutant of a template, or those of some questions; note what noticed each."""
+    """Render every mutant of a template, or those of some questions; record the effects of each."""
     questions = Questions.read(source)
 
     def rendered(name: str, answers: dict[str, Any]) -> Path:
@@ -229,7 +229,7 @@ def mutate(source: Path, work: Path, only: Container[str] | None = None) -> list
     before, exact = what_runs(base), evidence(questions.settle(BASE)[0])
     rules = called_for(before, exported(base))
     if broken := judged(base, exact):
-        raise SystemExit(f"Evidence exactly on the limit is refused by {', '.join(broken)}")
+        raise SystemExit(f"Measurements exactly on the limit fail {', '.join(broken)}")
     mutants = [m for m in alternatives(questions) if only is None or m.name in only]
     for number, mutant in enumerate(track(mutants, "Mutating", console=Console(stderr=True))):
         folder = rendered(str(number), BASE | {mutant.name: mutant.value})
@@ -244,9 +244,9 @@ def mutate(source: Path, work: Path, only: Container[str] | None = None) -> list
 
 
 def report(mutants: list[Mutant]) -> int:
-    """Print who noticed what and the kill rate; return how many survived."""
-    table = Table(title="Changed answers, and what noticed", title_justify="left")
-    for heading in ("answer", "changed to", "noticed by", ""):
+    """Print the effects of each mutant and the kill rate; return the number of survivors."""
+    table = Table(title="Changed answers and their effects", title_justify="left")
+    for heading in ("answer", "changed to", "detected by", ""):
         table.add_column(heading)
     for mutant in mutants:
         by = mutant.gates if mutant.is_number else mutant.files

@@ -1,4 +1,4 @@
-"""What an expression of PromQL asks for, held against what a process really shows."""
+"""Check PromQL expressions against the metrics that a process exports."""
 
 import re
 from collections.abc import Iterator
@@ -7,13 +7,13 @@ from typing import Any
 import promql_parser
 
 Samples = dict[str, list[dict[str, str]]]
-OF_PROMETHEUS = {"job", "instance"}  # labels that it adds to what it scrapes
+OF_PROMETHEUS = {"job", "instance"}  # labels that Prometheus adds on scraping
 SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? \S+$", re.MULTILINE)
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 def samples(metrics: str) -> Samples:
-    """Read `/metrics`: the labels of each series, by name."""
+    """Parse `/metrics`: the labels of each series, by metric name."""
     found: Samples = {}
     for name, labels in SAMPLE.findall(metrics):
         found.setdefault(name, []).append(dict(LABEL.findall(labels)))
@@ -21,7 +21,7 @@ def samples(metrics: str) -> Samples:
 
 
 def parts(node: Any) -> Iterator[Any]:
-    """All nodes of a parsed expression."""
+    """Yield all nodes of a parsed expression."""
     yield node
     for name in ("expr", "lhs", "rhs", "vector_selector", "args"):
         below = getattr(node, name, None)
@@ -31,16 +31,16 @@ def parts(node: Any) -> Iterator[Any]:
 
 
 def held(expression: str, known: Samples) -> set[str]:
-    """Return the names that an expression asks for.
+    """Return the metric names that an expression uses.
 
     Raises:
-        ValueError: it is no PromQL.
-        AssertionError: nothing has such a name, label, or value of a label.
+        ValueError: the expression is not PromQL.
+        AssertionError: a name, a label or a value of a label is not exported.
     """
     names, labels = set[str](), set[str]()
     for node in parts(promql_parser.parse(expression)):
         if isinstance(node, promql_parser.VectorSelector):
-            assert node.name in known, f"nobody shows {node.name}: {expression}"
+            assert node.name in known, f"{node.name} is not exported: {expression}"
             names.add(node.name)
             for matcher in node.matchers.matchers:
                 values = {series.get(matcher.name, "") for series in known[node.name]}

@@ -1,6 +1,6 @@
-"""Data that nobody here made, written the way a user would bring it: folders, or a table.
+"""Public data sets, written the way a user would provide them: as folders or as a table.
 
-The digits and the table come with scikit-learn, the words from a speech synthesiser of Debian.
+Digits and table come with scikit-learn; the spoken words are synthesised by espeak-ng.
 """
 
 import csv
@@ -24,7 +24,7 @@ SILENT_CLIPS = 240
 
 
 def write_digits(folder: Path) -> None:
-    """Write 1,797 scanned digits, 8 x 8 pixels as they are: one folder per label."""
+    """Write 1,797 scanned digits of 8 x 8 pixels: one folder per label."""
     digits = load_digits()
     labels = digits.target_names[digits.target]
     for i, (image, label) in enumerate(zip(digits.images, labels, strict=True)):
@@ -44,9 +44,9 @@ def write_diagnoses(path: Path) -> None:
 
 
 def write_keywords(folder: Path) -> None:
-    """Speak every word in six accents by six speakers, at 16 kHz and over a little noise.
+    """Synthesise each word in six accents by six speakers, at 16 kHz and with background noise.
 
-    `label/accent/file.wav`, so that the accents are slices; silence is noise alone.
+    Files are `label/accent/file.wav`, which makes the accents slices; silence is noise only.
     """
     rng = np.random.default_rng(0)
     voices = itertools.product(WORDS, ACCENTS, SPEAKERS, range(TAKES))
@@ -61,23 +61,23 @@ def write_keywords(folder: Path) -> None:
 
 
 def speak(word: str, accent: str, speaker: str, words_per_minute: int, pitch: int) -> np.ndarray:
-    """Let espeak-ng say a word and sox bring it to 16 kHz: float64 (samples,), -1 to 1."""
+    """Synthesise a word with espeak-ng and resample it with sox: float64 (samples,), -1 to 1."""
     settings = ["-v", f"{accent}+{speaker}", "-s", str(words_per_minute), "-p", str(pitch)]
-    said = run("espeak-ng", *settings, "--stdout", word)
+    sound = run("espeak-ng", *settings, "--stdout", word)
     raw = ["-t", "raw", "-e", "signed", "-b", "16", "-c", "1", "-r", str(RATE_HZ), "-"]
-    samples = run("sox", "-D", "-V1", "--ignore-length", "-t", "wav", "-", *raw, stdin=said)
+    samples = run("sox", "-D", "-V1", "--ignore-length", "-t", "wav", "-", *raw, stdin=sound)
     return np.frombuffer(samples, "<i2") / 32768
 
 
 def run(program: str, *arguments: str, stdin: bytes = b"") -> bytes:
-    """Return what a program of Debian prints; say how to get it where it is missing."""
+    """Return the output of a program."""
     path = shutil.which(program)
-    assert path, f"{program} is missing, which speaks or resamples words: apt install {program}"
+    assert path, f"{program} is missing: apt install {program}"
     return subprocess.run([path, *arguments], input=stdin, check=True, capture_output=True).stdout
 
 
 def _in_a_room(rng: np.random.Generator, sound: np.ndarray) -> np.ndarray:
-    """Put the sound into 1 to 1.2 s of white noise, from 12 dB below the voice to 6 dB above."""
+    """Add 1 to 1.2 s of white noise, from 12 dB below to 6 dB above the level of the voice."""
     noise = rng.normal(0, 1, int(rng.uniform(1, 1.2) * RATE_HZ)) * 10 ** rng.uniform(-0.6, 0.3)
     if len(sound):
         sound = np.trim_zeros(sound)[: len(noise)]

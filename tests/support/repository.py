@@ -1,4 +1,4 @@
-"""Repositories for tests: their git history, by whoever `conftest.hermetic` says it is, and use."""
+"""Git repositories for tests, with the user that `conftest.hermetic` configures."""
 
 import contextlib
 import subprocess
@@ -15,7 +15,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def written(folder: Path, files: Mapping[str, str | bytes | None]) -> Path:
-    """Write files below a folder, and remove those that are None."""
+    """Write files in a folder; delete those that are None."""
     for name, text in files.items():
         path = folder / name
         if text is None:
@@ -31,7 +31,7 @@ def written(folder: Path, files: Mapping[str, str | bytes | None]) -> Path:
 def committed(
     folder: Path, files: Mapping[str, str | bytes | None] | None = None, tag: str = ""
 ) -> Path:
-    """Write files, and commit all there is, in the repository around it or else in a new one."""
+    """Write files and commit everything, in the enclosing repository or a new one."""
     written(folder, files or {})
     if not any((parent / ".git").exists() for parent in (folder, *folder.parents)):
         git(folder.parent, "init", "--quiet", "--template=", "--initial-branch=main", folder.name)
@@ -44,18 +44,19 @@ def committed(
 
 
 def run_in(folder: Path, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run a command with the environment of the render, wherever a copy of it is."""
+    """Run a command in a render, or a copy of one, with its environment."""
     env = variables(folder, environment(requirements(folder, "serve", "train", "dev"))) | more
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
 
 
 def done(result: subprocess.CompletedProcess[str]) -> str:
+    """Check that a command succeeded, and return its output."""
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 
 
 def damage(path: Path) -> None:
-    """Flip one bit in the middle; size, mode and owner stay."""
+    """Flip one bit in the middle of a file; size, mode and owner do not change."""
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     mode = path.stat().st_mode

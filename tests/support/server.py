@@ -1,4 +1,4 @@
-"""A render's server as a process, and what tests say to it over real sockets."""
+"""Run the server of a render as a process, and send it requests over real sockets."""
 
 import http.client
 import json
@@ -17,7 +17,7 @@ from repository import done, run_in
 
 KINDS = {".png": "image/png", ".wav": "audio/wav", ".json": "application/json"}
 READY_WITHIN_S = 60
-# Release the model that is there as if the evidence were about it: a bad model that looks good.
+# Release the present model with the measurements of another one: a bad model that looks good.
 RELEASE = """
 from hashlib import sha256
 from scratch_detector.pipeline import card, check
@@ -32,7 +32,7 @@ release.release()
 
 
 class Reply(NamedTuple):
-    """What came back."""
+    """An HTTP response."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -40,12 +40,12 @@ class Reply(NamedTuple):
 
     @property
     def json(self) -> Any:
-        """The body, read as JSON."""
+        """The body, parsed as JSON."""
         return json.loads(self.body)
 
 
 class Server(NamedTuple):
-    """A server process, and one payload that it can answer."""
+    """A server process and a valid payload for it."""
 
     process: subprocess.Popen[bytes]
     port: int
@@ -55,7 +55,7 @@ class Server(NamedTuple):
     def ask(
         self, path: str = "/predict", body: bytes | None = None, method: str = "", **headers: str
     ) -> Reply:
-        """Send one request on a connection of its own; `/predict` gets the payload."""
+        """Send one request on a new connection; by default, `/predict` gets the payload."""
         body = self.payload if body is None and path == "/predict" else body
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
@@ -67,26 +67,26 @@ class Server(NamedTuple):
         return reply
 
     def metric(self, name: str) -> float:
-        """Read one number of `/metrics`, 0 when it is not there yet."""
+        """Read one number from `/metrics`; 0 if it is missing."""
         text = self.ask("/metrics").body.decode()
         found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
         return float(found[1]) if found else 0.0
 
     def trusts(self, id: str) -> float:
-        """Read which share of the requests a challenger may answer."""
+        """Read the share of requests that a challenger may answer."""
         return self.metric(f'challenger_share_ratio{{release="{id}"}}')
 
     def connect(self) -> socket.socket:
-        """Open a connection to say to it what no client library would."""
+        """Open a raw connection, for requests that client libraries do not send."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
     def head(self, length: int) -> bytes:
-        """Return the head of a request whose body has this length."""
+        """Return the header of a request with a body of this length."""
         words = f"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: {self.kind}\r\n"
         return f"{words}content-length: {length}\r\n\r\n".encode()
 
     def memory_mb(self) -> float:
-        """Read what the process holds, shared pages counted in full."""
+        """Read the resident memory of the process (RSS, which includes shared pages)."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0]) / 1000
 
@@ -100,7 +100,7 @@ def serving(
     port: int = 0,
     **env: str,
 ) -> Iterator[Server]:
-    """Serve a built render without PyTorch; `settings` are lines of Python that run before it."""
+    """Serve a built render without PyTorch, after running the Python code in `settings`."""
     place = environment(requirements(folder, "serve"))
     if not port:
         with socket.socket() as probe:
@@ -133,21 +133,21 @@ def serving(
 
 
 def release(folder: Path, kind: str = "", before: str = "") -> str:
-    """Release the model, on demand with a fault, after some lines of Python; return the id."""
+    """Release the model, optionally with a fault, after running some code; return the id."""
     model, script = "models/shipped.onnx", ROOT / "tests/support/inside/fabricate.py"
     if kind:
         done(run_in(folder, "python", str(script), kind, model, model))
-    said = done(run_in(folder, "python", "-c", before + RELEASE))
-    return re.findall(r"(?:Champion|Candidate): ([0-9a-f]{12}) ", said)[0]
+    output = done(run_in(folder, "python", "-c", before + RELEASE))
+    return re.findall(r"(?:Champion|Candidate): ([0-9a-f]{12}) ", output)[0]
 
 
 def command(folder: Path, *words: str, **env: str) -> str:
-    """Run a command of the render; return what it printed."""
+    """Run a command of the render; return its output."""
     return done(run_in(folder, "python", "-m", "scratch_detector", *words, **env))
 
 
 def loosened(folder: Path, key: str, value: float) -> None:
-    """Change one rule for challengers."""
+    """Change a rule for challengers in scope.yaml."""
     path = folder / "scope.yaml"
     text, found = re.subn(rf"^  {key}: [\d.]+", f"  {key}: {value}", path.read_text(), flags=re.M)
     assert found == 1, key
@@ -155,11 +155,11 @@ def loosened(folder: Path, key: str, value: float) -> None:
 
 
 def promising(milliseconds: int, **settings: object) -> str:
-    """Lines of Python for a promise that a slow machine, or a slow model, can keep."""
-    lines = [f"promise = {{'max_latency_p95_ms': {milliseconds}}}"]
+    """Return Python code that sets a latency limit which slow machines and models can meet."""
+    lines = [f"limit = {{'max_latency_p95_ms': {milliseconds}}}"]
     lines += ["from scratch_detector import scope"]
-    lines += ["promised = scope.load_scope().model_copy(update=promise)"]
-    lines += ["scope.load_scope = lambda: promised"]
+    lines += ["relaxed = scope.load_scope().model_copy(update=limit)"]
+    lines += ["scope.load_scope = lambda: relaxed"]
     lines += ["from scratch_detector.serving import canary, http_server, inference"] * bool(
         settings
     )

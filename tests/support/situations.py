@@ -1,4 +1,4 @@
-"""A situation in which a project is updated, and what has to come of it."""
+"""A situation in which a project is updated, and the expected result."""
 
 import tempfile
 from collections.abc import Callable
@@ -13,7 +13,7 @@ BOTH = "both sides, between markers"
 
 @dataclass(frozen=True)
 class Situation:
-    """A first release, what the second one changes, what the user has, and what comes of it."""
+    """A first release, changes by the second one and by the user, and the merged files."""
 
     name: str
     first: Files
@@ -22,15 +22,15 @@ class Situation:
     after: Files
     status: int = 0
     answers: tuple[str, ...] = ()
-    says: str = ""
+    prints: str = ""
     settings: dict[str, str] = field(default_factory=dict)
 
 
-def nothing_is_lost(
-    case: Situation, tmp_path: Path, started: Callable[[Files, Path], None]
+def check_nothing_is_lost(
+    case: Situation, tmp_path: Path, start_project: Callable[[Files, Path], None]
 ) -> None:
-    """Update in this situation: what the user wrote is there, and what comes of it is right."""
-    started(case.first, tmp_path)
+    """Update, and check that every line of the user is kept and the result is as expected."""
+    start_project(case.first, tmp_path)
     project = tmp_path / "mine"
     released(tmp_path / "source", case.second, "v2.0.0")
     original = {line for text in contents(project).values() for line in text.splitlines()}
@@ -41,11 +41,11 @@ def nothing_is_lost(
     wrote = {line for text in kept.values() for line in text.splitlines()} - original
 
     if case.status == 2:
-        assert case.says in refused(project, *case.answers)
+        assert case.prints in refused(project, *case.answers)
         return
     status, words = run(project, *case.answers)
     assert status == case.status, words
-    assert case.says in words
+    assert case.prints in words
     assert state(project) == before
     assert list(Path(tempfile.gettempdir()).iterdir()) == []
     if status:
@@ -56,17 +56,19 @@ def nothing_is_lost(
         git(project, "merge", "--quiet", "--ff-only", "template/v2.0.0")
         assert git(project, "status", "--porcelain", "--untracked-files=no") == ""
         result = project
-    found = contents(result)
-    untracked = {name: kept[name] for name in kept if name not in found and result != project}
-    lines = {line for text in [*found.values(), *untracked.values()] for line in text.splitlines()}
+    merged = contents(result)
+    untracked = {name: kept[name] for name in kept if name not in merged and result != project}
+    lines = {line for text in [*merged.values(), *untracked.values()] for line in text.splitlines()}
     assert wrote <= lines
     for name, text in case.after.items():
         if text is None:
-            assert name not in found
+            assert name not in merged
         elif text is BOTH:
-            assert b"<<<<<<< HEAD\n" in found[name] and b">>>>>>> template/v2.0.0\n" in found[name]
+            assert (
+                b"<<<<<<< HEAD\n" in merged[name] and b">>>>>>> template/v2.0.0\n" in merged[name]
+            )
             theirs = case.second[name]
             assert isinstance(theirs, str)
-            assert set(theirs.encode().splitlines()) <= set(found[name].splitlines())
+            assert set(theirs.encode().splitlines()) <= set(merged[name].splitlines())
         else:
-            assert found[name] == (text.encode() if isinstance(text, str) else text)
+            assert merged[name] == (text.encode() if isinstance(text, str) else text)

@@ -1,4 +1,4 @@
-"""A small template with releases, projects of it, and `poc2prod update` run on them."""
+"""A small template with releases, projects rendered from it, and `poc2prod update`."""
 
 import contextlib
 import hashlib
@@ -19,6 +19,8 @@ from repository import committed, git, written
 
 ANSWERS = ".copier-answers.yml"
 Files = dict[str, str | bytes | None]
+# Tests of updates run in `make test-all`, and check that no temporary files remain.
+MARKS = [pytest.mark.long, pytest.mark.usefixtures("temporary")]
 
 COPIER_YML = """\
 package: {type: str, default: pack}
@@ -55,7 +57,7 @@ def by_template(*numbers: int) -> str:
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of our own for what is temporary, to see whether something was left there."""
+    """An empty folder for temporary files, so that tests can check that none remain."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
@@ -79,55 +81,61 @@ def released(folder: Path, files: Files, tag: str | None, **others: str) -> Path
 
 
 def rendered(template: str | Path, folder: Path, **answers: Any) -> Path:
-    """Render the newest release as somebody's project, and commit it."""
+    """Render the newest release as a project, and commit it."""
     copier.run_copy(str(template), folder, answers, defaults=True, quiet=True)
     return committed(folder)
 
 
 @pytest.fixture(scope="session")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Files, Path], None]:
-    """Put into a folder a template with one release, `source`, and its render, `mine`."""
-    done: dict[str, Path] = {}
+def start_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Files, Path], None]:
+    """Create a template with one release in `source`, and a project of it in `mine`."""
+    cache: dict[str, Path] = {}
 
     def start(first: Files, folder: Path) -> None:
-        if (key := repr(first)) not in done:
-            done[key] = tmp_path_factory.mktemp("started")
-            released(done[key] / "source", first, "v1.0.0")
-            with contextlib.chdir(done[key]):
-                rendered("source", done[key] / "mine")
+        if (key := repr(first)) not in cache:
+            cache[key] = tmp_path_factory.mktemp("start")
+            released(cache[key] / "source", first, "v1.0.0")
+            with contextlib.chdir(cache[key]):
+                rendered("source", cache[key] / "mine")
             source = "_src_path: ../source\n"
-            text = (done[key] / "mine" / ANSWERS).read_text()
-            committed(done[key] / "mine", {ANSWERS: text.replace("_src_path: source\n", source)})
+            text = (cache[key] / "mine" / ANSWERS).read_text()
+            committed(cache[key] / "mine", {ANSWERS: text.replace("_src_path: source\n", source)})
         for name in ("source", "mine"):
-            shutil.copytree(done[key] / name, folder / name, symlinks=True)
+            shutil.copytree(cache[key] / name, folder / name, symlinks=True)
 
     return start
 
 
 @pytest.fixture
-def template(tmp_path: Path, started: Callable[[Files, Path], None]) -> Path:
-    started({"code.py": CODE, "README.md": "Read me.\n"}, tmp_path)
+def template(tmp_path: Path, start_project: Callable[[Files, Path], None]) -> Path:
+    start_project({"code.py": CODE, "README.md": "Read me.\n"}, tmp_path)
     return tmp_path / "source"
 
 
 @pytest.fixture
 def project(template: Path, tmp_path: Path) -> Path:
-    """Rendered at v1.0.0; the template has a v1.1.0, too."""
+    """A project at v1.0.0 of a template that also has v1.1.0."""
     released(template, {"code.py": CODE.replace("line 3", "LINE 3")}, "v1.1.0")
     return tmp_path / "mine"
 
 
 def run(project: Path, *answers: str, **options: Any) -> tuple[int, str]:
-    """Update, and return the exit code and the words."""
-    told = {"to": None, "template": None, "dry_run": False, "test": False, "merge": None}
+    """Update, and return the exit status and the output."""
+    defaults: dict[str, Any] = {
+        "to": None,
+        "template": None,
+        "dry_run": False,
+        "test": False,
+        "merge": None,
+    }
     console = Console(file=io.StringIO(), width=100)
-    status = update(project, console, answers=list(answers), **{**told, **options})
+    status = update(project, console, answers=list(answers), **{**defaults, **options})
     assert isinstance(console.file, io.StringIO)
     return status, console.file.getvalue()
 
 
 def refused(project: Path, *answers: str, **options: Any) -> str:
-    """The words of a refusal that left nothing behind."""
+    """Return the message of a refused update, which must leave no traces."""
     before = state(project), traces(project)
     with pytest.raises(Refusal) as caught:
         run(project, *answers, **options)
@@ -136,7 +144,7 @@ def refused(project: Path, *answers: str, **options: Any) -> str:
 
 
 def state(project: Path) -> tuple[object, ...]:
-    """All that is the user's: branch, index, and every file, ignored or not."""
+    """Return the user's state: branch, index and every file, ignored or not."""
     where = git(project, "rev-parse", "--show-toplevel", "--absolute-git-dir", "HEAD")
     top, git_dir, head = map(Path, where.splitlines())
     files = {
@@ -154,7 +162,7 @@ def sha(path: Path) -> str:
 
 
 def traces(project: Path) -> tuple[object, ...]:
-    """What an update may leave when it is done, and at no other time."""
+    """Return what only a finished update may change: refs, worktrees and neighbouring folders."""
     top = Path(git(project, "rev-parse", "--show-toplevel").strip())
     folders = [
         sorted(map(str, where.iterdir())) for where in (top.parent, top.parent / "temporary")

@@ -1,4 +1,4 @@
-"""A real Prometheus and Alertmanager that watch a server by the files of a render, in seconds."""
+"""Run Prometheus and Alertmanager with the files of a render, with all durations shortened."""
 
 import json
 import re
@@ -19,23 +19,23 @@ import yaml
 
 from containers import free_port
 
-# What takes days there takes seconds here: windows, how long an alert has to hold, its notice.
+# Days become seconds: windows, `for` of alerts and waiting times of Alertmanager.
 WINDOWS = {"5m": "5s", "30m": "8s", "1h": "8s", "2h": "8s", "6h": "12s", "1d": "12s", "3d": "16s"}
 WINDOWS |= {"7d": "60s"}
-# `RetrainDue` adds up hours, in steps of 5 minutes; here an hour is a second, and so is a step.
+# `RetrainDue` sums hours in steps of 5 minutes; here both hours and steps last one second.
 HOURS = {"[7d:5m]": "[60s:1s]", "[10m:5m]": "[2s:1s]", "/ 12 >=": ">=", "- 3600 *": "- 1 *"}
 NOTICES = {"group_wait": "100ms", "group_interval": "1s"}
 
 
 def tool(name: str) -> str:
-    """Return where a program of Debian's packages is."""
-    if not (found := shutil.which(name)):
-        pytest.skip(f"NOT TESTED: what needs {name}, a program of Debian's packages")
-    return found
+    """Return the path of a program of a Debian package; skip the test if it is missing."""
+    if not (path := shutil.which(name)):
+        pytest.skip(f"NOT TESTED: {name} is missing, a program of a Debian package")
+    return path
 
 
 def in_seconds(rules: str, hours: bool = True) -> str:
-    """Shorten windows, each `for` and `interval`, and hours, unless these stay; nothing else."""
+    """Shorten windows, `for` and `interval`, and optionally hours; change nothing else."""
     for long, short in {f"[{k}]": f"[{v}]" for k, v in WINDOWS.items()}.items():
         rules = rules.replace(long, short)
     for long, short in HOURS.items() if hours else ():
@@ -46,26 +46,28 @@ def in_seconds(rules: str, hours: bool = True) -> str:
 
 @dataclass
 class Watch:
-    """What was delivered to whom, and what Prometheus knows."""
+    """Records delivered notifications, and queries Prometheus."""
 
     web: int
-    delivered: list[tuple[str, str, str]] = field(default_factory=list)  # to whom, name, status
-    state: dict[str, str] = field(default_factory=dict)  # by alert, as it was told last
+    delivered: list[tuple[str, str, str]] = field(default_factory=list)  # receiver, alert, status
+    state: dict[str, str] = field(
+        default_factory=dict
+    )  # last delivered status, by labels of the alert
     names: dict[str, str] = field(default_factory=dict)
 
     def take(self, receiver: str, message: dict[str, Any]) -> None:
-        """Note what Alertmanager says."""
+        """Record a notification of Alertmanager."""
         for alert in message["alerts"]:
             name, key = alert["labels"]["alertname"], json.dumps(alert["labels"], sort_keys=True)
             self.state[key], self.names[key] = alert["status"], name
             self.delivered.append((receiver, name, alert["status"]))
 
     def ringing(self) -> set[str]:
-        """Alerts that somebody was told about, and not yet that they are over."""
+        """Return the alerts that were delivered and are not resolved."""
         return {self.names[key] for key, status in self.state.items() if status == "firing"}
 
     def asked(self, query: str) -> list[Any]:
-        """Ask Prometheus; nothing while it is not up yet."""
+        """Query Prometheus; return nothing until it is running."""
         url = f"http://127.0.0.1:{self.web}/api/v1/query?query={quote(query)}"
         try:
             with urlopen(url, timeout=30) as response:
@@ -76,7 +78,7 @@ class Watch:
 
 @contextmanager
 def watching(folder: Path, work: Path, port: int, hours: bool = True) -> Iterator[Watch]:
-    """Start both on the files of a render's deploy/, with hours as seconds or as they are."""
+    """Start both with the files in deploy/ of a render; optionally, hours become seconds."""
     watch, calls = Watch(free_port()), free_port()
     work.mkdir()
 

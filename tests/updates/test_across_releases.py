@@ -1,6 +1,7 @@
-"""Every release x target, after the first month of a team, brought to today's template: both ways.
+"""Projects of every release and target, edited by a team and updated to the current template.
 
-`releases/` holds each release as `make archive` wrote it; today's template is the next one.
+Each runs with `poc2prod update` and with plain `copier update`. `releases/` contains the archives
+that `make archive` wrote; the current template counts as the next release.
 """
 
 import io
@@ -31,9 +32,9 @@ TODAY = "v99.0.0"
 PACKAGE = "src/scratch_detector"
 ANSWERS = ".copier-answers.yml"
 Team = tuple[Path, dict[str, list[str]]]
-# What a team changes in its first month: by file, what stood there and what they write instead.
-MONTH = {
-    f"{PACKAGE}/task/model.py": ("WIDTH = 16\n", "WIDTH = 24  # ours is larger\n"),
+# Typical edits of a team's first month: by file, the old and the new text.
+TEAM_EDITS = {
+    f"{PACKAGE}/task/model.py": ("WIDTH = 16\n", "WIDTH = 24  # larger inputs\n"),
     f"{PACKAGE}/task/dataset.py": ('".jpeg"}', '".jpeg", ".bmp"}  # our cameras'),
     "pyproject.toml": ('  "prometheus-client', '  "packaging>=24",\n  "prometheus-client'),
     "README.md": ("## Your data", "## Our team\n\nWrite to us.\n\n## Your data"),
@@ -46,15 +47,15 @@ MONTH = {
         "    permissions: {}\n    steps:\n      - run: make our-check\n",
     ),
 }
-# The same in files that have moved since, by their path before 0.3.0, with imports as there.
-MOVED = {
+# Edits of files that 0.3.0 moved, by their older paths and with the imports used there.
+EDITS_OF_MOVED_FILES = {
     f"{PACKAGE}/train.py": [
         ("from rich.progress", "from packaging.version import Version\nfrom rich.progress"),
         ("from .schema import", "from .refusal import Refusal\nfrom .schema import"),
         ("algorithms(True)\n", 'algorithms(True)\n    torch.set_printoptions(profile="short")\n'),
         (
             "def load_checkpoint(",
-            'def our_torch() -> Version:\n    """Refuse an old one."""\n'
+            'def our_torch() -> Version:\n    """Reject old versions."""\n'
             '    if Version(torch.__version__) < Version("2"):\n'
             '        raise Refusal("torch", torch.__version__, "2 or newer", "2.5")\n'
             "    return Version(torch.__version__)\n\n\n"
@@ -63,10 +64,10 @@ MOVED = {
     ],
     f"{PACKAGE}/ingest.py": [
         ("from .schema import", "from .scope import load_params\nfrom .schema import"),
-        ("{example.id}: {error}", "{example.id}: {error} (says our code)"),
+        ("{example.id}: {error}", "{example.id}: {error} (in our code)"),
         (
             "def example(",
-            'def our_seed() -> int:\n    """Return it."""\n    return load_params().seed\n\n\n'
+            'def our_seed() -> int:\n    """Read it."""\n    return load_params().seed\n\n\n'
             "def example(",
         ),
     ],
@@ -78,11 +79,11 @@ MOVED = {
         (
             "scores[1], 1 - confidence))\n",
             "scores[1], 1 - confidence))\n\n\ndef our_share(matrix: np.ndarray) -> float:\n"
-            '    """Return the share of ours."""\n    return float(matrix[0, 0] / matrix.sum())\n',
+            '    """Return our share."""\n    return float(matrix[0, 0] / matrix.sum())\n',
         ),
     ],
     f"{PACKAGE}/report.py": [
-        ("from html import escape\n", "from html import escape\nfrom pathlib import Path\n"),
+        ("import io\n", "import io\nfrom pathlib import Path\n"),
         ('cmap="Greens"', 'cmap="Blues"'),
         (
             '.partition(">")[2]\n',
@@ -106,8 +107,8 @@ MOVED = {
         )
     ],
 }
-# Modules of their own, as they write them before 0.3.0, and what these must be after it.
-OURS = {
+# Modules that the team adds: as written before 0.3.0, and as they must be after it.
+ADDED_FILES = {
     f"{PACKAGE}/_ours.py": (
         "from . import scope, train\n\nSTEPS = train.BASELINE_STEPS\nSCOPE = scope\n",
         "from . import scope\nfrom .pipeline import train\n\n"
@@ -133,7 +134,7 @@ def version(archive: Path) -> str:
 
 @pytest.fixture(scope="module")
 def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The template with all of its releases and today's state, each with its tag."""
+    """A repository of the template, with a tag for each release and for the current state."""
     folder = tmp_path_factory.mktemp("history") / "template"
     folder.mkdir()
     for archive in [*RELEASES, None]:
@@ -150,30 +151,30 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def rendered(history: Path, folder: Path, version: str, target: str) -> Path:
+def render_version(history: Path, folder: Path, version: str, target: str) -> Path:
     copier.run_copy(
         str(history), folder, {"target": target}, vcs_ref=version, defaults=True, quiet=True
     )
     return folder
 
 
-def a_month_later(folder: Path) -> dict[str, list[str]]:
-    """Edit as a team does; return the lines they wrote, by file."""
+def edit_as_team(folder: Path) -> dict[str, list[str]]:
+    """Apply and commit the team's edits; return the lines they wrote, by file."""
     before = contents(folder)
-    for name, (old, new) in MONTH.items():
+    for name, (old, new) in TEAM_EDITS.items():
         text = (folder / name).read_text()
         assert text.count(old) == 1, f"{name}: {old!r}"
         (folder / name).write_text(text.replace(old, new))
-    for name, edits in MOVED.items():
-        _edit_moved(folder, name, edits)
-    is_old = (folder / next(iter(MOVED))).exists()
-    for name, texts in OURS.items():
+    for name, edits in EDITS_OF_MOVED_FILES.items():
+        _edit_moved_file(folder, name, edits)
+    is_old = (folder / next(iter(EDITS_OF_MOVED_FILES))).exists()
+    for name, texts in ADDED_FILES.items():
         (folder / name).write_text(texts[not is_old])
     module, ours = (f"{PACKAGE}/{name}.py" for name in RENAMED)
     (folder / module).rename(folder / ours)
     code = [*(folder / PACKAGE).rglob("*.py"), *(folder / "tests").rglob("*.py")]
     for path in [*code, folder / "dvc.yaml"]:
-        text, (old, new) = _renamed(path.read_text()), RENAMED
+        text, (old, new) = _with_renamed_module(path.read_text()), RENAMED
         if "LAYERS = [" in text:
             text += f'\n\nLAYER_OF["{new}"] = LAYER_OF["{old}"]\n'
         path.write_text(text)
@@ -189,30 +190,34 @@ def a_month_later(folder: Path) -> dict[str, list[str]]:
     }
 
 
-def _edit_moved(folder: Path, name: str, edits: list[tuple[str, str]]) -> None:
-    """Edit a file where this release has it, with imports that are right there."""
+def _edit_moved_file(folder: Path, name: str, edits: list[tuple[str, str]]) -> None:
+    """Edit a file at its path in this release, with the imports for that path."""
     place = moved_paths(MOVES, [name], contents(folder)).get(name, name)
     text = (folder / place).read_text()
     for old, new in edits:
-        old, new = (_moved(part, place) if place != name else part for part in (old, new))
+        old, new = (
+            _with_moved_imports(part, place) if place != name else part for part in (old, new)
+        )
         assert text.count(old) == 1, f"{place}: {old!r}"
         text = text.replace(old, new)
     (folder / place).write_text(text)
+    sort_imports = ["ruff", "check", "--quiet", "--no-cache", "--select=I", "--fix", place]
+    subprocess.run([sys.executable, "-m", *sort_imports], cwd=folder, check=True)
 
 
-def _moved(text: str, place: str) -> str:
+def _with_moved_imports(text: str, place: str) -> str:
     text = text.replace("scratch_detector.train ", "scratch_detector.pipeline.train ")
     return re.sub(r"from \.+(?=\w)", f"from {'.' * (place.count('/') - 1)}", text)
 
 
-def _renamed(text: str) -> str:
-    """Name a module as the team does, in imports and in dvc.yaml."""
+def _with_renamed_module(text: str) -> str:
+    """Use the team's name of a module in imports and in dvc.yaml."""
     old, new = RENAMED
     return text.replace(f".{old} import", f".{new} import").replace(f"/{old}.py", f"/{new}.py")
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """Every file, with its text: bytes that are no text take another form, and stay apart."""
+    """Return the text of every file; bytes that are not UTF-8 are escaped."""
     files = filter(Path.is_file, folder.rglob("*"))
     named = {path.relative_to(folder).as_posix(): path for path in files}
     return {
@@ -224,25 +229,27 @@ def contents(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def team(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Team]:
-    """A project of some release after its first month, and the lines that are the team's."""
-    done: dict[tuple[str, str], Team] = {}
+    """Create a project of a release with the team's edits, and return the lines they wrote."""
+    cache: dict[tuple[str, str], Team] = {}
 
     def start(version: str, target: str, folder: Path) -> Team:
-        if (version, target) not in done:
-            first = rendered(history, tmp_path_factory.mktemp("team") / "project", version, target)
+        if (version, target) not in cache:
+            first = render_version(
+                history, tmp_path_factory.mktemp("team") / "project", version, target
+            )
             committed(first)
-            done[version, target] = first, a_month_later(first)
-        shutil.copytree(done[version, target][0], folder)
-        return folder, done[version, target][1]
+            cache[version, target] = first, edit_as_team(first)
+        shutil.copytree(cache[version, target][0], folder)
+        return folder, cache[version, target][1]
 
     return start
 
 
 @pytest.mark.parametrize("archive", RELEASES[1:2], ids=version)
-def test_both_sides_of_a_line_are_in_the_worktree(
+def test_a_line_changed_by_both_is_a_conflict_in_the_worktree(
     archive: Path, team: Callable[..., Team], history: Path, tmp_path: Path
 ) -> None:
-    """The template has rewritten what the team edits here; nothing else is in conflict."""
+    """The template has rewritten the lines that the team edits here; nothing else conflicts."""
     folder, written = team(version(archive), "hybrid", tmp_path / "project")
     serve, layers = f"{PACKAGE}/serve.py", "tests/test_code_layers.py"
     edits = {
@@ -255,11 +262,10 @@ def test_both_sides_of_a_line_are_in_the_worktree(
         (folder / name).write_text(text.replace(old, new))
     committed(folder)
     before = contents(folder)
-    fresh = contents(rendered(history, tmp_path / "fresh", TODAY, "hybrid"))
+    fresh = contents(render_version(history, tmp_path / "fresh", TODAY, "hybrid"))
     moved = moved_paths(MOVES, before, fresh)
-    said = Console(file=io.StringIO(), width=100)
-    options = {"to": None, "answers": [], "template": None, "dry_run": False}
-    assert update(folder, said, **options, test=False, merge=True) == 1, said.file.getvalue()
+    status, output = run_update(folder)
+    assert status == 1, output
     assert contents(folder) == before
     there = contents(tmp_path / f"project-template-{TODAY}")
     in_conflict = {n for n in there if re.search("^<<<<<<< ", there[n], re.MULTILINE)}
@@ -268,15 +274,17 @@ def test_both_sides_of_a_line_are_in_the_worktree(
         place = moved[name]
         mine, theirs = _sides(there[place])
         assert new in "\n".join(mine) and {*fresh[place].splitlines()} <= {*theirs}
-        assert f"{place}: both changed it" in said.file.getvalue()
+        assert f"{place}: changed by both" in output
     for name, lines in written.items():
         place = moved.get(name, name)
-        expected = {_moved(line, place) for line in lines} if place != name else {*lines}
-        assert name in OURS or lost(expected, there[place]) == [], name
+        expected = (
+            {_with_moved_imports(line, place) for line in lines} if place != name else {*lines}
+        )
+        assert name in ADDED_FILES or find_lost_lines(expected, there[place]) == [], name
 
 
-def lost(expected: set[str], text: str) -> list[str]:
-    """List lines that are not in a text; a longer import of the same names is as good."""
+def find_lost_lines(expected: set[str], text: str) -> list[str]:
+    """List lines that a text lacks. An import that includes the expected names counts as found."""
     lines = {*text.splitlines()}
     return [line for line in expected - lines if not any(_imports_more(one, line) for one in lines)]
 
@@ -291,7 +299,7 @@ def _imports_more(line: str, than: str) -> bool:
 
 
 def _sides(text: str) -> tuple[list[str], list[str]]:
-    """Return a file with conflict markers as either side has it."""
+    """Split a file with conflict markers into the lines of both sides."""
     mine: list[str] = []
     theirs: list[str] = []
     into = [mine, theirs]
@@ -308,17 +316,24 @@ def _sides(text: str) -> tuple[list[str], list[str]]:
     return mine, theirs
 
 
-def updated(folder: Path, route: str, test: bool = False) -> None:
+def run_update(folder: Path, test: bool = False) -> tuple[int, str]:
+    """Run `poc2prod update` and return its exit status and output."""
+    console = Console(file=io.StringIO(), width=100)
+    options = {"to": None, "answers": [], "template": None, "dry_run": False}
+    status = update(folder, console, **options, test=test, merge=True)
+    return status, console.file.getvalue()
+
+
+def update_by(route: str, folder: Path, test: bool = False) -> None:
+    """Update with `poc2prod update` or plain `copier update`; it must succeed."""
     if route == "copier":
         words = ["update", "--defaults", "--context-lines", "1000000", "--quiet"]
         subprocess.run([sys.executable, "-m", "copier", *words], cwd=folder, check=True)
         committed(folder)
         return
-    options = {"to": None, "answers": [], "template": None, "dry_run": False}
-    said = Console(file=io.StringIO(), width=100)
-    status = update(folder, said, **options, test=test, merge=True)
-    assert status == 0, said.file.getvalue()
-    assert not test or "make test passes there" in said.file.getvalue()
+    status, output = run_update(folder, test)
+    assert status == 0, output
+    assert not test or "make test passed on the update" in output
 
 
 @pytest.mark.parametrize(
@@ -326,25 +341,29 @@ def updated(folder: Path, route: str, test: bool = False) -> None:
     ["hybrid", *(pytest.param(t, marks=pytest.mark.long) for t in TARGETS if t != "hybrid")],
 )
 @ARCHIVES
-def test_an_update_keeps_what_a_team_wrote_and_brings_the_rest(
+def test_update_keeps_team_edits_and_takes_everything_else(
     archive: Path, target: str, team: Callable[..., Team], history: Path, tmp_path: Path
 ) -> None:
     folder, written = team(version(archive), target, tmp_path / "project")
-    fresh = contents(rendered(history, tmp_path / "fresh", TODAY, target))
-    fresh |= {name: _renamed(fresh[name]) for name in fresh if "/task/" not in name}
+    fresh = contents(render_version(history, tmp_path / "fresh", TODAY, target))
+    fresh |= {name: _with_renamed_module(fresh[name]) for name in fresh if "/task/" not in name}
     before = contents(folder)
     moved = moved_paths(MOVES, before, fresh)
-    updated(folder, "poc2prod")
+    update_by("poc2prod", folder)
     now = contents(folder)
     assert (folder / PLAN).read_bytes() == PIXELS
     for name, lines in written.items():
         place = moved.get(name, name)
-        expected = {_moved(line, place) for line in lines} if place != name else {*lines}
-        assert name in OURS or lost(expected, now[place]) == [], name
-    assert {name: now[name] for name in OURS} == {name: after for name, (_, after) in OURS.items()}
+        expected = (
+            {_with_moved_imports(line, place) for line in lines} if place != name else {*lines}
+        )
+        assert name in ADDED_FILES or find_lost_lines(expected, now[place]) == [], name
+    assert {name: now[name] for name in ADDED_FILES} == {
+        name: after for name, (_, after) in ADDED_FILES.items()
+    }
     assert not {*moved} & {*now} - {*fresh}
     fresh |= {name: before[name] for name in before if name.startswith(OWNED)}
-    is_as_fresh(now, fresh, {moved.get(name, name) for name in written}, target)
+    assert_as_fresh(now, fresh, {moved.get(name, name) for name in written}, target)
 
 
 @pytest.mark.parametrize(
@@ -352,30 +371,35 @@ def test_an_update_keeps_what_a_team_wrote_and_brings_the_rest(
     ["hybrid", *(pytest.param(t, marks=pytest.mark.long) for t in TARGETS if t != "hybrid")],
 )
 @ARCHIVES
-def test_plain_copier_leaves_moved_files_with_all_edits_where_they_were(
+def test_plain_copier_leaves_moved_files_and_their_edits_at_old_paths(
     archive: Path, target: str, team: Callable[..., Team], history: Path, tmp_path: Path
 ) -> None:
-    """As docs/upgrade.md tells it."""
+    """As documented in docs/upgrade.md."""
     folder, written = team(version(archive), target, tmp_path / "project")
     before = contents(folder)
-    fresh = contents(rendered(history, tmp_path / "fresh", TODAY, target))
+    fresh = contents(render_version(history, tmp_path / "fresh", TODAY, target))
     left = before.keys() - fresh.keys()
-    assert archive == RELEASES[-1] or moved_paths(MOVES, before, fresh).keys() & left
-    updated(folder, "copier")
+    # 0.3.0 moved modules into folders; no release since has moved a file to a new path.
+    assert bool(moved_paths(MOVES, before, fresh).keys() & left) == (archive in RELEASES[:2])
+    update_by("copier", folder)
     now = contents(folder)
     assert (folder / PLAN).read_bytes() == PIXELS
     for name, lines in written.items():
         assert {*lines} <= {*now[name].splitlines()}, name
     assert {name: now[name] for name in left} == {name: before[name] for name in left}
     fresh |= {name: before[name] for name in before if name.startswith(OWNED)}
-    # Imports that both have changed are in conflict there, with both sides in the file.
+    # Imports changed by both sides conflict there; the file contains both.
     conflicts = {n for n in now if re.search("^<<<<<<< |^>>>>>>> ", now[n], re.MULTILINE)}
     assert conflicts <= {*written}
-    is_as_fresh({n: now[n] for n in now if n not in conflicts}, fresh, {*written, *left}, target)
+    assert_as_fresh(
+        {n: now[n] for n in now if n not in conflicts}, fresh, {*written, *left}, target
+    )
 
 
-def is_as_fresh(now: dict[str, str], fresh: dict[str, str], edited: set[str], target: str) -> None:
-    """What the team deleted stays deleted, nothing is in conflict, all else is as rendered."""
+def assert_as_fresh(
+    now: dict[str, str], fresh: dict[str, str], edited: set[str], target: str
+) -> None:
+    """Deleted files stay deleted, nothing conflicts, and unedited files equal a fresh render."""
     assert DELETED not in now and f"{PACKAGE}/{RENAMED[0]}.py" not in now
     assert not [name for name in now if re.search("^<<<<<<< |^>>>>>>> ", now[name], re.MULTILINE)]
     assert not [name for name in now if name.endswith(".rej")]
@@ -393,7 +417,7 @@ def is_as_fresh(now: dict[str, str], fresh: dict[str, str], edited: set[str], ta
     [(RELEASES[0], "hybrid"), (RELEASES[-1], "cloud")],
     ids=lambda value: value if isinstance(value, str) else version(value),
 )
-def test_an_upgrade_is_green(
+def test_an_upgraded_project_passes_its_own_tests(
     archive: Path,
     target: str,
     team: Callable[..., Team],
@@ -401,15 +425,16 @@ def test_an_upgrade_is_green(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its own `make setup test` passes before the merge; after it, all gates of the road do.
+    """`make setup test` passes before the merge; once, with a real setup, `make model` does too.
 
-    A sample, because what is untouched is as in a fresh copy. The real setup is done once.
+    Two projects suffice, because unedited files equal those of a fresh render.
     """
     folder, _ = team(version(archive), target, tmp_path / "project")
-    for name in OURS:  # a stage may import a new module: the team has to run `make deps` for it
+    # If a stage imports a new module, the team has to run `make deps`.
+    for name in ADDED_FILES:
         (folder / name).unlink()
     committed(folder)
-    fresh = rendered(history, tmp_path / "fresh", TODAY, target)
+    fresh = render_version(history, tmp_path / "fresh", TODAY, target)
     env = variables(folder, environment(requirements(fresh, "serve", "train", "dev")))
     is_whole = archive == RELEASES[0] and target == "hybrid"
     uv = shutil.which("uv", path=search_path())
@@ -419,60 +444,60 @@ def test_an_upgrade_is_green(
     with monkeypatch.context() as patch:
         own = child_environment if is_whole else lambda: shared
         patch.setattr("poc2prod.update.child_environment", own)
-        updated(folder, "poc2prod", test=True)
+        update_by("poc2prod", folder, test=True)
     if is_whole:
         quiet = subprocess.DEVNULL
         subprocess.run(["make", "model"], cwd=folder, env=env, check=True, stdout=quiet)
 
 
-def test_every_release_of_the_change_log_is_kept() -> None:
-    named = re.findall(r"^## (\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-    assert sorted(named) == sorted(path.name.removesuffix(".tar.gz") for path in RELEASES)
+def test_every_release_in_the_change_log_has_an_archive() -> None:
+    versions = re.findall(r"^## (\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert sorted(versions) == sorted(path.name.removesuffix(".tar.gz") for path in RELEASES)
 
 
-def test_no_path_of_a_release_is_gone_unless_it_has_moved_or_is_retired(history: Path) -> None:
-    """An edit of a file that is gone can be lost: plain Copier is kept from deleting it."""
-    now, retired = paths(history, TODAY), excluded()
+def test_every_path_of_a_release_exists_or_is_listed_as_moved_or_excluded(history: Path) -> None:
+    """Plain Copier would delete other files, with the user's edits."""
+    now, retired = release_paths(history, TODAY), excluded_paths()
     for archive in RELEASES:
-        then = paths(history, version(archive))
+        then = release_paths(history, version(archive))
         assert sorted(then - now - moved_paths(MOVES, then, now).keys() - retired) == []
 
 
-def test_each_move_is_of_a_file_that_was_there(history: Path) -> None:
-    """At the old path in the release before or since then, and at the new one in its own."""
+def test_each_move_names_an_existing_old_and_new_path(history: Path) -> None:
+    """The old path existed in the release before or in a later commit, the new path in its own."""
     names = [version(archive) for archive in RELEASES]
-    ever = paths_ever()
+    ever = all_paths_in_git()
     for number, moves in yaml.safe_load((ROOT / MOVES_FILE).read_text()).items():
         place = names.index(f"v{number}") if f"v{number}" in names else len(names)
-        after = paths(history, [*names, TODAY][place])
-        was_there = paths(history, names[place - 1]) | ever
-        assert sorted({*moves} - was_there) == [], number
+        after = release_paths(history, [*names, TODAY][place])
+        before = release_paths(history, names[place - 1]) | ever
+        assert sorted({*moves} - before) == [], number
         assert sorted({*moves.values()} - after) == [], number
 
 
-def test_plain_copier_does_not_delete_what_has_moved(history: Path) -> None:
-    """An old path is excluded, unless a file of today is there; so is its alias."""
-    now, old = paths(history, TODAY), {was for was, _ in MOVES}
-    assert old - now - excluded() == set()
-    assert now & old & excluded() == set()
+def test_plain_copier_does_not_delete_moved_files(history: Path) -> None:
+    """copier.yml excludes each old path, unless the template has a file there again."""
+    now, old = release_paths(history, TODAY), {was for was, _ in MOVES}
+    assert old - now - excluded_paths() == set()
+    assert now & old & excluded_paths() == set()
 
 
-def excluded() -> set[str]:
-    """Return the paths that copier.yml excludes whatever is answered."""
+def excluded_paths() -> set[str]:
+    """Return the paths that copier.yml excludes for all answers."""
     (pattern,) = QUESTIONS.settings["_exclude"]
     everything = {"target": "hybrid", "uplink": "mqtt", "decider": "@someone"}
     text = QUESTIONS.text(pattern, everything)
     return {line.strip().removeprefix("/") for line in text.splitlines() if line.strip()}
 
 
-def paths(history: Path, at: str) -> set[str]:
-    """Return what a release may render, with `*` for the package."""
+def release_paths(history: Path, at: str) -> set[str]:
+    """Return the paths that a release can render, with `*` for the package."""
     listing = git(history, "ls-tree", "-r", "-z", "--name-only", at, "template")
     return as_patterns(listing)
 
 
-def paths_ever() -> set[str]:
-    """Return what any commit of this template rendered; a shallow clone has but the last."""
+def all_paths_in_git() -> set[str]:
+    """Return the paths of all commits; a shallow clone has only the last commit."""
     return as_patterns(
         git(ROOT, "log", "--format=", "-z", "--name-only", "--no-renames", "--", "template")
     )

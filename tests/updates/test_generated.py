@@ -1,4 +1,4 @@
-"""Files that a command of a render wrote: an update takes the template's side, with no conflict."""
+"""Files that a command of the project generates: an update takes the template's side."""
 
 import io
 import shutil
@@ -27,7 +27,7 @@ EDITS = {"max_idle_s: 3600": "max_idle_s: 1800", "max_silence_s: 300": "max_sile
 
 @pytest.fixture(scope="module")
 def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The template, as it was in 0.3.0 and as it is today."""
+    """A repository of the template with release 0.3.0 and the current state."""
     folder = tmp_path_factory.mktemp("history") / "template"
     folder.mkdir()
     with tarfile.open(ARCHIVE) as content:
@@ -42,9 +42,9 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def in_use(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project of 0.3.0 with other limits, whose `make alerts` wrote them into its rules."""
-    folder = tmp_path_factory.mktemp("in-use") / "project"
+def project(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of 0.3.0 with changed limits, which `make alerts` has written into its rules."""
+    folder = tmp_path_factory.mktemp("project") / "project"
     answers = {"target": "hybrid", "modality": "tabular"}
     copier.run_copy(str(history), folder, answers, vcs_ref=OLD, defaults=True, quiet=True)
     committed(folder)
@@ -60,60 +60,60 @@ def in_use(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return committed(folder)
 
 
-def brought(folder: Path) -> tuple[int, str]:
-    said = Console(file=io.StringIO(), width=100)
+def run_update(folder: Path) -> tuple[int, str]:
+    console = Console(file=io.StringIO(), width=100)
     options = {"to": None, "answers": [], "template": None, "dry_run": False}
-    status = update(folder, said, **options, test=False, merge=True)
-    return status, said.file.getvalue()
+    status = update(folder, console, **options, test=False, merge=True)
+    return status, console.file.getvalue()
 
 
 @pytest.mark.parametrize("route", ["copier", "poc2prod"])
-def test_rules_that_a_command_wrote_make_no_conflict(
-    route: str, in_use: Path, history: Path, tmp_path: Path
+def test_generated_rules_cause_no_conflict(
+    route: str, project: Path, history: Path, tmp_path: Path
 ) -> None:
     folder, fresh = tmp_path / "project", tmp_path / "fresh"
-    shutil.copytree(in_use, folder)
+    shutil.copytree(project, folder)
     before = {name: (folder / "deploy" / name).read_text() for name in RULES.values()}
     if route == "copier":
         words = ["update", "--defaults", "--context-lines", "1000000", "--quiet"]
         subprocess.run([sys.executable, "-m", "copier", *words], cwd=folder, check=True)
-        # It leaves alone what a new version no longer has.
+        # Copier keeps files that the new version no longer contains.
         assert all((folder / "deploy" / name).read_text() == before[name] for name in before)
     else:
-        status, said = brought(folder)
-        assert status == 0, said
-        assert "Written by a command, so taken from the template, or dropped by it:" in said
-        assert all(f"  deploy/{name}\n" in said for name in before)
+        status, output = run_update(folder)
+        assert status == 0, output
+        assert "Generated files, replaced or deleted by the template:" in output
+        assert all(f"  deploy/{name}\n" in output for name in before)
         assert not [name for name in before if (folder / "deploy" / name).exists()]
     answers = {"target": "hybrid", "modality": "tabular"}
     copier.run_copy(str(history), fresh, answers, vcs_ref=TODAY, defaults=True, quiet=True)
     for name in [*RULES, "prometheus.yml", "compose.yaml"]:
         assert (folder / "deploy" / name).read_text() == (fresh / "deploy" / name).read_text()
     config = yaml.safe_load((folder / "deploy/prometheus.yml").read_text())
-    assert config["rule_files"] == [*RULES], "the old rules are loaded by nothing"
+    assert config["rule_files"] == [*RULES], "Prometheus must not load the old rules"
     assert all(new in (folder / "scope.yaml").read_text() for new in EDITS.values())
     marked = [p for p in folder.rglob("*.y*ml") if "<<<<<<< " in p.read_text()]
     assert marked == []
 
 
-def test_without_the_list_they_would_be_in_conflict(
-    in_use: Path, history: Path, tmp_path: Path
+def test_without_the_list_generated_rules_are_in_conflict(
+    project: Path, history: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(history, tmp_path / "template")
     committed(tmp_path / "template", {GENERATED: None}, tag="v99.0.1")
     folder = tmp_path / "project"
-    shutil.copytree(in_use, folder)
+    shutil.copytree(project, folder)
     answers = (folder / ".copier-answers.yml").read_text()
     answers = answers.replace(str(history), str(tmp_path / "template"))
     committed(folder, {".copier-answers.yml": answers})
-    status, said = brought(folder)
+    status, output = run_update(folder)
     assert status == 1
     for name in RULES.values():
-        assert f"deploy/{name}: you changed it, the template has dropped it" in said
+        assert f"deploy/{name}: changed by you, deleted by the template" in output
 
 
 @pytest.mark.parametrize("text", ["- [", "deploy/rules.yml: x", "- ../rules.yml", "- 1"])
-def test_a_list_that_names_no_files_is_refused(text: str, tmp_path: Path) -> None:
+def test_rejects_an_invalid_list_of_generated_files(text: str, tmp_path: Path) -> None:
     written(tmp_path, {GENERATED: text})
     with pytest.raises(Refusal, match=f"the template's {GENERATED} is "):
         read_generated(tmp_path)

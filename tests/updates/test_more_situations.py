@@ -1,4 +1,4 @@
-"""Situations beyond the 23: files that are owned, moved, untracked or oddly named; modes, links."""
+"""More situations: owned, moved, untracked and oddly named files; file modes and symlinks."""
 
 import stat
 from collections.abc import Callable
@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from repository import committed
-from situations import BOTH, Situation, nothing_is_lost
+from situations import BOTH, Situation, check_nothing_is_lost
 from small_template import (
     CODE,
     CODE_PY,
+    MARKS,
     MORE,
     Files,
     by_both,
@@ -21,7 +22,7 @@ from small_template import (
     run,
 )
 
-pytestmark = [pytest.mark.long, pytest.mark.usefixtures("temporary")]
+pytestmark = MARKS
 
 SITUATIONS = [
     Situation(
@@ -32,28 +33,28 @@ SITUATIONS = [
         {"README.md": None, "docs/intro.md": by_user(9)},
     ),
     Situation(
-        "an owned file that is new, and there already",
+        "the template adds an owned file that the user already has",
         CODE_PY,
         {"README.md": by_template(5)},
         {"README.md": "mine\n"},
         {"README.md": "mine\n"},
-        says="Yours, so kept, though the template changed them:\n  README.md\n",
+        prints="Files you own, not updated though the template changed them:\n  README.md\n",
     ),
     Situation(
-        "the template moves what is the user's",
+        "the template moves files that the user owns",
         {"pack/task/a.py": CODE, "pack/task/b.py": MORE},
         {"pack/task/a.py": None, "pack/task/sub/a.py": by_template(5)},
         {"pack/task/a.py": by_user(9)},
         {"pack/task/a.py": None, "pack/task/sub/a.py": by_user(9)},
-        says="pack/task/a.py -> pack/task/sub/a.py",
+        prints="pack/task/a.py -> pack/task/sub/a.py",
     ),
     Situation(
-        "the template moves and edits what the user dropped",
+        "the template moves and edits a file that the user deleted",
         {"code.py": CODE, "other.py": MORE},
         {"code.py": None, "moved.py": by_template(5)},
         {"code.py": None},
         {"code.py": None, "moved.py": None, "other.py": MORE},
-        says="not brought back, though the template changed them:\n  moved.py",
+        prints="not restored though the template changed them:\n  moved.py",
     ),
     Situation(
         "both move the same file",
@@ -62,10 +63,10 @@ SITUATIONS = [
         {"code.py": None, "mine.py": by_user(5)},
         {"mine.py": by_user(5)},
         status=1,
-        says="code.py: both moved it",
+        prints="code.py: moved by both",
     ),
     Situation(
-        "names that look like something else",
+        "file names that look like options or patterns",
         {"-rf.py": CODE, "*.py": CODE, "c\nd.py": CODE, ":(top)é.py": CODE},
         {
             "-rf.py": by_template(5),
@@ -76,10 +77,10 @@ SITUATIONS = [
         {"-rf.py": by_user(9), "*.py": None, "c\nd.py": by_user(5), ":(top)é.py": None},
         {"-rf.py": by_both(5, 9), "*.py": None, ":(top)é.py": None, "c\nd.py": BOTH},
         status=1,
-        says="  c?d.py: both changed it",
+        prints="  c?d.py: changed by both",
     ),
     Situation(
-        "what git does not track and nothing writes over",
+        "untracked files outside the template's changes",
         CODE_PY,
         {"code.py": by_template(5), "conf/new.toml": "new\n"},
         {"draft.txt": "draft\n", "conf/mine.toml": "mine\n"},
@@ -87,36 +88,36 @@ SITUATIONS = [
         settings={"untracked": "yes"},
     ),
     Situation(
-        "what git does not track where the template adds a folder",
+        "an untracked file where the template adds a folder",
         CODE_PY,
         {"conf/new.toml": "new\n"},
         {"conf": "mine\n"},
         {"conf": "mine\n"},
         status=2,
-        says="git does not track conf, and the new version would write over that",
+        prints="the new version would overwrite conf, which git does not track",
         settings={"untracked": "yes"},
     ),
     Situation(
-        "what git does not track where the template adds a file",
+        "an untracked folder where the template adds a file",
         CODE_PY,
         {"conf": "new\n"},
         {"conf/deep/mine.toml": "mine\n"},
         {"conf/deep/mine.toml": "mine\n"},
         status=2,
-        says="git does not track conf/deep/mine.toml, and the new version would write over that",
+        prints="the new version would overwrite conf/deep/mine.toml, which git does not track",
         settings={"untracked": "yes"},
     ),
 ]
 
 
 @pytest.mark.parametrize("case", SITUATIONS, ids=lambda case: case.name)
-def test_nothing_is_lost_there_either(
-    case: Situation, tmp_path: Path, started: Callable[[Files, Path], None]
+def test_update_loses_nothing_the_user_wrote(
+    case: Situation, tmp_path: Path, start_project: Callable[[Files, Path], None]
 ) -> None:
-    nothing_is_lost(case, tmp_path, started)
+    check_nothing_is_lost(case, tmp_path, start_project)
 
 
-def test_modes_and_links_are_followed(tmp_path: Path) -> None:
+def test_update_merges_file_modes_and_symlinks(tmp_path: Path) -> None:
     source = tmp_path / "source"
     released(
         source,

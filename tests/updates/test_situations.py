@@ -1,14 +1,14 @@
-"""The 23 situations in which a template and a project differ: `copier update` loses work in 11."""
+"""23 ways in which a template and a project can differ; `copier update` loses work in 11."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from situations import BOTH, Situation, nothing_is_lost
-from small_template import CODE, CODE_PY, MORE, Files, by_both, by_template, by_user, edited
+from situations import BOTH, Situation, check_nothing_is_lost
+from small_template import CODE, CODE_PY, MARKS, MORE, Files, by_both, by_template, by_user, edited
 
-pytestmark = [pytest.mark.long, pytest.mark.usefixtures("temporary")]
+pytestmark = MARKS
 
 JOBS = "".join(f"  {job}:\n    steps:\n      - setup\n      - run\n" for job in ("test", "build"))
 PIXELS = bytes(range(256)) * 4
@@ -20,7 +20,7 @@ SITUATIONS = [
         {"code.py": by_user(5)},
         {"code.py": BOTH},
         status=1,
-        says="code.py: both changed it",
+        prints="code.py: changed by both",
     ),
     Situation(
         "2 different lines",
@@ -38,52 +38,52 @@ SITUATIONS = [
         status=1,
     ),
     Situation(
-        "4 the template drops what the user edited",
+        "4 the template deletes a file that the user edited",
         CODE_PY,
         {"code.py": None, "other.py": MORE},
         {"code.py": by_user(5)},
         {"code.py": by_user(5), "other.py": MORE},
         status=1,
-        says="code.py: you changed it, the template has dropped it",
+        prints="code.py: changed by you, deleted by the template",
     ),
     Situation(
-        "5 the template moves what the user edited",
+        "5 the template moves a file that the user edited",
         CODE_PY,
         {"code.py": None, "moved.py": CODE},
         {"code.py": by_user(5)},
         {"code.py": None, "moved.py": by_user(5)},
-        says="code.py -> moved.py",
+        prints="code.py -> moved.py",
     ),
     Situation(
-        "6 the template moves and edits what the user edited",
+        "6 the template moves and edits a file that the user edited",
         CODE_PY,
         {"code.py": None, "moved.py": by_template(5)},
         {"code.py": by_user(9)},
         {"code.py": None, "moved.py": by_both(5, 9)},
-        says="code.py -> moved.py",
+        prints="code.py -> moved.py",
     ),
     Situation(
-        "7 the user moves what the template edits",
+        "7 the user moves a file that the template edits",
         CODE_PY,
         {"code.py": by_template(5)},
         {"code.py": None, "mine.py": by_user(9)},
         {"code.py": None, "mine.py": by_both(5, 9)},
-        says="code.py -> mine.py",
+        prints="code.py -> mine.py",
     ),
     Situation(
-        "8 the user moves a folder to which the template adds",
+        "8 the user moves a folder to which the template adds a file",
         {"pack/a.py": CODE, "pack/b.py": MORE},
         {"pack/a.py": by_template(5), "pack/new.py": "new\n"},
         {"pack/a.py": None, "pack/b.py": None, "box/a.py": CODE, "box/b.py": MORE},
         {"box/a.py": by_template(5), "box/new.py": "new\n", "pack/new.py": None, "pack/a.py": None},
     ),
     Situation(
-        "9 the user drops what the template edits",
+        "9 the user deletes a file that the template edits",
         {"code.py": CODE, "other.py": MORE},
         {"code.py": by_template(5)},
         {"code.py": None},
         {"code.py": None, "other.py": MORE},
-        says="not brought back, though the template changed them:\n  code.py",
+        prints="not restored though the template changed them:\n  code.py",
     ),
     Situation(
         "10 jobs that look alike",
@@ -109,24 +109,24 @@ SITUATIONS = [
         {"logo.png": PIXELS[::-1]},
         {"logo.png": PIXELS[::-1]},
         status=1,
-        says="logo.png: both changed it",
+        prints="logo.png: changed by both",
     ),
     Situation(
-        "13 the user edits a render that git ignores",
+        "13 the user edits a rendered file that git ignores",
         {".gitignore.jinja": ".env\n", ".env": "KEY=\n", "code.py": CODE},
         {".env": "KEY=\nNEW=\n", "code.py": by_template(5)},
         {".env": "KEY=secret\n"},
         {".env": "KEY=secret\n", "code.py": by_template(5)},
-        says="Not tracked by git, so kept, though the template changed them:\n  .env",
+        prints="Files git does not track, not updated though the template changed them:\n  .env",
     ),
     Situation(
-        "14 the template brings what the user has and git ignores",
+        "14 the template adds a file that the user has and git ignores",
         {".gitignore.jinja": "data/\n"},
         {"data/labels.csv": "a,b\n"},
         {"data/labels.csv": "years of work\n"},
         {"data/labels.csv": "years of work\n"},
         status=2,
-        says="git does not track data/labels.csv, and the new version would write over that",
+        prints="the new version would overwrite data/labels.csv, which git does not track",
     ),
     Situation(
         "15 both add the same file",
@@ -135,7 +135,7 @@ SITUATIONS = [
         {"new.py": by_user(5)},
         {"new.py": BOTH},
         status=1,
-        says="new.py: both added it",
+        prints="new.py: added by both",
     ),
     Situation(
         "16 the template turns a file into a folder",
@@ -151,20 +151,20 @@ SITUATIONS = [
         {"conf/mine.toml": "mine = 1\n"},
         {"conf/mine.toml": "mine = 1\n", "conf~template_v2.0.0": "a = 1\n"},
         status=1,
-        says="conf~template_v2.0.0: the template's, moved or in the way of yours",
+        prints="conf~template_v2.0.0: the template's; moved, or its path collides with yours",
     ),
     Situation(
-        "18 an answer drops what the user edited",
+        "18 an answer removes a file that the user edited",
         {"serve.py": CODE},
         {},
         {"serve.py": by_user(5)},
         {"serve.py": by_user(5)},
         status=1,
         answers=("target=edge",),
-        says="serve.py: you changed it, the template has dropped it",
+        prints="serve.py: changed by you, deleted by the template",
     ),
     Situation(
-        "19 an answer moves the folder in which the user works",
+        "19 an answer renames the package that the user edited",
         {"{{ package }}/code.py": CODE, "{{ package }}/task/model.py": MORE},
         {
             "{{ package }}/code.py": by_template(5),
@@ -179,26 +179,27 @@ SITUATIONS = [
             "box/task/model.py": "my model\n",
         },
         answers=("package=box",),
-        says="answered anew: package is 'box', was 'pack'",
+        prints="changed answer: package is 'box', was 'pack'",
     ),
     Situation(
-        "20 the template edits what is the user's",
+        "20 the template edits files that the user owns",
         {"README.md": CODE, "pack/task/a.py": CODE},
         {"README.md": by_template(5), "pack/task/a.py": by_template(5)},
         {"README.md": by_user(9)},
         {"README.md": by_user(9), "pack/task/a.py": CODE},
-        says="Yours, so kept, though the template changed them:\n  README.md\n  pack/task/a.py\n",
+        prints="Files you own, not updated though the template changed them:\n"
+        "  README.md\n  pack/task/a.py\n",
     ),
     Situation(
-        "21 the template drops what is the user's",
+        "21 the template deletes a file that the user owns",
         {"README.md": CODE, "code.py": CODE},
         {"README.md": None},
         {"README.md": by_user(5)},
         {"README.md": by_user(5)},
-        says="Yours, so kept, though the template changed them:\n  README.md\n",
+        prints="Files you own, not updated though the template changed them:\n  README.md\n",
     ),
     Situation(
-        "22 the user changed the ends of all lines",
+        "22 the user changed all line endings",
         CODE_PY,
         {"code.py": by_template(5)},
         {"code.py": CODE.replace("\n", "\r\n")},
@@ -216,7 +217,7 @@ SITUATIONS = [
 
 
 @pytest.mark.parametrize("case", SITUATIONS, ids=lambda case: case.name)
-def test_nothing_the_user_wrote_is_lost(
-    case: Situation, tmp_path: Path, started: Callable[[Files, Path], None]
+def test_update_loses_nothing_the_user_wrote(
+    case: Situation, tmp_path: Path, start_project: Callable[[Files, Path], None]
 ) -> None:
-    nothing_is_lost(case, tmp_path, started)
+    check_nothing_is_lost(case, tmp_path, start_project)

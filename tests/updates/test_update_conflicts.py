@@ -1,4 +1,4 @@
-"""Conflicts of an update, the checks of the project, and the merge."""
+"""Conflicts of an update, the project's checks, and the merge."""
 
 import io
 import shutil
@@ -13,23 +13,21 @@ from rich.console import Console
 from poc2prod.refusal import Refusal
 from poc2prod.update import update
 from repository import committed, git, written
-from small_template import by_user, refused, released, run, state, traces
+from small_template import MARKS, by_user, refused, released, run, state, traces
 
-pytestmark = [pytest.mark.long, pytest.mark.usefixtures("temporary")]
+pytestmark = MARKS
 
 
-def test_a_conflict_is_finished_with_the_commands_it_tells(project: Path) -> None:
+def test_printed_commands_finish_a_conflict(project: Path) -> None:
     committed(project, {"code.py": by_user(3), "with space.txt": "mine\n"})
     status, words = run(project, merge=True)
     assert status == 1
     place = project.with_name("mine-template-v1.1.0")
     assert "is in the way" not in words
-    assert refused(project).startswith(
-        f"{place} waits for you, with the conflicts of an update; fin"
-    )
+    assert refused(project).startswith(f"{place} has the unresolved conflicts of an update; res")
     (place / "code.py").write_text("resolved\n")
-    told = [line.strip() for line in words.splitlines() if line.startswith("  ")]
-    finish = [line for line in told if line.startswith(("cd", "git"))]
+    printed = [line.strip() for line in words.splitlines() if line.startswith("  ")]
+    finish = [line for line in printed if line.startswith(("cd", "git"))]
     assert len(finish) == 4
     subprocess.run(["sh", "-ec", "\n".join(finish[:3])], check=True, capture_output=True)
     assert (project / "code.py").read_text() == "resolved\n"
@@ -38,52 +36,52 @@ def test_a_conflict_is_finished_with_the_commands_it_tells(project: Path) -> Non
     assert run(project)[1].startswith("Up to date: ")
 
 
-def test_a_conflict_is_thrown_away_with_the_command_it_tells(project: Path) -> None:
+def test_printed_command_discards_a_conflict(project: Path) -> None:
     committed(project, {"code.py": by_user(3)})
     before = state(project), traces(project)
     words = run(project)[1]
-    away = words.splitlines()[-1].strip()
-    assert away.startswith("git worktree remove --force ")
-    subprocess.run(["sh", "-ec", away], check=True, capture_output=True, cwd=project)
+    discard = words.splitlines()[-1].strip()
+    assert discard.startswith("git worktree remove --force ")
+    subprocess.run(["sh", "-ec", discard], check=True, capture_output=True, cwd=project)
     assert (state(project), traces(project)) == before
     run(project)
-    shutil.rmtree(project.with_name("mine-template-v1.1.0"))  # also throws it away
+    shutil.rmtree(project.with_name("mine-template-v1.1.0"))  # this discards it too
     assert run(project)[0] == 1
 
 
-def test_a_folder_in_the_way_of_the_worktree_is_refused(project: Path) -> None:
+def test_rejects_a_folder_at_the_path_of_the_worktree(project: Path) -> None:
     committed(project, {"code.py": by_user(3)})
     place = project.with_name("mine-template-v1.1.0")
     written(place, {"mine": "mine\n"})
     before = state(project), traces(project)
-    with pytest.raises(Refusal, match=f"{place} is in the way of the worktree for the conflicts"):
+    with pytest.raises(Refusal, match=f"{place} exists, but is needed for the conflicts"):
         run(project)
     assert (state(project), traces(project)) == before
 
 
-def test_a_worktree_that_cannot_be_finished_goes_away(project: Path) -> None:
+def test_removes_an_incomplete_worktree(project: Path) -> None:
     committed(project, {"code.py": by_user(3)})
     git(project, "branch", "template")
     assert "'refs/heads/template' exists; cannot create" in refused(project)
 
 
-def test_what_came_in_between_is_not_written_over(template: Path, project: Path) -> None:
+def test_merge_does_not_overwrite_files_created_meanwhile(template: Path, project: Path) -> None:
     released(template, {"data.csv": "theirs\n"}, "v1.2.0")
     meanwhile = f"test:\n\techo mine > {project}/data.csv\n"
     committed(project, {".gitignore": "data.csv\n", "Makefile": meanwhile})
     head = git(project, "rev-parse", "HEAD")
-    with pytest.raises(Refusal, match="v1.2.0 is not merged; error: .* would be overwr"):
+    with pytest.raises(Refusal, match="v1.2.0 was not merged; error: .* would be overwr"):
         run(project, test=True, merge=True)
     assert (project / "data.csv").read_text() == "mine\n"
     assert git(project, "rev-parse", "HEAD") == head
 
 
-def test_merge_fast_forwards(project: Path) -> None:
+def test_merge_is_a_fast_forward(project: Path) -> None:
     committed(project, {"code.py": by_user(9)})
     head = git(project, "rev-parse", "HEAD")
     status, words = run(project, merge=True)
     assert status == 0
-    assert words.endswith("template/v1.1.0 is merged.\n")
+    assert words.endswith("Merged template/v1.1.0.\n")
     assert run(project) == (0, "Up to date: ../source has nothing newer than v1.1.0.\n")
     assert git(project, "rev-parse", "HEAD^") == head
     assert git(project, "status", "--porcelain") == ""
@@ -91,13 +89,13 @@ def test_merge_fast_forwards(project: Path) -> None:
 
 
 @pytest.mark.parametrize(("typed", "merged"), [("y\n", True), ("n\n", False), ("", False)])
-def test_on_a_terminal_it_asks(
+def test_asks_before_the_merge_on_a_terminal(
     typed: str, merged: bool, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(typed))
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
-    told: dict[str, Any] = {"to": None, "answers": [], "template": None, "dry_run": False}
-    assert update(project, console, **told, test=False, merge=None) == 0
+    options: dict[str, Any] = {"to": None, "answers": [], "template": None, "dry_run": False}
+    assert update(project, console, **options, test=False, merge=None) == 0
     assert ("LINE 3" in (project / "code.py").read_text()) == merged
 
 
@@ -105,7 +103,7 @@ MAKEFILE = "all:\nlint test: all\n\t@echo looked at $$(cat code.py | wc -l) line
 
 
 @pytest.mark.parametrize("passes", [True, False])
-def test_the_checks_of_the_project_run_on_the_result(
+def test_runs_the_checks_of_the_project_on_the_update(
     passes: bool, project: Path, template: Path
 ) -> None:
     written(
@@ -115,40 +113,40 @@ def test_the_checks_of_the_project_run_on_the_result(
     before = state(project)
     status, words = run(project, test=True, merge=True)
     if passes:
-        assert (status, "make test passes there.\n" in words) == (0, True)
+        assert (status, "make test passed on the update.\n" in words) == (0, True)
         assert "LINE 3" in (project / "code.py").read_text()
     else:
         assert status == 1
         commits = git(project, "rev-list", "--count", "template/v1.1.0")
         assert f"looked at 20 lines\n{commits}" in words
-        assert words.endswith("Nothing is merged. To mend it: git switch template/v1.1.0\n")
+        assert words.endswith("Nothing was merged. To fix it: git switch template/v1.1.0\n")
         assert state(project) == before
         git(project, "rev-parse", "--verify", "template/v1.1.0")
         assert run(project, test=False)[0] == 0
     assert list(Path(tempfile.gettempdir()).iterdir()) == []
 
 
-def test_the_checks_run_in_an_environment_of_their_own(project: Path) -> None:
+def test_checks_do_not_touch_the_project(project: Path) -> None:
     rules = "setup:\n\ttouch ready\ntest:\n\ttest -f ready && echo serve.py:100: found; exit 3\n"
     committed(project, {"Makefile": rules})
     status, words = run(project, test=True)
     assert status == 1 and not (project / "ready").exists()
-    assert "serve.py:100: found\n" in words and "make test fails there" in words
+    assert "serve.py:100: found\n" in words and "make test failed on the update" in words
     committed(project, {"Makefile": rules.replace("touch ready", "exit 4")})
-    assert "make setup fails there, with exit status 2.\n" in run(project, test=True)[1]
+    assert "make setup failed on the update (exit status 2).\n" in run(project, test=True)[1]
 
 
-def test_a_makefile_without_tests_is_no_failure(project: Path) -> None:
+def test_skips_checks_without_a_test_target(project: Path) -> None:
     committed(project, {"Makefile": "latest: x\n\techo\ntest := 1\n.PHONY: test\n"})
     status, words = run(project, test=True)
     assert (status, "make" in words) == (0, False)
 
 
 @pytest.mark.parametrize("number", [3, 9], ids=["conflict", "no conflict"])
-def test_a_dry_run_leaves_nothing(number: int, project: Path) -> None:
+def test_dry_run_leaves_no_traces(number: int, project: Path) -> None:
     committed(project, {"code.py": by_user(number)})
     before = state(project), traces(project), git(project, "count-objects")
     status, words = run(project, dry_run=True, merge=True, test=True)
     assert (status, "v1.0.0 -> v1.1.0" in words) == (int(number == 3), True)
-    assert ("code.py: both changed it" in words) == (number == 3)
+    assert ("code.py: changed by both" in words) == (number == 3)
     assert (state(project), traces(project), git(project, "count-objects")) == before

@@ -1,4 +1,4 @@
-"""`poc2prod update`, killed: everything is as it was, and the next one works."""
+"""A killed `poc2prod update` leaves the project unchanged, and the next one succeeds."""
 
 import contextlib
 import os
@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from repository import committed, git, written
-from small_template import by_user, run, state
+from small_template import MARKS, by_user, run, state
 
-pytestmark = [pytest.mark.long, pytest.mark.usefixtures("temporary")]
+pytestmark = MARKS
 
 SHIM = """\
 #!/bin/sh
@@ -25,8 +25,10 @@ exec {git} "$@"
 """
 
 
-def killed(project: Path, shim: Path, at: int, everything: bool, after_s: float = 0) -> bool:
-    """Update in a process that is killed, at a git command or after a while, unless it is done."""
+def update_and_kill(
+    project: Path, shim: Path, at: int, everything: bool, after_s: float = 0
+) -> bool:
+    """Update in a process, killed at a git command or after a time; return whether it was."""
 
     def child() -> None:
         os.setsid()
@@ -42,7 +44,7 @@ def killed(project: Path, shim: Path, at: int, everything: bool, after_s: float 
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid or 0, signal.SIGKILL)
     process.join()
-    with contextlib.suppress(ProcessLookupError):  # what git had begun comes to its end
+    with contextlib.suppress(ProcessLookupError):  # wait for git commands that are still running
         while True:
             os.killpg(process.pid or 0, 0)
             time.sleep(0.01)
@@ -50,7 +52,7 @@ def killed(project: Path, shim: Path, at: int, everything: bool, after_s: float 
 
 
 @pytest.mark.parametrize("number", [9, 3], ids=["no conflict", "conflict"])
-def test_killed_at_any_moment_it_leaves_everything_as_it_was(
+def test_a_killed_update_leaves_the_project_unchanged(
     number: int, project: Path, tmp_path: Path
 ) -> None:
     committed(project, {".gitignore": "data/\n", "code.py": by_user(number)})
@@ -60,21 +62,24 @@ def test_killed_at_any_moment_it_leaves_everything_as_it_was(
     written(shim, {"git": SHIM.format(counter=counter, git=shutil.which("git"))})
     (shim / "git").chmod(0o755)
     counter.write_text("1\n")
-    assert not killed(project, shim, 0, False)
-    clear(project, place)
+    assert not update_and_kill(project, shim, 0, False)
+    clean_up(project, place)
     commands = int(counter.read_text()) - 1
-    chance = random.Random(number)
-    # The last commands are those that write to the user's repository.
-    moments = [(commands - back, back % 2 == 1, 0.0) for back in range(4 if number == 3 else 1)]
-    moments += [(chance.randrange(1, commands), True, 0.0)]
-    moments += [(0, True, chance.uniform(0.1, 0.4))] * (number == 9)
+    rng = random.Random(number)
+    # The last commands write to the user's repository.
+    moments = [
+        (commands - before_last, before_last % 2 == 1, 0.0)
+        for before_last in range(4 if number == 3 else 1)
+    ]
+    moments += [(rng.randrange(1, commands), True, 0.0)]
+    moments += [(0, True, rng.uniform(0.1, 0.4))] * (number == 9)
     for at, everything, after_s in moments:
         counter.write_text("1\n")
-        if not killed(project, shim, at, everything, after_s):
-            clear(project, place)
+        if not update_and_kill(project, shim, at, everything, after_s):
+            clean_up(project, place)
         assert state(project) == before
-        if at == commands and number == 3:  # git went on, and had only to say that it was done
-            clear(project, place)
+        if at == commands and number == 3:  # git completed the last command
+            clean_up(project, place)
         status, words = run(project)
         assert status == int(number == 3), words
         assert state(project) == before
@@ -85,11 +90,11 @@ def test_killed_at_any_moment_it_leaves_everything_as_it_was(
             else git(project, "show", f"{tip.strip()}:code.py")
         )
         assert "LINE 3" in result and f"line {number} by the user" in result
-        clear(project, place)
+        clean_up(project, place)
     git(project, "fsck", "--strict")
 
 
-def clear(project: Path, place: Path) -> None:
+def clean_up(project: Path, place: Path) -> None:
     if place.exists():
         git(project, "worktree", "remove", "--force", str(place))
     git(project, "branch", "-D", "template/v1.1.0")

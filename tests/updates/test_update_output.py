@@ -1,21 +1,20 @@
-"""What `poc2prod update` prints: changes, versions, and where to go on."""
+"""Output of `poc2prod update`: changes, versions and the next command."""
 
 import io
 from pathlib import Path
 
 import copier
-import pytest
 import yaml
 from rich.console import Console
 
 from poc2prod.update import update
 from repository import committed, git
-from small_template import ANSWERS, CODE, CODE_PY, by_template, released, rendered, run
+from small_template import ANSWERS, CODE, CODE_PY, MARKS, by_template, released, rendered, run
 
-pytestmark = [pytest.mark.long, pytest.mark.usefixtures("temporary")]
+pytestmark = MARKS
 
 
-def test_the_changelog_tells_what_is_newer(template: Path, tmp_path: Path) -> None:
+def test_prints_the_newer_sections_of_the_changelog(template: Path, tmp_path: Path) -> None:
     old = "# Changes\n\nAbout.\n\n## 1.0.0\n\n- the first\n"
     git(template, "tag", "--delete", "v1.0.0")
     released(template, {}, "v1.0.0", CHANGELOG_md=old)
@@ -32,40 +31,40 @@ def test_the_changelog_tells_what_is_newer(template: Path, tmp_path: Path) -> No
     assert words.startswith(f"ours: v1.0.0 -> v1.10.0, from {template}\n")
     assert "- Faster, *because* it was slow\n" in words and "nine" in words
     assert "first" not in words and "About" not in words
-    assert "All of it is one commit on the branch template/v1.10.0.\n" in words
-    assert words.endswith("To take it: git merge template/v1.10.0\n")
+    assert "The update is one commit on branch template/v1.10.0.\n" in words
+    assert words.endswith("To merge it: git merge template/v1.10.0\n")
     assert git(project, "log", "--format=%an %s", "-1", "template/v1.10.0") == (
         "poc2prod Update the template from v1.0.0 to v1.10.0\n"
     )
 
 
-def test_on_a_terminal_the_changelog_is_drawn(project: Path, template: Path) -> None:
+def test_formats_the_changelog_on_a_terminal(project: Path, template: Path) -> None:
     released(template, {"new.py": "x\n"}, "v1.2.0", CHANGELOG_md="## 1.2.0\n\n- *One* more\n")
     console = Console(file=io.StringIO(), force_terminal=True, color_system=None)
-    told = {"to": None, "template": None, "dry_run": True, "test": False, "merge": None}
-    assert update(project, console, answers=[], **told) == 0
+    options = {"to": None, "template": None, "dry_run": True, "test": False, "merge": None}
+    assert update(project, console, answers=[], **options) == 0
     assert isinstance(console.file, io.StringIO)
     assert " • One more" in console.file.getvalue()
 
 
-def test_without_a_changelog_the_commits_tell(project: Path) -> None:
+def test_prints_commit_subjects_without_a_changelog(project: Path) -> None:
     assert "release v1.1.0" in run(project)[1]
 
 
-def test_without_tags_versions_are_commits(tmp_path: Path) -> None:
+def test_versions_are_commits_without_tags(tmp_path: Path) -> None:
     template = released(tmp_path / "source", CODE_PY, None, CHANGELOG_md="## Unreleased\n\n- one\n")
     project = rendered(template, tmp_path / "ours")
     released(template, {"code.py": by_template(5)}, None, CHANGELOG_md="## Unreleased\n\n- two\n")
     short = git(template, "describe", "--always").strip()
     status, words = run(project)
     assert (status, "two" in words) == (0, True)
-    assert words.endswith(f"To take it: git merge template/{short}\n")
+    assert words.endswith(f"To merge it: git merge template/{short}\n")
     git(project, "merge", "--quiet", f"template/{short}")
     assert yaml.safe_load((project / ANSWERS).read_text())["_commit"] == short
     assert run(project)[1].startswith("Up to date: ")
 
 
-def test_a_version_may_be_named(project: Path, template: Path) -> None:
+def test_updates_to_a_given_version(project: Path, template: Path) -> None:
     first = git(template, "rev-parse", "v1.0.0").strip()
     released(template, {"code.py": by_template(7)}, "v1.2.0")
     assert "v1.0.0 -> v1.1.0" in run(project, to="v1.1.0", merge=True)[1]
@@ -74,7 +73,7 @@ def test_a_version_may_be_named(project: Path, template: Path) -> None:
     assert (project / "code.py").read_text() == CODE
 
 
-def test_what_was_rendered_after_the_last_release_is_up_to_date(
+def test_a_project_newer_than_the_last_release_is_up_to_date(
     template: Path, tmp_path: Path
 ) -> None:
     released(template, {"code.py": by_template(5)}, None)

@@ -3,17 +3,16 @@
 import shutil
 from pathlib import Path
 
-import pytest
 import yaml
 
 from environment import ROOT, release
 from repository import committed, git, written
-from small_template import ANSWERS, Files, contents, refused, released, rendered, run, state
+from small_template import ANSWERS, MARKS, Files, contents, refused, released, rendered, run, state
 
-pytestmark = [pytest.mark.long, pytest.mark.usefixtures("temporary")]
+pytestmark = MARKS
 
 
-def test_the_real_template(tmp_path: Path) -> None:
+def test_updates_a_project_of_the_real_template(tmp_path: Path) -> None:
     source = release(tmp_path / "source")
     shutil.copy(ROOT / "CHANGELOG.md", source)
     git(tmp_path, "init", "--quiet", "source")
@@ -31,17 +30,17 @@ def test_the_real_template(tmp_path: Path) -> None:
     scope.write_text(scope.read_text().replace("max_leaks: 0 #", "max_leaks: 1 #"))
     ci.write_text(ci.read_text().replace("timeout-minutes: 30", "timeout-minutes: 45"))
     readme = source / "template/README.md.jinja"
-    readme.write_text("New words.\n" + readme.read_text())
+    readme.write_text("A new introduction.\n" + readme.read_text())
     changes = (source / "CHANGELOG.md").read_text()
-    news = "\n## 0.2.0\n\n- One leak is allowed, because nobody is perfect.\n\n## "
+    news = "\n## 0.2.0\n\n- One leak is allowed, because the data contains one.\n\n## "
     written(source, {"CHANGELOG.md": changes.replace("\n## ", news, 1)})
     released(source, {}, "v0.2.0")
     before = state(project)
     status, words = run(project)
     assert status == 0, words
     assert state(project) == before
-    assert "nobody is perfect" in words and "First light" not in words
-    assert "Yours, so kept, though the template changed them:\n  README.md\n" in words
+    assert "the data contains one" in words and "First light" not in words
+    assert "Files you own, not updated though the template changed them:\n  README.md\n" in words
     assert "3 files changed" in words
     git(project, "merge", "--quiet", "--ff-only", "template/v0.2.0")
     scope_now = (project / "scope.yaml").read_text()

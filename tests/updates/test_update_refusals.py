@@ -1,4 +1,4 @@
-"""What `poc2prod update` refuses, in one line and without a trace."""
+"""Projects and options that `poc2prod update` rejects, in one line and without traces."""
 
 import shutil
 from collections.abc import Callable
@@ -8,26 +8,26 @@ import pytest
 
 from poc2prod.refusal import Refusal
 from repository import committed, git, written
-from small_template import ANSWERS, refused, released, run, state, traces
+from small_template import ANSWERS, MARKS, refused, released, run, state, traces
 
-pytestmark = [pytest.mark.long, pytest.mark.usefixtures("temporary")]
+pytestmark = MARKS
 
 ANSWERED = "_commit: v1.0.0\n_src_path: {}\n"
-SPOILED: list[tuple[str, Callable[[Path], object], str]] = [
+INVALID_PROJECTS: list[tuple[str, Callable[[Path], object], str]] = [
     (
         "no answers",
         lambda p: committed(p, {ANSWERS: None}),
-        "mine is no project of a template: it has no .copier-answers.yml; poc2prod adopt",
+        "mine is not a project of a template: it has no .copier-answers.yml; use poc2prod adopt",
     ),
     (
         "no version",
         lambda p: committed(p, {ANSWERS: "_src_path: x\n"}),
-        "has no _commit, so no update can start from it; write",
+        "has no _commit, which an update needs; add",
     ),
     (
         "no source",
         lambda p: committed(p, {ANSWERS: "_commit: v1\n"}),
-        "has no _src_path, so no update can start from it; write",
+        "has no _src_path, which an update needs; add",
     ),
     (
         "no YAML",
@@ -37,8 +37,8 @@ SPOILED: list[tuple[str, Callable[[Path], object], str]] = [
     (
         "version gone",
         lambda p: committed(p, {ANSWERS: f"_commit: v9\n_src_path: {p.parent}/source\n"}),
-        "source has no v9, which .copier-answers.yml records as the version of the project; name a "
-        "source that has it: --template SOURCE",
+        "source has no v9, which .copier-answers.yml records as the version of the project; give a "
+        "source that has it with --template SOURCE",
     ),
     (
         "no option",
@@ -48,12 +48,12 @@ SPOILED: list[tuple[str, Callable[[Path], object], str]] = [
     (
         "dirty",
         lambda p: written(p, {"code.py": "mine"}),
-        "mine has changes that are not committed; commit them, or git stash",
+        "mine has uncommitted changes; commit or stash them",
     ),
     (
         "staged",
         lambda p: (written(p, {"x": ""}), git(p, "add", "x")),
-        "mine has changes that are not committed; commit them, or git stash",
+        "mine has uncommitted changes; commit or stash them",
     ),
     (
         "untracked answers",
@@ -74,9 +74,13 @@ SPOILED: list[tuple[str, Callable[[Path], object], str]] = [
 
 
 @pytest.mark.parametrize(
-    ("spoil", "words"), [row[1:] for row in SPOILED], ids=[row[0] for row in SPOILED]
+    ("spoil", "words"),
+    [row[1:] for row in INVALID_PROJECTS],
+    ids=[row[0] for row in INVALID_PROJECTS],
 )
-def test_it_is_refused(spoil: Callable[[Path], object], words: str, project: Path) -> None:
+def test_rejects_a_project_that_cannot_be_updated(
+    spoil: Callable[[Path], object], words: str, project: Path
+) -> None:
     spoil(project)
     if "untracked" in words or "is not" in words:
         git(project, "commit", "--quiet", "--message=untracked")
@@ -88,17 +92,17 @@ def test_it_is_refused(spoil: Callable[[Path], object], words: str, project: Pat
     assert (state(project), traces(project)) == before
 
 
-def test_a_version_that_is_not_there_is_refused(project: Path, template: Path) -> None:
+def test_rejects_an_unknown_version(project: Path, template: Path) -> None:
     assert refused(project, to="v1.1") == "../source has no v1.1; did you mean 'v1.1.0'?"
     assert refused(project, to="-x") == "../source has no -x; it has v1.0.0, v1.1.0"
     (template / "copier.yml").unlink()
     released(template, {}, "v2.0.0")
-    assert refused(project) == "../source is no template at v2.0.0: it has no copier.yml"
+    assert refused(project) == "../source is not a template at v2.0.0: it has no copier.yml"
 
 
-def test_what_is_no_repository_is_refused(project: Path, tmp_path: Path) -> None:
+def test_rejects_a_folder_without_commits(project: Path, tmp_path: Path) -> None:
     shutil.rmtree(project / ".git")
-    with pytest.raises(Refusal, match="is in no git repository; make one: git init"):
+    with pytest.raises(Refusal, match="is not in a git repository; create one: git init"):
         run(project)
     git(project, "init", "--quiet")
     with pytest.raises(Refusal, match="is not committed; git add --all && git commit"):
@@ -107,7 +111,7 @@ def test_what_is_no_repository_is_refused(project: Path, tmp_path: Path) -> None
         run(project / "src")
 
 
-def test_without_git_it_is_refused(
+def test_rejects_a_machine_without_git(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -115,24 +119,26 @@ def test_without_git_it_is_refused(
         run(project)
 
 
-def test_a_template_that_cannot_be_rendered_is_refused(template: Path, project: Path) -> None:
+def test_rejects_a_template_that_cannot_be_rendered(template: Path, project: Path) -> None:
     released(template, {"bad.txt.jinja": "{{ gone.gone }}"}, "v1.2.0")
     assert "cannot be rendered; 'gone' is undefined" in refused(project)
 
 
-def test_no_password_is_told(project: Path) -> None:
-    told = refused(project, template="https://ana:secret@localhost:1/template.git")
-    assert told.startswith("https://***@localhost:1/template.git cannot be read; fatal: unable to")
-    assert "secret" not in told
+def test_hides_passwords_in_messages(project: Path) -> None:
+    message = refused(project, template="https://ana:secret@localhost:1/template.git")
+    assert message.startswith(
+        "https://***@localhost:1/template.git cannot be read; fatal: unable to"
+    )
+    assert "secret" not in message
 
 
-def test_commits_of_the_user_on_the_branch_are_kept(project: Path) -> None:
+def test_keeps_commits_of_the_user_on_the_branch(project: Path) -> None:
     assert run(project)[0] == 0
-    assert run(project)[0] == 0  # what it made itself, it makes again
+    assert run(project)[0] == 0  # its own commit is replaced
     git(project, "switch", "--quiet", "template/v1.1.0")
-    committed(project, {"code.py": "mended\n"})
+    committed(project, {"code.py": "fixed\n"})
     git(project, "switch", "--quiet", "-")
     assert refused(project) == (
-        "the branch template/v1.1.0 has commits of yours that are not merged; "
-        "git merge template/v1.1.0, or throw it away: git branch -D template/v1.1.0"
+        "the branch template/v1.1.0 has your own unmerged commits; "
+        "git merge template/v1.1.0, or delete it: git branch -D template/v1.1.0"
     )

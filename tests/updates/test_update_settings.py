@@ -1,4 +1,4 @@
-"""What is around an update: the caller's environment, the user's git, places and line ends."""
+"""Settings that must not affect an update: environment, git configuration, paths, line endings."""
 
 import os
 from pathlib import Path
@@ -6,18 +6,17 @@ from pathlib import Path
 import pytest
 
 from repository import committed, git, written
-from small_template import Files, by_user, released, rendered, run, state
+from small_template import MARKS, Files, by_user, released, rendered, run, state
 
-pytestmark = [pytest.mark.long, pytest.mark.usefixtures("temporary")]
+pytestmark = MARKS
 
 
-def test_nothing_of_the_caller_or_of_the_users_git_matters(
+def test_ignores_the_environment_and_the_git_configuration(
     project: Path, template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     committed(
         project, {"code.py": by_user(3), ".gitattributes": "*.py merge=mine\n*.md merge=union"}
     )
-    # A release whose README is not the user's any more, and CRLF in the user's.
     hook = project / ".git/hooks/all"
     hook.parent.mkdir()
     hook.write_text("#!/bin/sh\ntouch HOOKED\nexit 1\n")
@@ -58,7 +57,7 @@ def test_nothing_of_the_caller_or_of_the_users_git_matters(
             outer.setenv(f"GIT_{name}", str(elsewhere / ".git" / name.lower()))
         status, words = run(project)
         assert os.environ["GIT_DIR"] == str(elsewhere / ".git/dir")
-    assert (status, "code.py: both changed it" in words) == (1, True)
+    assert (status, "code.py: changed by both" in words) == (1, True)
     conflict = (tmp_path / "mine-template-v1.1.0/code.py").read_text()
     assert (
         "<<<<<<< HEAD\nline 3 by the user\n=======\nLINE 3 of the code\n>>>>>>> template"
@@ -74,7 +73,7 @@ def test_nothing_of_the_caller_or_of_the_users_git_matters(
     }
 
 
-def test_where_it_was_rendered_is_no_change(tmp_path: Path) -> None:
+def test_the_path_of_a_render_is_not_a_change(tmp_path: Path) -> None:
     where = {"where.txt.jinja": "{{ _copier_conf.dst_path }} {{ _folder_name }}\n"}
     template = released(tmp_path / "source", {**where}, "v1")
     project = rendered(template, tmp_path / "ours")
@@ -83,7 +82,7 @@ def test_where_it_was_rendered_is_no_change(tmp_path: Path) -> None:
     assert (project / "where.txt").read_text() == f"{project} ours\n"
 
 
-def test_line_ends_that_attributes_ask_for_are_no_change(tmp_path: Path) -> None:
+def test_line_endings_by_gitattributes_are_not_a_change(tmp_path: Path) -> None:
     first: Files = {".gitattributes": "* text=auto\n*.bat eol=crlf\n", "a.bat": "a\r\nb\r\nc\r\n"}
     template = released(tmp_path / "source", first, "v1")
     project = rendered(template, tmp_path / "ours")

@@ -1,5 +1,5 @@
-# The server on Cloud Run, and the alarm on what it costs. Nothing is typed here: the budget is the
-# promise in scope.yaml, the service is cloud-run.yaml.
+# The server on Cloud Run, and a budget alert. The budget is read from scope.yaml, and the service
+# from cloud-run.yaml.
 #   terraform init && terraform apply    # asks for the four variables
 terraform {
   required_version = ">= 1.5"
@@ -14,7 +14,7 @@ terraform {
 variable "project" { type = string }
 variable "region" { type = string }
 variable "billing_account" { type = string }
-variable "image" { type = string } # by digest
+variable "image" { type = string } # with its digest
 
 locals {
   scope     = yamldecode(file("${path.module}/../../scope.yaml"))
@@ -28,12 +28,12 @@ provider "google" {
   project               = var.project
   region                = var.region
   billing_project       = var.project
-  user_project_override = true # the budget service asks for it
+  user_project_override = true # required by the budget API
 }
 
 resource "google_billing_budget" "promise" {
   billing_account = var.billing_account
-  display_name    = "${local.scope.project}: what scope.yaml promises"
+  display_name    = "${local.scope.project}: max_cost_usd_month"
   budget_filter {
     projects = ["projects/${var.project}"]
   }

@@ -1,4 +1,4 @@
-"""Paths of what the pipeline stages write."""
+"""Files that pipeline stages write, and how to read their reports."""
 
 import json
 from hashlib import sha256
@@ -8,35 +8,35 @@ from typing import Any, NamedTuple
 import yaml
 
 RAW = Path("data/raw")  # payloads and their labels, in a few Parquet shards
-FEATURES = Path("data/features.npz")  # what the model sees, and the split of each example
+FEATURES = Path("data/features.npz")  # input of the network, label, slice and split of each example
 CHECKPOINT = Path("models/model.pt")
-BASELINE = Path("models/baseline.npz")  # the simple model that the network has to beat
+BASELINE = Path("models/baseline.npz")  # the simple model to beat
 ONNX = Path("models/model.onnx")
-SHIPPED = Path("models/shipped.onnx")  # the candidate that `compress` chose
-ONNX_INT8 = SHIPPED  # its name in 0.2: code of yours may have it, and old lines merge
-REFERENCE = Path("models/reference.json")  # what inputs looked like at training
+SHIPPED = Path("models/shipped.onnx")  # the variant that `compress` chose
+ONNX_INT8 = SHIPPED  # its name before 0.3.0, which your code may still use
+REFERENCE = Path("models/reference.json")  # distributions at training time, for drift
 REPORTS = Path("reports")
 DVC_YAML = Path("dvc.yaml")
 
 
 class Conversion(NamedTuple):
-    """The model in another kind of file: the report on it, and the stage that makes both."""
+    """The model in another file format: its report, and the stage that writes both."""
 
     report: str
     stage: str
 
 
 def write_report(name: str, content: dict[str, Any]) -> None:
-    """Leave evidence for the gates in `reports/<name>.json`."""
+    """Write measurements for the gates to `reports/<name>.json`."""
     REPORTS.mkdir(parents=True, exist_ok=True)
     (REPORTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
 
 
 def read_report(name: str, stage: str = "") -> dict[str, Any]:
-    """Read the evidence a stage left; `stage` is given where its name is not that of the report.
+    """Read `reports/<name>.json`; pass the `stage` that writes it if it has another name.
 
     Raises:
-        SystemExit: the report is missing or is not JSON; the stage to run is named.
+        SystemExit: the report is missing or not JSON; the message names the stage to run.
     """
     path = REPORTS / f"{name}.json"
     try:
@@ -47,11 +47,24 @@ def read_report(name: str, stage: str = "") -> dict[str, Any]:
     return content
 
 
-def list_conversions() -> list[Conversion]:
-    """Return the converted models of this project: those on whose report `check` depends.
+def describe_data(unknown: str = "") -> str:
+    """Return source and number of the ingested examples, like `../photos, 120 examples`.
 
-    A stage with `foreach` in `dvc.yaml`, `things`, leaves `reports/thing_NAME.json` for each name.
-    Other files in `reports/` do not count: they stay there when their stage is removed.
+    `unknown` is the source if no report names one.
+    """
+    path = REPORTS / "ingest.json"
+    is_known = path.exists() or not unknown
+    data: dict[str, Any] = read_report("ingest") if is_known else {"source": unknown}
+    source: str = "made-up sample" if data["source"] == "sample" else data["source"]
+    count = data.get("examples", sum(data.get("labels", {}).values()))
+    return f"{source}, {count:,} examples" if count else source
+
+
+def list_conversions() -> list[Conversion]:
+    """List the converted models: those on whose report the stage `check` depends.
+
+    In `dvc.yaml`, a stage `things` with `foreach` writes `reports/thing_NAME.json` for each NAME.
+    Other files in `reports/` are ignored: they may be left over from removed stages.
 
     Raises:
         SystemExit: `dvc.yaml` is missing or damaged.
@@ -75,10 +88,10 @@ def list_conversions() -> list[Conversion]:
 
 
 def read_conversions() -> list[dict[str, Any]]:
-    """Return the gates that the stages of converted models recorded.
+    """Return the gates in the reports on converted models.
 
     Raises:
-        SystemExit: a report is missing or has none; the stage to run is named.
+        SystemExit: a report is missing or has no gates; the message names the stage to run.
     """
     rows: list[dict[str, Any]] = []
     for report, stage in list_conversions():
@@ -90,16 +103,16 @@ def read_conversions() -> list[dict[str, Any]]:
 
 
 def refuse_other_models() -> None:
-    """Stop when the evidence is not about the file that is shipped.
+    """Stop if the reports describe another file than the shipped one.
 
     Raises:
-        SystemExit: the model is missing, or changed after it was evaluated.
+        SystemExit: the model is missing, or changed after `evaluate`.
     """
     try:
         shipped = sha256(SHIPPED.read_bytes()).hexdigest()
     except OSError:
         raise SystemExit(f"{SHIPPED} is missing. Run compress first.") from None
-    judged = read_report("evaluate").get("model_sha256")
-    if judged != shipped:
-        which = f"the model {judged}, but {SHIPPED} has SHA-256 {shipped}"
+    evaluated = read_report("evaluate").get("model_sha256")
+    if evaluated != shipped:
+        which = f"the model {evaluated}, but {SHIPPED} has SHA-256 {shipped}"
         raise SystemExit(f"reports/evaluate.json is about {which}. Run evaluate again.")

@@ -1,4 +1,4 @@
-"""Bounds for what a metric could be, given how few examples it was measured on."""
+"""Bayesian bounds of metrics that were measured on few examples."""
 
 from collections.abc import Callable
 
@@ -11,16 +11,16 @@ Metric = Callable[[np.ndarray], np.ndarray]
 
 
 def lower_bound(metric: Metric, matrix: np.ndarray, confidence: float) -> float:
-    """Return the value that the true metric exceeds with this confidence."""
+    """Return the value that the true metric exceeds with this probability."""
     return posterior_quantile(metric, matrix, 1 - confidence)
 
 
 def posterior_quantile(metric: Metric, matrix: np.ndarray, q: float) -> float:
-    """Return the value that the true metric is below with this probability.
+    """Return the q quantile of the metric, given a confusion matrix.
 
-    The counts have a Dirichlet posterior with a prior of one example in all, so that 30 right
-    answers out of 30 are not mistaken for certainty (Goutte and Gaussier 2005, "A probabilistic
-    interpretation of precision, recall and F-score").
+    The counts have a Dirichlet posterior, whose prior weighs one example: 30 of 30 correct is not
+    certainty (Goutte and Gaussier 2005, "A probabilistic interpretation of precision, recall and
+    F-score").
     """
     present = np.broadcast_to(matrix.sum(1, keepdims=True) > 0, matrix.shape)
     counts = (matrix + present / present.sum()).ravel()  # an absent label stays absent
@@ -30,7 +30,7 @@ def posterior_quantile(metric: Metric, matrix: np.ndarray, q: float) -> float:
 
 
 def share_lower_bound(hits: np.ndarray, confidence: float) -> float:
-    """Return what the share of hits, bool (examples,), is at least; 1 if all of them are.
+    """Return the lower bound of the share of hits, bool (examples,); 1 if all are hits.
 
     Bayesian bootstrap (Rubin 1981), as in `gain_lower_bound`.
     """
@@ -50,7 +50,7 @@ def gain_lower_bound(
     label_count: int,
     confidence: float,
 ) -> float:
-    """Return by how much `answers` beat `baseline` at least, on the same examples.
+    """Return the lower bound of the gain of `answers` over `baseline` on the same examples.
 
     All three are integer labels, shape (examples,). Paired Bayesian bootstrap (Rubin 1981).
     """

@@ -1,19 +1,21 @@
-"""The command line: `dvc.yaml` and the Makefile call these commands, and so can you.
+"""The command line of the project: `dvc.yaml` and the Makefile call these commands.
 
-A module is imported when its command runs: a device without PyTorch has all commands that it needs.
+Commands of a folder that not every project has are listed in its `commands.py`. A module is
+imported when its command runs, so that a command works without the packages of the others.
 """
 
 from collections.abc import Callable
 from importlib import import_module
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
 
+PACKAGE = Path(__file__).parent
+
 
 class Command(NamedTuple):
-    """A function of the same name in a module, its help, and what it takes, if anything."""
+    """A function: its module, its help, and its argument or flag. Its name is the command's."""
 
     module: str
     help: str
@@ -36,13 +38,13 @@ STAGES = (
 )
 COMMANDS = {
     "ingest": Command(
-        "pipeline.ingest", "Bring data in: SOURCE, or what schema.yaml names", "SOURCE"
+        "pipeline.ingest", "Read examples from SOURCE, or from where schema.yaml says", "SOURCE"
     ),
     "validate": Command("pipeline.validate", "Check the data against schema.yaml"),
-    "featurize": Command("pipeline.featurize", "Turn payloads into features"),
-    "train": Command("pipeline.train", "Train the model, and the baseline it has to beat"),
+    "featurize": Command("pipeline.featurize", "Compute the features of all examples"),
+    "train": Command("pipeline.train", "Train the network and the baseline it has to beat"),
     "export": Command("pipeline.export", "Export the model to ONNX and compare the outputs"),
-    "compress": Command("pipeline.compress", "Find the smallest file that meets all limits"),
+    "compress": Command("pipeline.compress", "Find the smallest model file that meets all limits"),
     "evaluate": Command("pipeline.evaluate", "Score the models on held-out data"),
     "benchmark": Command("pipeline.benchmark", "Measure latency and throughput"),
     "report": Command("pipeline.report", "Write reports/report.html"),
@@ -52,53 +54,49 @@ COMMANDS = {
     "deps": Command("pipeline.deps", "Write the imports of each stage into dvc.yaml"),
     "verify": Command("pipeline.verify", "Check the hashes in dvc.lock"),
     "card": Command("pipeline.card", "Write the model card and the table in the README"),
-    "example": Command("pipeline.ingest", "Write one held-out payload to try things with"),
-    "size": Command("serving.capacity", "Write the number of servers into deploy/"),
-    "serve": Command("serving.app", "Serve the champion over HTTP"),
-    "rehearse": Command("serving.app", "Serve the latest model, released or not"),
-    "load": Command("serving.load_test", "Load-test a server at the promised traffic"),
-    "feedback": Command("pipeline.ingest_feedback", "Turn labelled requests into examples"),
-    "edge": Command(
-        "device.loop", "Run the device loop: answer files in the inbox, and the socket"
-    ),
-    "put": Command("device.inbox", "Put standard input into the inbox"),
-    "capture": Command("device.inbox", "Put payloads from a sensor into the inbox"),
-    "outbox": Command("device.outbox", "Print the decisions that wait, as JSON lines"),
-    "update": Command("device.model_update", "Look for a newer model once"),
-    "collect": Command("fleet.collector", "Receive what devices send, and export it to Prometheus"),
-    "package": Command("fleet.debian", "Build a .deb of the device loop and its model", "ARCH"),
-    "publish": Command("fleet.publish", "Write the champion to repository/, for devices to fetch"),
-    "rotate": Command("fleet.publish", "Replace a key of the update repository", "NAME"),
+    "example": Command("pipeline.ingest", "Write a held-out input and show how to send it"),
     "release": Command("releases.release", "Sign a model that meets all limits, as a candidate"),
-    "challenge": Command("releases.rollout", "Run a release beside the champion", "ID"),
+    "challenge": Command("releases.rollout", "Run a release next to the champion", "ID"),
     "promote": Command("releases.rollout", "Make the challenger the champion"),
     "rollback": Command("releases.rollout", "Go back to the previous champion"),
     "monitor": Command("monitoring.live", "Read the drift scores of a running model"),
-    "settings": Command("cli", "List the environment variables of this project"),
+    "settings": Command("cli", "List all settings, or write docs/settings.md", flag="--write"),
     "retrain": Command(
-        "retraining.retrain",
-        "Train, compare and propose a candidate, if due or for a REASON",
-        "REASON",
+        "retraining.retrain", "Train and propose a candidate, if one is due or for REASON", "REASON"
     ),
 }
 
 
 def run(name: str, *arguments: object) -> None:
     """Import the module of a command and run it."""
-    getattr(import_module(f".{COMMANDS[name].module}", __package__), name)(*arguments)
+    getattr(import_module(f".{all_commands()[name].module}", __package__), name)(*arguments)
 
 
-def settings() -> None:
-    """Print every environment variable of the project.
+def all_commands() -> dict[str, Command]:
+    """Return the commands above and those of each folder."""
+    commands = dict(COMMANDS)
+    for path in sorted(PACKAGE.glob("*/commands.py")):
+        listed = import_module(f".{path.parent.name}.commands", __package__).COMMANDS
+        commands |= {name: Command(*row) for name, row in listed.items()}
+    return commands
+
+
+def settings(write: bool = False) -> None:
+    """Print all settings, or write them to docs/settings.md.
 
     It is here because it imports any module: a module below would depend on all others.
     """
-    package = Path(__file__).parent
-    for path in sorted(package.rglob("*.py")):
+    for path in sorted(PACKAGE.rglob("*.py")):
         if "(Settings)" in path.read_text():
-            parts = path.relative_to(package).with_suffix("").parts
+            parts = path.relative_to(PACKAGE).with_suffix("").parts
             import_module("." + ".".join(parts), __package__)
-    import_module(".settings", __package__).print_settings()
+    scope = import_module(".scope", __package__)
+    module = import_module(".settings", __package__)
+    text: str = module.describe_settings({"scope.yaml": scope.Scope, "params.yaml": scope.Params})
+    if write:
+        module.DOCUMENT.write_text(text, encoding="utf-8")
+    else:
+        print(text, end="")
 
 
 def main() -> None:
@@ -107,16 +105,14 @@ def main() -> None:
 
 
 def create_app() -> typer.Typer:
-    """Return the command line with the commands whose modules are installed here."""
     app = typer.Typer(
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
-        rich_markup_mode=None,  # rich is not installed on devices
+        rich_markup_mode=None,  # rich is a package for training only
     )
-    for name, command in COMMANDS.items():
-        path = f"{command.module.replace('.', '/')}.py"
-        if files(__package__).joinpath(path).is_file():
+    for name, command in all_commands().items():
+        if (PACKAGE / f"{command.module.replace('.', '/')}.py").is_file():
             app.command(name, help=command.help)(_callback(name, command))
     return app
 

@@ -11,35 +11,44 @@ PRICES = Path("prices.yaml")
 
 
 class Price(BaseModel, frozen=True, extra="forbid"):
-    """What one more server or device costs, and how many there are at least."""
+    """The price of one unit, and the smallest number of units."""
 
     usd_month: float = Field(ge=0)
     at_least: int = Field(ge=1)
 
 
-class Prices(BaseModel, frozen=True, extra="forbid"):
-    """The price list, as of a date, from a source you name."""
+class Prices(BaseModel, frozen=True, extra="allow"):
+    """The price list: its date, its source, and a price for each place where a model runs."""
+
+    __pydantic_extra__: dict[str, Price] = Field(init=False)
 
     as_of: str
     source: str
     utilisation: float = Field(gt=0, le=1)
-    server: Price
-    device: Price
+
+    @property
+    def places(self) -> dict[str, Price]:
+        return self.__pydantic_extra__
+
+    def price_of(self, place: str) -> Price:
+        if place not in self.places:
+            remedy = f"Add `{place}:` with `usd_month` and `at_least`."
+            raise SystemExit(f"{PRICES} has no price for {place!r}. {remedy}")
+        return self.places[place]
 
 
 def replicas(place: str, throughput_per_s: float, peak_requests_per_s: float) -> int:
-    """Return how many servers or devices carry the peak when each is as busy as planned."""
+    """Return how many units carry the peak when each is as busy as planned."""
     prices = read_yaml(PRICES, Prices)
-    price: Price = getattr(prices, place)
     needed = math.ceil(peak_requests_per_s / (throughput_per_s * prices.utilisation))
-    return max(needed, price.at_least)
+    return max(needed, prices.price_of(place).at_least)
 
 
 def cost_usd_month(throughputs_per_s: dict[str, float], peak_requests_per_s: float) -> float:
-    """Return the monthly cost of the servers and devices that carry the peak."""
+    """Return the monthly cost of the units that carry the peak, in all places together."""
     prices = read_yaml(PRICES, Prices)
     cost_usd = 0.0
     for place, throughput_per_s in throughputs_per_s.items():
-        price: Price = getattr(prices, place)
-        cost_usd += replicas(place, throughput_per_s, peak_requests_per_s) * price.usd_month
+        usd_month = prices.price_of(place).usd_month
+        cost_usd += replicas(place, throughput_per_s, peak_requests_per_s) * usd_month
     return cost_usd

@@ -1,4 +1,7 @@
-"""Gates: each measured value, compared with its limit. Only here is a model refused."""
+"""Gates: every limit of `scope.yaml`, compared with the measurements in `reports/`.
+
+Stages measure; this module alone decides whether a model meets its limits.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,14 +13,14 @@ from .artifacts import read_conversions, read_report
 from .cost import cost_usd_month
 from .scope import SCOPE, load_scope
 
-SLICE_SHOWN = 16  # characters: the name of a slice may be a long path, and a gate is one line
+SLICE_SHOWN = 16  # characters of a slice: its name may be a long path, and a gate is one line
 
 
 class Gate(BaseModel, frozen=True, strict=True):
-    """One limit: what was observed, which side of the limit is good, and where the limit is set.
+    """A measured value, its limit, and where the limit is set.
 
-    An object of `reports/gates.json` is a dump of this. Reading it compares the numbers again and
-    refuses a `passed` that disagrees with them.
+    `reports/gates.json` is a list of these. Validation compares the numbers again and rejects a
+    `passed` that contradicts them.
     """
 
     id: str
@@ -30,7 +33,7 @@ class Gate(BaseModel, frozen=True, strict=True):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def passed(self) -> bool:
-        """False for NaN, which compares as false with every limit."""
+        """Whether the value meets the limit; NaN never does."""
         if self.comparison == ">=":
             return self.observed >= self.limit
         return self.observed <= self.limit
@@ -40,37 +43,37 @@ class Gate(BaseModel, frozen=True, strict=True):
     def _compare_again(cls, value: Any, handler: ModelWrapValidatorHandler["Gate"]) -> "Gate":
         gate = handler(value)
         if isinstance(value, Mapping) and value.get("passed", gate.passed) is not gate.passed:
-            raise ValueError(f"passed is {value['passed']!r}, but the numbers say {gate.passed}")
+            raise ValueError(f"passed is {value['passed']!r}, but the numbers give {gate.passed}")
         return gate
 
     def __str__(self) -> str:
         word = "pass" if self.passed else "FAIL"
-        return f"{word}  {self.name:<34} {self.observed:10.4g} {self.comparison} {self.limit:g}"
+        return f"{word}  {self.name:<44} {self.observed:10.4g} {self.comparison} {self.limit:g}"
 
 
 def gate(id: str, name: str, observed: float, key: str) -> Gate:
-    """Compare a number with a limit of `scope.yaml`; `min_` or `max_` in its key is the direction.
+    """Compare a number with a limit of `scope.yaml`. Keys with `min_` are lower limits.
 
-    Where `key` names several, the limit is the first less the others.
+    If `key` is a list, `first, second`, the limit is the first value minus the others.
     """
-    limit, *less = (getattr(load_scope(), part) for part in key.split(", "))
+    limit, *subtracted = (getattr(load_scope(), part) for part in key.split(", "))
     return Gate(
         id=id,
         name=name,
         observed=observed,
         comparison=">=" if key.startswith("min_") else "<=",
-        limit=limit - sum(less),
+        limit=limit - sum(subtracted),
         where=f"{SCOPE}: {key}",
     )
 
 
 def forbid(id: str, name: str, observed: float) -> Gate:
-    """Return a gate that only 0 passes, for faults that are never acceptable."""
+    """Return a gate whose limit is 0, for faults that are never acceptable."""
     return Gate(id=id, name=name, observed=observed, comparison="<=", limit=0, where="always")
 
 
 def verdicts() -> list[Gate]:
-    """Compare the evidence in `reports/` with every limit."""
+    """Compare the measurements in `reports/` with every limit."""
     return [
         *_data_gates(),
         *_quality_gates(),
@@ -86,16 +89,16 @@ def _data_gates() -> list[Gate]:
     conflicts, repeated = data["label_conflicts"], data["repeated_ids"]
     failures, missing = data.get("contract_failures"), data.get("missing_labels")
     return [
-        forbid("contract", "examples breaking the contract", _number(failures)),
-        forbid("split_labels", "labels missing in a split", _number(missing)),
-        gate("leakage", "inputs in two splits", data["leaks"], "max_leaks"),
-        gate("label_conflicts", "inputs with two labels", conflicts, "max_label_conflicts"),
-        gate("repeated_ids", "repeated ids", repeated, "max_repeated_ids"),
+        forbid("contract", "invalid examples", _number(failures)),
+        forbid("split_labels", "labels missing from a split", _number(missing)),
+        gate("leakage", "inputs in more than one split", data["leaks"], "max_leaks"),
+        gate("label_conflicts", "inputs with conflicting labels", conflicts, "max_label_conflicts"),
+        gate("repeated_ids", "duplicate ids", repeated, "max_repeated_ids"),
     ]
 
 
 def _number(value: float | None) -> float:
-    """Return NaN, which passes no gate, for evidence that an older release did not leave."""
+    """Return NaN, which fails every gate, for values that reports of older versions lack."""
     return math.nan if value is None else value
 
 
@@ -105,19 +108,19 @@ def _quality_gates() -> list[Gate]:
     if quality["metric"] != scope.metric:
         raise SystemExit(f"reports/evaluate.json is about {quality['metric']}. Run evaluate again.")
     gain = quality["baseline"]["gain_lower_bound"]
-    name = f"gain over {scope.baseline}"
+    name = f"gain over {scope.baseline} baseline, lower bound"
     return [*quality_gates(quality), gate("baseline_gain", name, gain, "min_gain_over_baseline")]
 
 
 def quality_gates(quality: dict[str, Any], by: str = "lower_bound") -> list[Gate]:
-    """Compare what `quality.measure` returned, in total and in the worst slice, with its limits."""
+    """Compare the result of `quality.measure` with its limits: in total and in the worst slice."""
     scope = load_scope()
-    sure = f"{scope.confidence:.0%} sure" if by == "lower_bound" else by
+    which = by.replace("_", " ")
     worst = worst_slice(quality, by)
-    name = f"worst slice: {worst[:SLICE_SHOWN]} ({sure})"
+    name = f"worst slice: {worst[:SLICE_SHOWN]}, {which}"
     observed = quality["slices"][worst][by]
     return [
-        gate("quality", f"{scope.metric} ({sure})", quality["score"][by], "min_metric"),
+        gate("quality", f"{scope.metric}, {which}", quality["score"][by], "min_metric"),
         gate("worst_slice", name, observed, "min_metric, max_slice_gap"),
     ]
 
@@ -133,25 +136,25 @@ def _export_gates() -> list[Gate]:
     weights, answers = export.get("nonfinite_weights"), quality.get("nonfinite_answers")
     difference = export["max_difference"]
     return [
-        forbid("finite_weights", "weights that are NaN or infinite", _number(weights)),
-        forbid("finite_answers", "answers that are NaN or infinite", _number(answers)),
-        gate("onnx_parity", "PyTorch to ONNX, probability", difference, "max_onnx_difference"),
+        forbid("finite_weights", "NaN or infinite weights", _number(weights)),
+        forbid("finite_answers", "NaN or infinite predictions", _number(answers)),
+        gate("onnx_parity", "PyTorch and ONNX, difference", difference, "max_onnx_difference"),
     ]
 
 
 def _variant_gates() -> list[Gate]:
-    """What `compress` chose: like fp32 on the test split, and what only `compress` can measure."""
+    """Compare the shipped variant with float32, and what `compress` measured, with their limits."""
     quality, compressed = read_report("evaluate"), read_report("compress")
     drop = quality["fp32"]["value"] - quality["score"]["value"]
     row = compressed.get("candidates", {}).get(compressed.get("shipped"), {})
     gap, p95_ms = _number(row.get("batch_gap")), _number(row.get("latency_p95_ms"))
     size_mb = _number(compressed.get("size_mb"))
     return [
-        gate("int8_parity", "answers like fp32", quality["agreement"], "min_int8_agreement"),
-        gate("int8_drop", "metric lost to fp32", drop, "max_int8_drop"),
-        gate("batch_parity", "alone and in a batch", gap, "max_onnx_difference"),
-        gate("latency_p95_network", "latency p95 ms, network", p95_ms, "max_latency_p95_ms"),
-        gate("model_size", "model size MB", size_mb, "max_model_mb"),
+        gate("int8_parity", "agreement with float32", quality["agreement"], "min_int8_agreement"),
+        gate("int8_drop", "score lost to float32", drop, "max_int8_drop"),
+        gate("batch_parity", "alone and in a batch, difference", gap, "max_onnx_difference"),
+        gate("latency_p95_network", "latency p95 of the network, ms", p95_ms, "max_latency_p95_ms"),
+        gate("model_size", "model size, MB", size_mb, "max_model_mb"),
     ]
 
 
@@ -167,16 +170,16 @@ def _use_gates() -> list[Gate]:
             for place, count in failures.items()
         ),
         *(
-            gate(f"latency_p95_{place}", f"p95 ms, {place}, timed here", ms, "max_latency_p95_ms")
+            gate(f"latency_p95_{place}", f"p95, {place}, timed here, ms", ms, "max_latency_p95_ms")
             for place, ms in p95_ms.items()
         ),
-        gate("cost", "USD a month (prices.yaml)", cost_usd, "max_cost_usd_month"),
-        gate("build_or_buy", "USD a month, against buying", cost_usd, "buy_usd_month"),
+        gate("cost", "USD per month (prices.yaml)", cost_usd, "max_cost_usd_month"),
+        gate("build_or_buy", "USD per month, compared with buying", cost_usd, "buy_usd_month"),
     ]
 
 
 def _converted_gates() -> list[Gate]:
-    """Compare what was observed of converted models with the limits of today."""
+    """Compare the measurements of converted models with the current limits."""
     return [
         gate(row["id"], row["name"], row["observed"], row["where"].removeprefix(f"{SCOPE}: "))
         for row in read_conversions()
@@ -184,17 +187,17 @@ def _converted_gates() -> list[Gate]:
 
 
 def refuse_broken(gates: Sequence[Gate]) -> None:
-    """Stop when a limit is not met.
+    """Stop if a limit is not met.
 
     Raises:
-        SystemExit: at least one is not; each is named.
+        SystemExit: at least one is not met; the message names each.
     """
     if not all(gate.passed for gate in gates):
         raise SystemExit(format_failures(gates))
 
 
 def format_failures(gates: Sequence[Gate], notes: Mapping[str, Sequence[str]] | None = None) -> str:
-    """Return one line per failed gate, with its notes below it; `notes` are by the gate's id."""
+    """Return one line per failed gate, followed by its `notes`, which are keyed by gate id."""
     decider = load_scope().decider
     review = f"review by {decider}" if decider else "review"
     lines = [f"Limits not met (changing one needs {review}):"]

@@ -1,4 +1,4 @@
-"""Where `ingest` was before 0.3.0: tests of yours import it from here."""
+"""The path of `ingest` before 0.3.0, kept for your tests that import it."""
 
 from .pipeline.ingest import ingest
 

@@ -1,4 +1,4 @@
-"""Decode a payload and check it against the contract: training and service both enter here."""
+"""Decode and validate payloads. Training and prediction both start here."""
 
 from typing import NamedTuple
 
@@ -10,17 +10,17 @@ from .task.features import Raw, decode, describe
 
 
 class Intake(NamedTuple):
-    """A decoded payload, and the facts that the drift monitor follows."""
+    """A decoded payload and its facts, which drift monitoring watches."""
 
     raw: Raw
     facts: dict[str, float]
 
 
 def take_in(payload: bytes) -> Intake:
-    """Decode a payload and check it against the contract.
+    """Decode a payload and validate its facts.
 
     Raises:
-        Refusal: it cannot be decoded, or a fact of it breaks the contract.
+        Refusal: the payload cannot be decoded, or one of its facts is invalid.
     """
     raw = decode(payload)
     facts = describe(raw)

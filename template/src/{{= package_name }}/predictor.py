@@ -1,4 +1,4 @@
-"""Predict with an ONNX file. It needs no PyTorch: servers and devices run this module."""
+"""Predict with an ONNX file; this module and its imports need no training framework."""
 
 import hashlib
 import json
@@ -14,21 +14,21 @@ from .intake import take_in
 from .task.features import FEATURES_VERSION, features
 
 REMEDY = "Run `make model`, or pull a release."
-TINY = np.finfo(np.float32).tiny  # has a logarithm, where 0 has none
+TINY = np.finfo(np.float32).tiny  # avoids the logarithm of 0
 
 
 class Prediction(NamedTuple):
-    """The most likely label, how sure the model is of it, and the facts of the input."""
+    """The most likely label, its probability, and the facts of the input."""
 
     label: str
     confidence: float
     facts: dict[str, float]
     entropy: float = math.nan  # of all probabilities, in nats
-    embedding: np.ndarray | None = None  # float32 (width,): what the last layer saw
+    embedding: np.ndarray | None = None  # float32 (width,): input of the last layer
 
 
 class Prepared(NamedTuple):
-    """What the network takes, float32 of its input shape, and the facts of the payload."""
+    """Features, float32 in the input shape of the network, and the facts of the payload."""
 
     x: np.ndarray
     facts: dict[str, float]
@@ -39,10 +39,11 @@ class NotFinite(ArithmeticError):
 
 
 class Predictor:
-    """An ONNX file, fed by the features that it was trained on.
+    """An ONNX file in an onnxruntime session.
 
     Raises:
-        SystemExit: the file is missing, is not a model of ours, or needs other features.
+        SystemExit: the file is missing, is not a model of this project, or was trained on another
+            version of the features.
     """
 
     def __init__(self, path: Path = ONNX_INT8, threads: int = 1) -> None:
@@ -59,31 +60,32 @@ class Predictor:
             self._outputs = [output.name for output in self._session.get_outputs()]
             self.trained_at: float = json.loads(metadata["trained_at"])
             version = json.loads(metadata["features_version"])
-        except Exception as error:  # onnxruntime's errors share no other base class
+        except Exception as error:  # onnxruntime's errors have no narrower base class
             found = str(error).splitlines()[0]
-            raise SystemExit(f"{path} is no model of this project ({found}). {REMEDY}") from None
+            raise SystemExit(f"{path} is not a model of this project ({found}). {REMEDY}") from None
         if version != FEATURES_VERSION:
             versions = f"features version {version}, but the code computes {FEATURES_VERSION}"
-            raise SystemExit(f"{path} wants {versions}. {REMEDY}")
+            raise SystemExit(f"{path} needs {versions}. {REMEDY}")
         self.sha256 = hashlib.sha256(model).hexdigest()
 
     def probabilities(self, x: np.ndarray) -> np.ndarray:
-        """Run the network: features float32 (n, ...) to probabilities float32 (n, labels)."""
+        """Run the network: float32 features (n, ...) to float32 probabilities (n, labels)."""
         return self.run(x)[0]
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return the probabilities and, float32 (n, width), what the last layer saw.
+        """Return probabilities and embeddings, the float32 (n, width) inputs of the last layer.
 
-        None from files of older releases, and of networks that end in no linear layer.
+        Embeddings are None if the network does not end in a linear layer, and for files that were
+        exported before 0.3.0.
         """
         found = dict(zip(self._outputs, self._session.run(self._outputs, {"x": x}), strict=True))
         return softmax(found["logits"]), found.get("embedding")
 
     def predict(self, payload: bytes) -> Prediction:
-        """Answer one payload.
+        """Predict one payload.
 
         Raises:
-            Refusal: the payload cannot be decoded, or it breaks the contract.
+            Refusal: the payload cannot be decoded, or is invalid.
             NotFinite: the model returns NaN or infinity.
         """
         (result,) = self.predict_batch([prepare(payload)])
@@ -92,7 +94,7 @@ class Predictor:
         return result
 
     def predict_batch(self, inputs: list[Prepared]) -> list[Prediction | Exception]:
-        """Answer several inputs in one run of the network; none spoils the answer of another."""
+        """Predict several inputs in one run; an error of one input does not affect the others."""
         probabilities, embeddings = self.run(np.stack([x for x, _ in inputs]))
         entropies = entropy(probabilities)
         found: list[Prediction | Exception] = []
@@ -106,26 +108,26 @@ class Predictor:
                 found.append(Prediction(label, confidence, facts, float(entropies[i]), embedding))
             else:
                 answer = probabilities[i].tolist()
-                found.append(NotFinite(f"model {self.sha256[:12]} answered {answer}"))
+                found.append(NotFinite(f"model {self.sha256[:12]} returned {answer}"))
         return found
 
 
 def prepare(payload: bytes) -> Prepared:
-    """Turn a payload into what the network takes.
+    """Decode, validate and featurize a payload.
 
     Raises:
-        Refusal: the payload cannot be decoded, or it breaks the contract.
+        Refusal: the payload cannot be decoded, or is invalid.
     """
     raw, facts = take_in(payload)
     return Prepared(features(raw), facts)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Turn logits (n, labels) into probabilities; kept out of the graph, where int8 hurts it."""
+    """Turn logits (n, labels) into probabilities. In the graph, int8 would round them."""
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 
 
 def entropy(probabilities: np.ndarray) -> np.ndarray:
-    """Return how undecided each row of probabilities (n, labels) is: (n,), in nats."""
+    """Return the entropy of each row of probabilities (n, labels): (n,), in nats."""
     return np.asarray(-(probabilities * np.log(probabilities + TINY)).sum(axis=1))

@@ -1,4 +1,4 @@
-"""Metrics of predicted labels, and how they compare with the exported model's."""
+"""Classification metrics, their lower bounds, and agreement with the exported model."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import numpy as np
 from .bounds import Metric, lower_bound
 from .scope import load_scope
 
-NOT_ZERO = 1e-12  # divides the 0 of an absent label, whose result is dropped
+NOT_ZERO = 1e-12  # avoids 0 / 0 for absent labels, whose result is dropped
 
 
 def confusion(truth: np.ndarray, predicted: np.ndarray, label_count: int) -> np.ndarray:
@@ -18,7 +18,7 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, label_count: int) -> np.
 
 
 def accuracy(matrix: np.ndarray) -> np.ndarray:
-    """Share of examples that are right, for matrices (..., labels, labels)."""
+    """Share of correct predictions, for matrices (..., labels, labels)."""
     return np.asarray(_hits(matrix).sum(-1) / matrix.sum(axis=(-2, -1)))
 
 
@@ -52,10 +52,10 @@ METRICS: dict[str, Metric] = {
 def measure(
     truth: np.ndarray, answers: np.ndarray, fp32: np.ndarray, slices: np.ndarray, label_count: int
 ) -> dict[str, Any]:
-    """Score answers, in total and per slice, and compare them with the exported model's.
+    """Score predictions, in total and per slice, and compare them with the exported model's.
 
-    All arrays have one entry per example. `truth`, `answers` and `fp32` (the exported model's
-    answers) are integers below `label_count`; `slices` has names.
+    Arrays have one entry per example. `truth`, `answers` (the predictions) and `fp32` (those of the
+    exported model) are integers below `label_count`; `slices` are names.
     """
     metric = METRICS[load_scope().metric]
     return {
@@ -72,9 +72,9 @@ def measure(
 def score(
     metric: Metric, truth: np.ndarray, answers: np.ndarray, label_count: int
 ) -> dict[str, Any]:
-    """Return the metric, its lower bound, and the bound if all answers were right.
+    """Return the metric, its lower bound, and the lower bound of a perfect model (`ceiling`).
 
-    The last one, the ceiling, tells too few examples from a bad model.
+    If even the ceiling is below a limit, there are too few examples to prove any model.
     """
     matrix = confusion(truth, answers, label_count)
     confidence = load_scope().confidence
@@ -87,5 +87,5 @@ def score(
 
 
 def count_nonfinite(probabilities: np.ndarray) -> int:
-    """Return how many rows have a value that is NaN or infinite."""
+    """Count rows that contain NaN or infinity."""
     return int((~np.isfinite(probabilities).all(axis=1)).sum())

@@ -1,14 +1,14 @@
-"""An error about bad input that tells the sender how to fix it."""
+"""Errors about invalid input that tell the sender how to fix it."""
 
 from collections.abc import Mapping
 
 from pydantic import ValidationError
 
-SHOWN = 80  # characters of a value: a client may send a very long one
+SHOWN = 80  # characters of a value: clients may send very long ones
 
 
 class Refusal(ValueError):
-    """One field of an input that breaks a rule, and an example of a right one."""
+    """An input is invalid: the field, its value, the rule, and a valid example."""
 
     def __init__(self, field: str, value: object, rule: str, example: object) -> None:
         found = repr(value)[:SHOWN]
@@ -17,9 +17,9 @@ class Refusal(ValueError):
 
     @classmethod
     def from_validation(cls, error: ValidationError, example: Mapping[str, object]) -> "Refusal":
-        """Name the first field that breaks a pydantic model."""
+        """Describe the first error of a pydantic model."""
         first = error.errors()[0]
         field = str(first["loc"][0]) if first["loc"] else "json"
-        # Without an example of its own, as for an unknown field: the example of a whole input.
+        # A field without an example, such as an unknown one: show a whole input.
         shown = example.get(field, dict(example))
         return cls(field, first["input"], first["msg"].lower(), shown)

@@ -1,4 +1,4 @@
-"""What the data looks like: `schema.yaml`, written by `ingest` and tightened by people."""
+"""`schema.yaml`: labels, columns and source of the data. `ingest` writes it, people refine it."""
 
 import hashlib
 from pathlib import Path
@@ -11,49 +11,49 @@ from pydantic import BaseModel, Field
 from .scope import read_yaml
 
 SCHEMA = Path("schema.yaml")
-HEADER = "# What the data looks like. `ingest PATH` writes this file; tighten it by hand.\n"
-# Features are about 1 in size: far below what tells two examples apart, and far above the errors
-# of float32 that differ between file formats.
+HEADER = "# The schema of the data. `ingest PATH` writes this file; refine it by hand.\n"
+# Features are about 1 in size. Different examples differ by far more than 0.001; the same example
+# in another file format differs by far less.
 DECIMALS = 3
 
 
 class Schema(BaseModel, frozen=True, extra="forbid"):
-    """Where the data came from, its labels and, for tables, its columns."""
+    """Source, labels and, for tables, columns of the data."""
 
     source: str
-    sha256: str = ""  # of what `ingest PATH` found there: new data under an old name is new data
-    feedback_sha256: str = ""  # of what `feedback` added: labelled requests are new data, too
+    sha256: str = ""  # of the ingested examples: the source may change under the same name
+    feedback_sha256: str = ""  # of the labelled requests that `feedback` added
     labels: list[str] = Field(min_length=2)
     label_column: str = ""
     slice_column: str = ""
     columns: dict[str, dict[str, Any]] = {}
 
     def __hash__(self) -> int:
-        return id(self)  # so that what is derived from the schema in use can be cached
+        return id(self)  # lets functions cache what they derive from a schema
 
 
 _in_use: list[Schema] = []
 
 
 def fingerprint(x: np.ndarray) -> bytes:
-    """Return a hash of what the model sees: a copy in another file format is still a copy."""
+    """Hash the features, rounded: copies in another file format get the same hash."""
     return hashlib.sha256(np.round(x, DECIMALS).tobytes()).digest()
 
 
 def load_schema() -> Schema:
-    """Return the schema in use: the file's, read once, or the one given to `use_schema`."""
+    """Return the schema in use: `schema.yaml`, read once, or the one set by `use_schema`."""
     if not _in_use:
         _in_use.append(read_yaml(SCHEMA, Schema))
     return _in_use[-1]
 
 
 def use_schema(schema: Schema) -> None:
-    """Let `ingest` judge new data by the schema it is about to write."""
+    """Replace the schema in use: `ingest` validates new data before it writes their schema."""
     _in_use[:] = [schema]
 
 
 def write_schema(schema: Schema) -> None:
-    """Replace `schema.yaml` at once."""
+    """Replace `schema.yaml` atomically."""
     text = yaml.safe_dump(schema.model_dump(exclude_defaults=True), sort_keys=False)
     draft = SCHEMA.with_suffix(".yaml.part")
     draft.write_text(HEADER + text)

@@ -1,23 +1,33 @@
-"""Environment variables, named `<PACKAGE>_<NAME>`: their types, defaults and meaning.
+"""Environment variables, named `<PACKAGE>_<NAME>`: types, defaults and descriptions.
 
 Each part of the project describes its variables in a subclass of `Settings`, next to the code that
-needs them. `python -m <package> settings` prints them all. A command reads them when it starts;
-importing a module reads nothing.
+needs them. A command reads them when it starts; importing a module reads nothing.
+`make settings` lists them in docs/settings.md, with the keys of scope.yaml and params.yaml.
 """
 
 import hmac
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self, get_args, get_origin
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PACKAGE = __name__.partition(".")[0]
+DOCUMENT = Path("docs/settings.md")
+INTRODUCTION = """\
+# Settings
+
+Every key of `scope.yaml` and `params.yaml`, and every environment variable. `make settings` writes
+this page from the code: run it after a change of a setting.
+"""
+COMPARISONS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
 
 
 class Settings(BaseSettings):
-    """Base class: the values come from the environment, and an empty variable counts as unset."""
+    """Base class: values come from the environment; an empty variable counts as unset."""
 
     model_config = SettingsConfigDict(
         env_prefix=f"{PACKAGE}_", env_ignore_empty=True, extra="ignore", frozen=True
@@ -47,18 +57,18 @@ class ProjectSettings(Settings):
 
     metrics_url: str = Field(
         "",
-        description="Metrics of the running model, for `monitor` and `promote`; "
-        "without it, `metrics_url` of params.yaml.",
+        description="Metrics of the running model, for `monitor` and `promote`. "
+        "Unset: `metrics_url` in params.yaml.",
         examples=["http://127.0.0.1:8000/metrics"],
     )
     prometheus_url: str = Field(
         "",
-        description="Prometheus that `retrain` asks whether the alert RetrainDue is firing.",
+        description="Prometheus server that `retrain` queries for the alert RetrainDue.",
         examples=["http://127.0.0.1:9090"],
     )
     signing_key: str = Field(
         "",
-        description="File with the private key that signs releases; without it, keys/release.pem.",
+        description="File with the private key that signs releases. Unset: keys/release.pem.",
         examples=["/run/secrets/release.pem"],
     )
 
@@ -69,12 +79,12 @@ def variable(name: str) -> str:
 
 
 def read_keys(name: str, words: SecretStr, file: str) -> list[bytes]:
-    """Return the API keys in a file, or else in the variable itself; none if neither is set.
+    """Return the API keys from a file or, if none is named, from the variable itself.
 
-    In the file, `#` begins a comment line.
+    The result is empty if neither is set. In the file, `#` starts a comment line.
 
     Raises:
-        SystemExit: keys were meant to be set, but there are none: that must not let everyone in.
+        SystemExit: a variable is set but holds no key, which must not allow access without one.
     """
     try:
         text = Path(file).read_text() if file else words.get_secret_value()
@@ -91,17 +101,70 @@ def read_keys(name: str, words: SecretStr, file: str) -> list[bytes]:
 
 
 def is_authorized(key: str, keys: list[bytes]) -> bool:
-    """Whether a request with this key may pass; without any keys, every request may."""
-    # Compare with all of them, each in constant time: the duration must not reveal a prefix.
+    """Whether a request with this key is allowed. Without keys, every request is."""
+    # Compare with every key, each in constant time: the duration must not reveal a prefix.
     return not keys or sum(hmac.compare_digest(key.encode(), known) for known in keys) > 0
 
 
-def print_settings() -> None:
-    """Print the variables of all modules that are imported, their defaults and their meaning."""
-    for group in Settings.__subclasses__():
-        print(f"{group.__doc__}")
-        for name, field in group.model_fields.items():
-            shown = field.default
-            if isinstance(shown, SecretStr):
-                shown = shown.get_secret_value()
-            print(f"  {variable(name)}{f' [{shown}]' if shown else ''}\n    {field.description}")
+def describe_settings(files: Mapping[str, type[BaseModel]]) -> str:
+    """Return a Markdown page about the keys of YAML files and the variables imported so far."""
+    parts = [INTRODUCTION]
+    for name, model in files.items():
+        rows = [
+            (f"`{key}`", _describe_rule(field), field.description or "")
+            for key, field in _list_keys(model)
+        ]
+        parts.append(f"## {name}\n\n{_to_table('key', 'value', rows)}")
+    parts.append("## Environment variables\n")
+    groups = [group for group in Settings.__subclasses__() if _depth(group)]
+    for group in sorted(groups, key=lambda group: (_depth(group), group.__module__)):
+        rows = [
+            (f"`{variable(name)}`", _describe_default(field), field.description or "")
+            for name, field in group.model_fields.items()
+        ]
+        parts.append(f"{group.__doc__}\n\n{_to_table('variable', 'default', rows)}")
+    return "\n".join(parts)
+
+
+def _depth(group: type[Settings]) -> int:
+    """Return how deep in the package a class is defined; 0 for a class elsewhere."""
+    return group.__module__.count(".") if group.__module__.startswith(f"{PACKAGE}.") else 0
+
+
+def _list_keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Return the keys of a YAML file, inherited ones last; those of a section are `section.key`."""
+    own = [name for name in model.__annotations__ if name in model.model_fields]
+    for name in dict.fromkeys([*own, *model.model_fields]):
+        field = model.model_fields[name]
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from _list_keys(kind, f"{prefix}{name}.")
+                break
+        else:
+            yield prefix + name, field
+
+
+def _describe_rule(field: FieldInfo) -> str:
+    """Return the type of a value and its range or choices."""
+    if get_origin(field.annotation) is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(field.annotation))
+    names = {"int": "whole number", "float": "number", "str": "text"}
+    kind = getattr(field.annotation, "__name__", str(field.annotation))
+    limits = [
+        f"{sign} {getattr(rule, name):g}"
+        for rule in field.metadata
+        for name, sign in COMPARISONS.items()
+        if isinstance(getattr(rule, name, None), int | float)
+    ]
+    return " ".join([names.get(kind, kind), ", ".join(limits)]).strip()
+
+
+def _describe_default(field: FieldInfo) -> str:
+    value = field.default
+    shown = value.get_secret_value() if isinstance(value, SecretStr) else value
+    return f"`{shown}`" if shown != "" else ""
+
+
+def _to_table(subject: str, middle: str, rows: list[tuple[str, str, str]]) -> str:
+    lines = [(subject, middle, "meaning"), ("---", "---", "---"), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

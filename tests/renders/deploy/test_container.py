@@ -1,4 +1,4 @@
-"""The image, built and run by a real Docker engine: what the files of deploy/ say comes true."""
+"""The image and the Compose file, built and run by a real Docker engine."""
 
 import json
 import re
@@ -24,19 +24,19 @@ NAME = "container-test"  # of the image, the containers and the network
 GRACE_S = 30
 DOCKERFILE, PYTHON = "deploy/Dockerfile", re.compile(r"^ARG PYTHON_IMAGE=(.+)$", re.M)
 LIST = "import os; print(os.listdir('releases'))"
-HARD = "--read-only --tmpfs=/tmp --cap-drop=ALL --security-opt=no-new-privileges --memory=512m"
+HARDENED = "--read-only --tmpfs=/tmp --cap-drop=ALL --security-opt=no-new-privileges --memory=512m"
 TRAINING = ("torch", "onnx", "onnxscript", "matplotlib", "pyarrow", "dvc")
-FOUND = f"""
+PRINT_TRAINING_LIBRARIES = f"""
 import importlib.util, os
 print(os.getuid(), [name for name in {TRAINING} if importlib.util.find_spec(name)])
 """
-# What its first process may do, and where root could write, to whom /app belongs.
-INSIDE = r"""
+# Print the capabilities of process 1, and whether root can write to some folders.
+INSPECT = r"""
 import json, re
 from pathlib import Path
 from typing import Any
 
-def wrong(folder):
+def error_of_writing(folder):
     try:
         Path(folder, "new").touch()
     except OSError as error:
@@ -46,7 +46,10 @@ status = Path("/proc/1/status").read_text()
 print(json.dumps({
     "rights": [int(bits, 16) for bits in re.findall(r"^Cap\w+:\s+(\w+)$", status, re.M)],
     "can_rise": re.search(r"^NoNewPrivs:\s+0$", status, re.M) is not None,
-    "wrong": {folder: wrong(folder) for folder in ("/", "/app", "/app/releases", "/etc", "/tmp")},
+    "wrong": {
+        folder: error_of_writing(folder)
+        for folder in ("/", "/app", "/app/releases", "/etc", "/tmp")
+    },
 }))
 """
 
@@ -61,7 +64,7 @@ def docker() -> Iterator[Docker]:
 def repo(
     docker: Docker, render: Render, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Path]:
-    """A render with a signed release, of which the image was built."""
+    """A render with a signed release, and an image built from it."""
     folder = tmp_path_factory.mktemp("container") / "repo"
     shutil.copytree(render(project_name=NAME, modality="image", target="cloud"), folder)
     committed(folder)
@@ -78,7 +81,7 @@ def repo(
 
 
 def kill(docker: Docker, container: str) -> None:
-    """Kill the server from outside, as the kernel does when memory runs out."""
+    """Kill the server as the kernel does when memory runs out."""
     pid = docker("inspect", "--format={{.State.Pid}}", container)
     code = f"import os; os.kill({pid}, 9)"
     helper = ["--rm", "--pid=host", "--user=0", "--entrypoint=python"]
@@ -86,47 +89,61 @@ def kill(docker: Docker, container: str) -> None:
 
 
 def champion(repo: Path) -> str:
-    """The id of the release that answers."""
+    """Return the id of the champion."""
     id: str = json.loads((repo / "releases/rollout.json").read_text())["champion"]
     return id
 
 
-def answering(site: str) -> str:
-    """The id of the release that a server says it answers with, once it is ready."""
+def served_release(site: str) -> str:
+    """Return the release id from `/readyz`, once the server is ready."""
     ready = when_there(lambda: json.loads(get(f"{site}/readyz")))
     assert isinstance(ready, dict)
     return str(ready["release"])
 
 
-def test_it_is_small_and_without_a_training_library(docker: Docker, repo: Path) -> None:
-    whole, (python,) = size_mb(docker, NAME), PYTHON.findall((repo / DOCKERFILE).read_text())
-    ours = whole - size_mb(docker, python)
-    print(f"{whole:.0f} MB, {ours:.0f} MB of them on top of {python}")
-    assert whole < 400 and ours < 200
-    assert docker("run", "--rm", "--entrypoint=python", NAME, "-c", FOUND) == "10001 []"
+def test_the_image_is_small_and_has_no_training_libraries(docker: Docker, repo: Path) -> None:
+    (python,) = PYTHON.findall((repo / DOCKERFILE).read_text())
+    total_mb = size_mb(docker, NAME)
+    added_mb = total_mb - size_mb(docker, python)
+    print(f"{total_mb:.0f} MB, {added_mb:.0f} MB of them on top of {python}")
+    assert total_mb < 400 and added_mb < 200
+    assert (
+        docker("run", "--rm", "--entrypoint=python", NAME, "-c", PRINT_TRAINING_LIBRARIES)
+        == "10001 []"
+    )
 
 
-def test_hardened_it_answers_is_replaced_and_stops(docker: Docker, repo: Path) -> None:
+def test_a_hardened_container_serves_restarts_and_stops(docker: Docker, repo: Path) -> None:
     port = free_port()
-    site, asked = f"http://127.0.0.1:{port}", f"--publish=127.0.0.1:{port}:8000"
+    site, publish = f"http://127.0.0.1:{port}", f"--publish=127.0.0.1:{port}:8000"
     docker(
-        "run", "--detach", "--name", NAME, "--restart=unless-stopped", asked, *HARD.split(), NAME
+        "run",
+        "--detach",
+        "--name",
+        NAME,
+        "--restart=unless-stopped",
+        publish,
+        *HARDENED.split(),
+        NAME,
     )
     try:
-        assert answering(site) == champion(repo)
+        assert served_release(site) == champion(repo)
         assert json.loads(get(f"{site}/v2/models/{NAME}/ready")) == {"ready": True}  # for KServe
-        inside = json.loads(docker("exec", "--user=0", NAME, "python", "-c", INSIDE))
+        inside = json.loads(docker("exec", "--user=0", NAME, "python", "-c", INSPECT))
         assert not any(inside["rights"]) and len(inside["rights"]) == 5 and not inside["can_rise"]
         assert inside["wrong"].pop("/tmp") is None
         assert set(inside["wrong"].values()) == {"Read-only file system"}
         payload = (repo / "data/example.png").read_bytes()
-        with urlopen(Request(f"{site}/predict", payload, {"content-type": "image/png"})) as answer:
-            assert json.loads(answer.read())["label"]
+        assert b"availabilitybudgetburn" in get(f"{site}/docs/runbook/server.md")
+        with urlopen(
+            Request(f"{site}/predict", payload, {"content-type": "image/png"})
+        ) as response:
+            assert json.loads(response.read())["label"]
         health = "--format={{.State.Health.Status}}"
         when_there(lambda: docker("inspect", health, NAME) == "healthy")
         kill(docker, NAME)
         when_there(lambda: docker("inspect", "--format={{.RestartCount}}", NAME) == "1")
-        assert answering(site) == champion(repo)
+        assert served_release(site) == champion(repo)
         start = time.monotonic()
         docker("stop", f"--time={GRACE_S}", NAME)
         assert time.monotonic() - start < GRACE_S
@@ -135,73 +152,79 @@ def test_hardened_it_answers_is_replaced_and_stops(docker: Docker, repo: Path) -
         docker("rm", "--force", NAME)
 
 
-def test_without_hardening_the_same_look_finds_rights_and_writes(
+def test_detects_the_capabilities_of_a_container_without_hardening(
     docker: Docker, repo: Path
 ) -> None:
     bare = ["--rm", "--user=0", "--entrypoint=python", NAME]
-    inside = json.loads(docker("run", *bare, "-c", INSIDE))
+    inside = json.loads(docker("run", *bare, "-c", INSPECT))
     assert any(inside["rights"]) and inside["can_rise"]
     assert set(inside["wrong"].values()) == {None}
 
 
-def test_an_altered_release_does_not_start_and_is_named(
-    docker: Docker, repo: Path, tmp_path: Path
-) -> None:
+def test_an_altered_release_does_not_start(docker: Docker, repo: Path, tmp_path: Path) -> None:
     releases, id = shutil.copytree(repo / "releases", tmp_path / "releases"), champion(repo)
-    altered = ["--detach", "--name", NAME, f"--volume={releases}:/app/releases:ro"]
+    options = ["--detach", "--name", NAME, f"--volume={releases}:/app/releases:ro"]
     damage(releases / id / "model.onnx")
-    docker("run", *altered, *HARD.split(), NAME)
+    docker("run", *options, *HARDENED.split(), NAME)
     try:
         state = "--format={{.State.Status}} {{.State.ExitCode}}"
         when_there(lambda: docker("inspect", state, NAME) == "exited 1")
-        said = docker("logs", NAME)
-        assert f"releases/{id}/model.onnx has SHA-256 " in said and "unfit-release" in said
+        log = docker("logs", NAME)
+        assert f"releases/{id}/model.onnx has SHA-256 " in log and "unfit-release" in log
     finally:
         docker("rm", "--force", NAME)
 
 
-def test_compose_brings_a_prometheus_that_sees_it_die_and_return(
-    docker: Docker, repo: Path
-) -> None:
+def test_prometheus_of_compose_scrapes_a_server_that_restarts(docker: Docker, repo: Path) -> None:
     file = repo / "deploy/compose.yaml"
     port, watch = free_port(), free_port()
     (file.parent / ".env").write_text(f"CONTAINER_TEST_PORT={port}\nPROMETHEUS_PORT={watch}\n")
-    if re.search(r"version v?1\.", docker("compose", "version")):  # as in Debian 12: no names yet
+    if re.search(
+        r"version v?1\.", docker("compose", "version")
+    ):  # Debian 12 has a version without `name`
         file.write_text(file.read_text().replace(f"name: {NAME}\n", ""))
     compose = ["compose", "--project-name", NAME, "--file", str(file)]
     services = yaml.safe_load(file.read_text())["services"]
     name, calls = (services[service]["image"] for service in ("prometheus", "alertmanager"))
 
-    def seen(query: str) -> str:
-        answer = json.loads(get(f"http://127.0.0.1:{watch}/api/v1/query?query={query}"))
-        found = answer["data"]["result"]
-        return found[0]["value"][1] if found else ""
+    def query(expression: str) -> str:
+        response = json.loads(get(f"http://127.0.0.1:{watch}/api/v1/query?query={expression}"))
+        series = response["data"]["result"]
+        return series[0]["value"][1] if series else ""
 
     with image(docker, name), image(docker, calls):
         try:
-            docker(*compose, "up", "--detach", "--no-build", "prometheus")  # and the server
-            when_there(lambda: seen("up") == "1")
-            started = seen("process_start_time_seconds")
+            docker(
+                *compose, "up", "--detach", "--no-build", "prometheus"
+            )  # which also starts the server
+            when_there(lambda: query("up") == "1")
+            started = query("process_start_time_seconds")
             server = docker(*compose, "ps", "--quiet", "server")
-            assert answering(f"http://127.0.0.1:{port}") == champion(repo)
+            assert served_release(f"http://127.0.0.1:{port}") == champion(repo)
             assert "rollout.json" in docker("exec", server, "python", "-c", LIST)
             kill(docker, server)
-            when_there(lambda: seen("process_start_time_seconds") not in (started, ""))
-            when_there(lambda: seen("up") == "1")
+            when_there(lambda: query("process_start_time_seconds") not in (started, ""))
+            when_there(lambda: query("up") == "1")
         finally:
             docker(*compose, "down", "--volumes")
     assert not docker("ps", "--all", "--quiet", f"--filter=name={NAME}")
 
 
 FLEET = "fleet-test"
-TOLD = {"device": "a", "version": "1", "disk_free_bytes": 1, "outbox_depth": 0, "outbox_dropped": 0}
-TOLD |= dict.fromkeys(("model_sha256", "latency_p95_ms", "drift_score_max"))
+REPORT = {
+    "device": "a",
+    "version": "1",
+    "disk_free_bytes": 1,
+    "outbox_depth": 0,
+    "outbox_dropped": 0,
+}
+REPORT |= dict.fromkeys(("model_sha256", "latency_p95_ms", "drift_score_max"))
 
 
-def test_compose_brings_a_collector_that_keeps_what_it_took(
+def test_the_collector_of_compose_stores_reports(
     docker: Docker, render: Render, tmp_path: Path
 ) -> None:
-    """It writes into its volume and nowhere else; Prometheus sees it, and has all alerts."""
+    """It writes to its volume only, Prometheus scrapes it, and all alert rules are loaded."""
     folder = tmp_path / "repo"
     shutil.copytree(render(project_name=FLEET, modality="tabular", target="hybrid"), folder)
     for name in ("keys/release.pub", "releases/rollout.json"):  # the collector reads neither
@@ -219,10 +242,10 @@ def test_compose_brings_a_collector_that_keeps_what_it_took(
     (python,) = PYTHON.findall((folder / DOCKERFILE).read_text())
     prometheus = yaml.safe_load(file.read_text())["services"]["prometheus"]["image"]
     site, watching = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{watch}/api/v1"
-    batch = Request(f"{site}/events", json.dumps(TOLD).encode(), {"x-api-key": "a-key"})
+    batch = Request(f"{site}/events", json.dumps(REPORT).encode(), {"x-api-key": "a-key"})
 
-    def seen(query: str) -> list[Any]:
-        return list(json.loads(get(f"{watching}/query?query={query}"))["data"]["result"])
+    def query(expression: str) -> list[Any]:
+        return list(json.loads(get(f"{watching}/query?query={expression}"))["data"]["result"])
 
     with image(docker, python), image(docker, prometheus):
         docker("build", "--quiet", "--tag", FLEET, "--file", f"{folder / DOCKERFILE}", f"{folder}")
@@ -239,7 +262,7 @@ def test_compose_brings_a_collector_that_keeps_what_it_took(
             when_there(
                 lambda: 'device_outbox_depth{device="a"} 0.0' in get(f"{site}/metrics").decode()
             )
-            when_there(lambda: seen('device_last_seen_timestamp_seconds{device="a"}'))
+            when_there(lambda: query('device_last_seen_timestamp_seconds{device="a"}'))
             groups = json.loads(get(f"{watching}/rules"))["data"]["groups"]
             names = {rule["name"] for group in groups for rule in group["rules"]}
             assert names >= {"DeviceSilent", "ServerDown"}

@@ -1,4 +1,4 @@
-"""The files of deploy/: valid by their schemas, and by rules that each go red on a fault."""
+"""The files in deploy/: validated by schemas and by rules, each of which can fail."""
 
 import re
 import shutil
@@ -37,7 +37,7 @@ from deploy_rules import (
 from test_render import run
 
 KUBERNETES = "1.33"
-# KServe's own keys, those in use: no package has the schema of all of them.
+# The keys of KServe in use; no package has the full schema.
 SCALE = {
     "minReplicas": {"type": "integer", "minimum": 1},
     "maxReplicas": {"type": "integer", "minimum": 1},
@@ -46,23 +46,23 @@ SCALE = {
 }
 
 
-def only(properties: dict[str, Any], others: bool = False) -> dict[str, Any]:
-    """A JSON schema of an object that has all of these keys, and no others."""
+def exact_object(properties: dict[str, Any], others: bool = False) -> dict[str, Any]:
+    """Return the JSON schema of an object with exactly these keys, unless `others` are allowed."""
     rest = {"required": [*properties], "additionalProperties": others}
     return {"type": "object", "properties": properties} | rest
 
 
-INFERENCE_SERVICE = only(
+INFERENCE_SERVICE = exact_object(
     {
         "apiVersion": {"const": "serving.kserve.io/v1beta1"},
         "kind": {"const": "InferenceService"},
-        "metadata": only(
+        "metadata": exact_object(
             {
                 "name": {"type": "string", "pattern": "^[a-z]([-a-z0-9]*[a-z0-9])?$"},
                 "annotations": {"type": "object", "additionalProperties": {"type": "string"}},
             }
         ),
-        "spec": only({"predictor": only(SCALE, others=True)}),
+        "spec": exact_object({"predictor": exact_object(SCALE, others=True)}),
     }
 )
 LOCAL = re.compile(r"local(?:\.\w+|\[[^\]]+\])+")
@@ -179,27 +179,27 @@ def folder(request: pytest.FixtureRequest, render: Render) -> Path:
     return render(modality=request.param[0], target=request.param[1])
 
 
-def valid_pod(spec: dict[str, Any]) -> None:
+def validate_pod(spec: dict[str, Any]) -> None:
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": spec}
     kubernetes_validate.validate(pod, KUBERNETES, strict=True)
 
 
-def valid_on_kserve(service: Any) -> None:
-    """Hold it against KServe's own keys that are used here, and what is left against a pod's."""
+def validate_on_kserve(service: Any) -> None:
+    """Validate the keys of KServe, and the rest as the spec of a pod."""
     jsonschema.validate(service, INFERENCE_SERVICE)
     predictor = service["spec"]["predictor"]
-    valid_pod({key: value for key, value in predictor.items() if key not in SCALE})
+    validate_pod({key: value for key, value in predictor.items() if key not in SCALE})
 
 
-def test_rules_hold_and_manifests_are_valid(folder: Path) -> None:
+def test_manifests_are_valid(folder: Path) -> None:
     d = read(folder)
     for rule in RULES:
         rule(d)
     for kind, content in d.items():
         if kind[0].isupper() and kind != "Kustomization":
             kubernetes_validate.validate(content, KUBERNETES, strict=True)
-    valid_pod({"containers": d["cloud-run"]["spec"]["containers"]})  # Knative has a pod's
-    valid_on_kserve(d["kserve"])
+    validate_pod({"containers": d["cloud-run"]["spec"]["containers"]})  # the same schema as a pod
+    validate_on_kserve(d["kserve"])
     listed = {p.name for p in (folder / "deploy/kubernetes").iterdir()} - {"kustomization.yaml"}
     assert listed == set(d["Kustomization"]["resources"])
     compose = str(folder / "deploy/compose.yaml")
@@ -207,21 +207,21 @@ def test_rules_hold_and_manifests_are_valid(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("rule", "path", "value"), FAULTS, ids=lambda v: getattr(v, "__name__", v))
-def test_each_rule_goes_red(
+def test_each_rule_detects_its_fault(
     rule: Callable[[Files], None], path: str, value: Any, render: Render
 ) -> None:
-    planted = deepcopy(read(render(modality="audio", target="hybrid")))
+    files = deepcopy(read(render(modality="audio", target="hybrid")))
     path = path.replace("POD", "Deployment/spec/template/spec")
-    *way, last = path.replace("KSERVE", "kserve/spec/predictor").split("/")
-    at: Any = planted
-    for key in way:
+    *parents, last = path.replace("KSERVE", "kserve/spec/predictor").split("/")
+    at: Any = files
+    for key in parents:
         at = at[int(key) if key.isdigit() else key]
     at[int(last) if last.isdigit() else last] = value
     with pytest.raises(AssertionError):
-        rule(planted)
+        rule(files)
 
 
-def test_a_misspelt_key_is_refused(render: Render, tmp_path: Path) -> None:
+def test_rejects_a_misspelt_key(render: Render, tmp_path: Path) -> None:
     folder = render(modality="image", target="cloud")
     scaler = read(folder)["HorizontalPodAutoscaler"]
     scaler["spec"]["metrics"][0]["resource"]["target"]["averageUtilisation"] = 50
@@ -231,28 +231,28 @@ def test_a_misspelt_key_is_refused(render: Render, tmp_path: Path) -> None:
         service = read(folder)["kserve"]
         service["spec"]["predictor"] |= wrong
         with pytest.raises((jsonschema.ValidationError, kubernetes_validate.ValidationError)):
-            valid_on_kserve(service)
+            validate_on_kserve(service)
     service = read(folder)["kserve"]
     service["spec"] |= {"canary": {}}
     with pytest.raises(jsonschema.ValidationError, match="canary"):
-        valid_on_kserve(service)
+        validate_on_kserve(service)
     text = (folder / "deploy/compose.yaml").read_text()
     (tmp_path / "compose.yaml").write_text(text.replace("read_only", "readonly"))
     with pytest.raises(AssertionError, match="readonly"):
         run(["check-jsonschema", "--builtin-schema", "compose-spec", "compose.yaml"], tmp_path)
 
 
-def test_kustomize_takes_all_of_it(folder: Path) -> None:
+def test_kustomize_builds_all_manifests(folder: Path) -> None:
     if not shutil.which("kubectl"):
-        pytest.skip("kubectl, which has kustomize in it, is not installed here")
+        pytest.skip("kubectl is not installed")
     built = run(["kubectl", "kustomize", "deploy/kubernetes"], folder)
     assert {m["kind"] for m in yaml.safe_load_all(built)} | {"Kustomization"} == {
         kind for kind in read(folder) if kind[0].isupper()
     }
 
 
-def planned(folder: Path) -> tuple[Callable[[str], Any], str, Any]:
-    """What Terraform would read for an expression; the file's text; its resources by name."""
+def read_terraform(folder: Path) -> tuple[Callable[[str], Any], str, Any]:
+    """Return a function that evaluates an expression, the text, and the resources by name."""
     path = folder / "deploy/terraform/main.tf"
     plan = hcl2.loads(path.read_text())
     (written,) = plan["locals"]
@@ -262,33 +262,33 @@ def planned(folder: Path) -> tuple[Callable[[str], Any], str, Any]:
         if file:
             return yaml.safe_load((path.parent / file[1]).read_text())
         name, *keys = re.findall(r'"([^"]+)"|(\w+)', expression.removeprefix("local."))
-        found = look(written["".join(name)][2:-1])
+        value = look(written["".join(name)][2:-1])
         for key in map("".join, keys):
-            found = found[int(key) if key.isdigit() else key]
-        return found
+            value = value[int(key) if key.isdigit() else key]
+        return value
 
     resources = {k.strip('"'): v for r in plan["resource"] for k, v in r.items()}
     return look, path.read_text(), resources
 
 
-def test_the_budget_alarm_rings_at_the_promise(render: Render, tmp_path: Path) -> None:
+def test_the_budget_alert_reads_its_limit_from_scope_yaml(render: Render, tmp_path: Path) -> None:
     folder = tmp_path / "repo"
     shutil.copytree(render(modality="image", target="cloud"), folder)
-    for promise in (270, 4321):
+    for limit in (270, 4321):
         scope = (folder / "scope.yaml").read_text()
-        changed = re.sub(r"(?m)^(max_cost_usd_month: ).*", rf"\g<1>{promise}", scope)
+        changed = re.sub(r"(?m)^(max_cost_usd_month: ).*", rf"\g<1>{limit}", scope)
         (folder / "scope.yaml").write_text(changed)
-        look, _, resources = planned(folder)
+        look, _, resources = read_terraform(folder)
         budget = resources["google_billing_budget"]['"promise"']
         (money,) = budget["amount"][0]["specified_amount"]
         (key,) = re.findall(r"^\$\{tostring\(ceil\((.+)\)\)\}$", money["units"])
-        assert look(key) == promise and money["currency_code"] == '"USD"'
+        assert look(key) == limit and money["currency_code"] == '"USD"'
         assert [t["threshold_percent"] for t in budget["threshold_rules"]] == [0.5, 0.9, 1]
 
 
-def test_terraform_reads_only_what_is_there(folder: Path) -> None:
-    look, text, resources = planned(folder)
-    read_there = {e for e in LOCAL.findall(text) if look(e) is not None}
-    assert len(read_there) >= 14 and "google_cloud_run_v2_service" in resources
+def test_terraform_reads_only_existing_keys(folder: Path) -> None:
+    look, text, resources = read_terraform(folder)
+    keys = {e for e in LOCAL.findall(text) if look(e) is not None}
+    assert len(keys) >= 14 and "google_cloud_run_v2_service" in resources
     if shutil.which("terraform"):
         run(["terraform", "fmt", "-check", "deploy/terraform"], folder)

@@ -1,4 +1,4 @@
-"""The dashboards of Grafana: whole as JSON, and every expression answered by real processes."""
+"""The Grafana dashboards: valid JSON, and every expression returns data of real processes."""
 
 import json
 import re
@@ -26,14 +26,14 @@ PRESENT = {
     "edge": ["fleet.json"],
     "hybrid": ["fleet.json", "server.json"],
 }
-# A model that takes no time answers the only request there is, however short its client waits.
-NOT_QUICK = """
+# A fast model would even meet a timeout of 1 ms.
+SLOWER = """
 import time
 from scratch_detector.predictor import Predictor
-quick = Predictor.run
-Predictor.run = lambda *inputs: (time.sleep(0.01), quick(*inputs))[1]
+original = Predictor.run
+Predictor.run = lambda *inputs: (time.sleep(0.01), original(*inputs))[1]
 """
-TOLD = {
+REPORT = {
     "device": "line-1",
     "version": "1",
     "model_sha256": "0" * 64,
@@ -52,52 +52,55 @@ def dashboards(render: Render) -> dict[str, Any]:
     return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
 
 
-def whole(dashboard: Any) -> None:
-    """What Grafana needs to show a dashboard as it was meant."""
+def check_layout(dashboard: Any) -> None:
+    """Check ids, data sources and positions of the panels."""
     assert dashboard["title"] and 0 < len(dashboard["uid"]) <= 40
     (variable,) = dashboard["templating"]["list"]
     assert (variable["type"], variable["query"]) == ("datasource", "prometheus")
-    panels, used = dashboard["panels"], {"type": "prometheus", "uid": f"${{{variable['name']}}}"}
+    panels = dashboard["panels"]
+    source = {"type": "prometheus", "uid": f"${{{variable['name']}}}"}
     assert panels and len({panel["id"] for panel in panels}) == len(panels), "ids are unique"
     assert len({panel["title"] for panel in panels if panel["type"] == "timeseries"}) > 1
     for panel in panels:
         at = panel["gridPos"]
         assert panel["type"] in ("stat", "timeseries") and panel["title"]
-        assert panel["datasource"] == used
+        assert panel["datasource"] == source
         assert 0 <= at["x"] < at["x"] + at["w"] <= 24 and at["h"] > 0 and at["y"] >= 0
         letters = [target["refId"] for target in panel["targets"]]
         assert letters and len(set(letters)) == len(letters)
         assert all(target["expr"] for target in panel["targets"])
     for one, other in combinations([panel["gridPos"] for panel in panels], 2):
-        beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
-        below = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
-        assert beside or below, f"{one} and {other} overlap"
+        is_beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
+        is_below = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
+        assert is_beside or is_below, f"{one} and {other} overlap"
 
 
-def answered(dashboard: Any, known: Samples) -> None:
-    """Every name, label and value that it asks for is there."""
+def check_expressions(dashboard: Any, known: Samples) -> None:
+    """Check that every metric, label and value in the dashboard exists."""
     for panel in dashboard["panels"]:
         for target in panel["targets"]:
             names = held(target["expr"], known)
-            there = {label for name in names for series in known[name] for label in series}
-            shown = set(re.findall(r"\{\{(\w+)\}\}", target.get("legendFormat", "")))
-            assert shown <= there | OF_PROMETHEUS, target
+            labels = {label for name in names for series in known[name] for label in series}
+            legend = set(re.findall(r"\{\{(\w+)\}\}", target.get("legendFormat", "")))
+            assert legend <= labels | OF_PROMETHEUS, target
 
 
-def promised(panel: Any) -> list[str]:
-    """What its line of the promise asks for."""
-    return [t["expr"] for t in panel["targets"] if t.get("legendFormat") == "promised"]
+def limit_line(panel: Any) -> list[str]:
+    """Return the expressions of the limit lines of a panel."""
+    names = ("limit", "promised")
+    return [t["expr"] for t in panel["targets"] if t.get("legendFormat") in names]
 
 
 @pytest.mark.parametrize("target", PRESENT)
-def test_each_target_has_its_dashboards_and_they_are_whole(target: str, render: Render) -> None:
+def test_each_target_has_valid_dashboards(target: str, render: Render) -> None:
     folder = render(modality="tabular", target=target)
     paths = sorted((folder / FOLDER).glob("*.json"))
     assert [path.name for path in paths] == PRESENT[target]
     for path in paths:
-        whole(json.loads(path.read_text()))
+        check_layout(json.loads(path.read_text()))
         for page, heading in re.findall(r"(docs/runbook[\w/]*\.md)#([\w-]+)", path.read_text()):
-            assert f"\n## {heading}\n" in (folder / page).read_text(), heading
+            headings = re.findall(r"(?m)^## (.+)$", (folder / page).read_text())
+            assert heading in {h.lower().replace(" ", "-") for h in headings}, heading
 
 
 FAULTS: list[tuple[str, Any]] = [
@@ -114,18 +117,20 @@ FAULTS: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("path", "value"), FAULTS, ids=lambda value: str(value))
-def test_what_is_not_whole_is_noticed(path: str, value: Any, dashboards: dict[str, Any]) -> None:
-    planted = deepcopy(dashboards["server"])
-    *way, last = path.split("/")
-    at: Any = planted
-    for key in way:
+def test_detects_an_invalid_dashboard(path: str, value: Any, dashboards: dict[str, Any]) -> None:
+    changed = deepcopy(dashboards["server"])
+    *parents, last = path.split("/")
+    at: Any = changed
+    for key in parents:
         at = at[int(key) if key.isdigit() else key]
     at[last] = value
     with pytest.raises(AssertionError):
-        whole(planted)
+        check_layout(changed)
 
 
-def test_no_number_of_the_scope_is_typed_twice(dashboards: dict[str, Any], render: Render) -> None:
+def test_dashboards_repeat_no_number_of_the_scope(
+    dashboards: dict[str, Any], render: Render
+) -> None:
     text = (render(modality="tabular", target="hybrid") / "scope.yaml").read_text()
     limits: dict[str, Any] = {}
     scope = yaml.safe_load(text)
@@ -134,9 +139,9 @@ def test_no_number_of_the_scope_is_typed_twice(dashboards: dict[str, Any], rende
     shown = set[str]()
     for dashboard in dashboards.values():
         for panel in dashboard["panels"]:
-            for expr in promised(panel):
+            for expr in limit_line(panel):
                 keys = re.findall(r'scope_limit\{key="(\w+)"\}', expr)
-                assert keys or expr in ("vector(1)", "vector(0.95)"), "a limit is a number here"
+                assert keys or expr in ("vector(1)", "vector(0.95)"), "a limit is hard-coded"
                 shown |= set(keys)
     assert shown <= limits.keys()
     assert {"max_latency_p95_ms", "min_metric", "max_drift_score", "max_model_age_days"} <= shown
@@ -144,7 +149,7 @@ def test_no_number_of_the_scope_is_typed_twice(dashboards: dict[str, Any], rende
 
 @pytest.fixture(scope="module")
 def project(modelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A champion, and a release that may challenge it; quality needs twenty labels."""
+    """A project with a champion; quality needs twenty labels."""
     folder = tmp_path_factory.mktemp("released") / "repo"
     shutil.copytree(modelled, folder, symlinks=True)
     params = (folder / "params.yaml").read_text()
@@ -156,22 +161,22 @@ def project(modelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def asked_for_everything(server: Server, folder: Path) -> None:
-    """Traffic of each kind: answers, refusals of both sides, labels, a challenger."""
+def send_all_kinds_of_traffic(server: Server, folder: Path) -> None:
+    """Send predictions, errors of client and server, and labels, and start a challenger."""
     command(folder, "challenge", release(folder, "again"))
     until(lambda: b"challenger_rule_ratio{" in server.ask("/metrics").body)
     for i in range(260):
         label = server.ask(x_request_id=f"r-{i}", x_timeout_ms="30000").json["label"]
         if i < 20:
-            told = json.dumps({"id": f"r-{i}", "label": label, "slice": "line-1"}).encode()
-            server.ask("/feedback", told, content_type="application/json")
+            body = json.dumps({"id": f"r-{i}", "label": label, "slice": "line-1"}).encode()
+            server.ask("/feedback", body, content_type="application/json")
     assert server.ask(body=b"{").status == 422
     assert server.ask(x_timeout_ms="0.001").status == 503
 
 
-def reported(port: int) -> None:
-    """A device that tells all there is to tell."""
-    body = json.dumps(TOLD).encode()
+def send_report(port: int) -> None:
+    """Send the report of a device."""
+    body = json.dumps(REPORT).encode()
     with urlopen(Request(f"http://127.0.0.1:{port}/events", body), timeout=30) as response:
         assert response.status == 200
 
@@ -181,14 +186,14 @@ def fleet_project(render: Render, tmp_path: Path) -> Path:
     return tmp_path / "fleet"
 
 
-def test_a_server_shows_all_that_its_dashboard_asks_for(
+def test_a_server_exports_all_metrics_of_its_dashboard(
     project: Path, tmp_path: Path, dashboards: dict[str, Any]
 ) -> None:
     shutil.copytree(project, tmp_path / "repo", symlinks=True)
-    with serving(tmp_path / "repo", NOT_QUICK, command="serve", log=tmp_path / "log") as server:
-        asked_for_everything(server, tmp_path / "repo")
+    with serving(tmp_path / "repo", SLOWER, command="serve", log=tmp_path / "log") as server:
+        send_all_kinds_of_traffic(server, tmp_path / "repo")
         known = samples(server.ask("/metrics").body.decode())
-    answered(dashboards["server"], known)
+    check_expressions(dashboards["server"], known)
     for old, new in (
         ("waiting_requests", "waiting_request"),
         ('status=~\\"5..\\"', 'status=~\\"6..\\"'),
@@ -199,38 +204,40 @@ def test_a_server_shows_all_that_its_dashboard_asks_for(
         text = json.dumps(dashboards["server"])
         assert old in text
         with pytest.raises(AssertionError):
-            answered(json.loads(text.replace(old, new)), known)
+            check_expressions(json.loads(text.replace(old, new)), known)
     broken = json.loads(json.dumps(dashboards["server"]).replace("sum(rate(", "sum rate(", 1))
     with pytest.raises(ValueError):
-        answered(broken, known)
+        check_expressions(broken, known)
 
 
-def test_a_collector_shows_all_that_its_dashboard_asks_for(
+def test_a_collector_exports_all_metrics_of_its_dashboard(
     render: Render, tmp_path: Path, dashboards: dict[str, Any]
 ) -> None:
     process, port = collector(fleet_project(render, tmp_path))
     try:
-        reported(port)
+        send_report(port)
         with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as response:
             known = samples(response.read().decode())
     finally:
         end(process)
-    answered(dashboards["fleet"], known)
+    check_expressions(dashboards["fleet"], known)
     text = json.dumps(dashboards["fleet"])
     with pytest.raises(AssertionError, match="device_disk_free_byte:|device_disk_free_byte "):
-        answered(json.loads(text.replace("device_disk_free_bytes", "device_disk_free_byte")), known)
+        check_expressions(
+            json.loads(text.replace("device_disk_free_bytes", "device_disk_free_byte")), known
+        )
 
 
 @pytest.mark.long
-def test_a_real_prometheus_answers_every_expression(
+def test_a_real_prometheus_evaluates_every_expression(
     project: Path, render: Render, tmp_path: Path, dashboards: dict[str, Any]
 ) -> None:
-    """Names alone would not show that two sides of an operator match."""
+    """Labels on both sides of an operator must match, which names alone do not show."""
     shutil.copytree(project, tmp_path / "repo", symlinks=True)
     process, collecting = collector(fleet_project(render, tmp_path))
-    reported(collecting)
+    send_report(collecting)
     web = free_port()
-    with serving(tmp_path / "repo", NOT_QUICK, command="serve", log=tmp_path / "log") as server:
+    with serving(tmp_path / "repo", SLOWER, command="serve", log=tmp_path / "log") as server:
         jobs = {"server": server.port, "collector": collecting}
         scrape = [
             {"job_name": job, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
@@ -244,13 +251,13 @@ def test_a_real_prometheus_answers_every_expression(
             prometheus = subprocess.Popen(line, stdout=log, stderr=log)
         try:
             until(lambda: Watch(web).asked("count(up == 1) == 2"))
-            asked_for_everything(server, tmp_path / "repo")
+            send_all_kinds_of_traffic(server, tmp_path / "repo")
             until(lambda: Watch(web).asked('rate(refusals_total{status="422"}[1m]) > 0'))
             for dashboard in dashboards.values():
                 for panel in dashboard["panels"]:
                     for target in panel["targets"]:
-                        found = Watch(web).asked(target["expr"])
-                        values = [float(series["value"][1]) for series in found]
+                        result = Watch(web).asked(target["expr"])
+                        values = [float(series["value"][1]) for series in result]
                         assert values and all(value == value for value in values), target["expr"]
             wrong = "prediction_latency_seconds_bucket * on (job, le) scope_limit"
             assert Watch(web).asked(wrong) == []

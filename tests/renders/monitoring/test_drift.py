@@ -1,4 +1,4 @@
-"""The live windows of real processes, and the releases that were made before them."""
+"""The drift window of real processes, also with releases of older versions."""
 
 import json
 import re
@@ -11,8 +11,8 @@ import pytest
 from repository import done, run_in
 from server import command, promising, serving
 
-# What 0.2 wrote: a file that shows nothing but logits, and a reference without missing values.
-OLDER = """
+# Turn the model and the reference into those of 0.2: logits only, no count of missing values.
+DOWNGRADE = """
 import json
 from pathlib import Path
 import onnx
@@ -26,8 +26,8 @@ for signal in signals.values():
     del signal["shares"][-1], signal["cut_threshold"]
 REFERENCE.write_text(json.dumps({"window": known["window"], "signals": signals}))
 """
-# One window of held-out examples by a model that is there.
-WATCHED = """
+# Print the drift scores of one window of held-out examples.
+SCORE_HELD_OUT = """
 import json, math
 from scratch_detector.artifacts import RAW
 from scratch_detector.examples import read_shards, split_of
@@ -41,12 +41,12 @@ for payload in payloads[: monitor.window.reference.window]:
 scores = {name: monitor.window.score(name) for name in monitor.window.reference.signals}
 print(json.dumps([scores, math.isfinite(monitor.estimated_accuracy())]))
 """
-# What a process shows after a switch to such a model, as after a rollback.
-SWITCHED = f"""
+# Print the exported signals after a switch to an old model, as after a rollback.
+SHOW_BOTH = f"""
 from scratch_detector.monitoring.live import DRIFT, Monitor
 from scratch_detector.predictor import Predictor
 Monitor(Predictor()).show()
-{OLDER}
+{DOWNGRADE}
 Monitor(Predictor()).show()
 print(*(sample.labels["signal"] for family in DRIFT.collect() for sample in family.samples))
 """
@@ -61,18 +61,18 @@ def project(modelled: Path, tmp_path: Path) -> Path:
 
 
 def scores(metrics: str) -> dict[str, float]:
-    found = re.findall(r'^drift_score\{signal="(\w+)"\} (\S+)$', metrics, re.MULTILINE)
-    return {name: float(value) for name, value in found}
+    samples = re.findall(r'^drift_score\{signal="(\w+)"\} (\S+)$', metrics, re.MULTILINE)
+    return {name: float(value) for name, value in samples}
 
 
-def test_requests_in_parallel_are_all_counted_exactly_once(project: Path) -> None:
+def test_counts_parallel_requests_exactly_once(project: Path) -> None:
     clients, each = 8, 30
     with (
-        serving(project, promising(5000)) as server,  # none of them is too late
+        serving(project, promising(5000)) as server,  # no request is rejected as late
         ThreadPoolExecutor(clients) as pool,
     ):
-        answers = list(pool.map(lambda _: server.ask().status, range(clients * each)))
-        assert answers == [200] * clients * each
+        statuses = list(pool.map(lambda _: server.ask().status, range(clients * each)))
+        assert statuses == [200] * clients * each
         assert 250 * server.metric("drift_window_fill_ratio") == pytest.approx(clients * each)
         assert server.metric("estimated_accuracy") != server.metric("estimated_accuracy")  # NaN
         for _ in range(20):
@@ -81,16 +81,16 @@ def test_requests_in_parallel_are_all_counted_exactly_once(project: Path) -> Non
     assert scores(metrics).keys() >= {"label", "confidence", "entropy", "amount_usd"} | INSIDE
     assert min(scores(metrics).values()) >= 0
     assert re.search(r"(?m)^drift_window_fill_ratio 1\.0$", metrics)
-    assert re.search(r"(?m)^estimated_accuracy (0|1)\.0$", metrics)  # one payload, again and again
+    assert re.search(r"(?m)^estimated_accuracy (0|1)\.0$", metrics)  # the same payload each time
 
 
-def test_a_release_from_before_the_embedding_answers_and_is_watched(project: Path) -> None:
-    new, estimated = json.loads(done(run_in(project, "python", "-c", WATCHED)))
+def test_a_release_without_embedding_is_served_and_monitored(project: Path) -> None:
+    new, estimated = json.loads(done(run_in(project, "python", "-c", SCORE_HELD_OUT)))
     assert new.keys() >= INSIDE and estimated
-    shown = done(run_in(project, "python", "-c", SWITCHED)).split()
-    old, estimated = json.loads(done(run_in(project, "python", "-c", WATCHED)))
+    exported = done(run_in(project, "python", "-c", SHOW_BOTH)).split()
+    old, estimated = json.loads(done(run_in(project, "python", "-c", SCORE_HELD_OUT)))
     assert old.keys() == new.keys() - INSIDE - {"entropy"} and not estimated
-    assert set(shown) == old.keys(), "what the model before showed would never change again"
+    assert set(exported) == old.keys(), "signals of the previous model would stay constant"
     assert all(0 <= score < 1 for score in (new | old).values())
     with serving(project) as server:
         assert server.ask().status == 200

@@ -30,7 +30,10 @@ def test_an_experiment_that_misses_its_limits_is_recorded_and_refused(
     assert "didn't change, skipping" in refused.stdout, "the recorded run is judged, not another"
     words = refused.stderr.partition("Limits not met")[2]
     assert re.findall(r"^  (\w+): ", words, re.MULTILINE) == failed
-    assert "**broken**" in (folder / "README.md").read_text()
+    for name in ("README.md", "docs/card.md"):
+        text = (folder / name).read_text()
+        assert text.count("**not met**") == len(failed) and "limits not met: " in text
+        assert "The data is made up" in text
     for command in ("release", "check"):
         assert run_in(folder, "python", "-m", "scratch_detector", command).returncode == 1
     assert not list((folder / "releases").glob("*/manifest.json"))

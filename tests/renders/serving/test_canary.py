@@ -1,4 +1,4 @@
-"""A challenger under real traffic: trusted step by step, or halted by the rule it breaks."""
+"""A challenger under real traffic: it advances step by step, or the rule it breaks halts it."""
 
 import json
 import math
@@ -17,10 +17,15 @@ import pytest
 from repository import run_in
 from server import Server, command, loosened, promising, release, serving
 
-# Otherwise it would take thousands of requests.
-OFTEN = {"canary__MIN_COMPARISONS": 20, "canary__COMPARED_SHARE": 0.5}
-BY = {"nan": "errors", "slower": "slowdown", "turned": "disagreement", "unsure": "shift"}
-# Sign a model that this runtime cannot load, as a build with a newer one would.
+# By default, a step takes thousands of requests.
+SHORT_STEPS = {"canary__MIN_COMPARISONS": 20, "canary__COMPARED_SHARE": 0.5}
+RULE_BROKEN_BY = {
+    "nan": "errors",
+    "slower": "slowdown",
+    "turned": "disagreement",
+    "unsure": "shift",
+}
+# Sign a model that this runtime cannot load.
 ELSEWHERE = """
 from types import SimpleNamespace
 from scratch_detector.releases import release
@@ -40,7 +45,7 @@ def project(modelled: Path, tmp_path: Path) -> Path:
 
 @contextmanager
 def traffic(server: Server) -> Iterator[Counter[tuple[int, str]]]:
-    """Four clients that never rest; give what they got: status and model."""
+    """Send requests from four clients; yield the count of each status and model."""
     replies: Counter[tuple[int, str]] = Counter()
     stop = threading.Event()
 
@@ -69,13 +74,13 @@ def until(met: Callable[[], object]) -> None:
 
 def halts(server: Server) -> dict[str, float]:
     rules = ("errors", "latency", "slowdown", "disagreement", "shift", "quality")
-    found = {rule: server.metric(f'challenger_halts_total{{rule="{rule}"}}') for rule in rules}
-    return {rule: count for rule, count in found.items() if count}
+    counts = {rule: server.metric(f'challenger_halts_total{{rule="{rule}"}}') for rule in rules}
+    return {rule: count for rule, count in counts.items() if count}
 
 
-def test_a_good_one_is_trusted_with_all_and_takes_over(project: Path, tmp_path: Path) -> None:
+def test_a_good_challenger_advances_and_becomes_champion(project: Path, tmp_path: Path) -> None:
     good = release(project, "again")
-    settings = promising(5000, **OFTEN)
+    settings = promising(5000, **SHORT_STEPS)
     with serving(project, settings, command="serve", log=tmp_path / "log") as server:
         command(project, "challenge", good)
         env = {"SCRATCH_DETECTOR_METRICS_URL": f"http://127.0.0.1:{server.port}/metrics"}
@@ -85,20 +90,22 @@ def test_a_good_one_is_trusted_with_all_and_takes_over(project: Path, tmp_path: 
         with traffic(server) as replies:
             until(lambda: server.trusts(good) == 1)
             page = server.ask("/").body.decode()
-            assert good in page and "may answer 100% of the requests" in page
+            assert good in page and "serves 100% of the requests" in page
             command(project, "promote", **env)
             until(lambda: server.ask("/readyz").json["release"] == good)
         assert {status for status, _ in replies} == {200} and len(replies) == 2
         assert not halts(server) and server.metric('switches_total{outcome="done"}') == 1
-        assert "None is tried." in server.ask("/").body.decode()
+        assert "No challenger running" in server.ask("/").body.decode()
     steps = [f'"share": {step}' for step in (0.05, 0.25, 1.0)]
-    found = (tmp_path / "log").read_text()
-    assert [found.count(step) for step in steps] == [1, 1, 1]
+    log = (tmp_path / "log").read_text()
+    assert [log.count(step) for step in steps] == [1, 1, 1]
 
 
-@pytest.mark.parametrize("fault", BY)
-def test_a_bad_one_is_halted_at_one_in_a_hundred(fault: str, project: Path, tmp_path: Path) -> None:
-    bad, settings = release(project, fault), promising(5000, **OFTEN)
+@pytest.mark.parametrize("fault", RULE_BROKEN_BY)
+def test_a_bad_challenger_is_halted_at_one_percent(
+    fault: str, project: Path, tmp_path: Path
+) -> None:
+    bad, settings = release(project, fault), promising(5000, **SHORT_STEPS)
     with serving(project, settings, command="serve", log=tmp_path / "log") as server:
         (champion,) = {server.ask().json["model_sha256"] for _ in range(3)}
         command(project, "challenge", bad)
@@ -106,15 +113,15 @@ def test_a_bad_one_is_halted_at_one_in_a_hundred(fault: str, project: Path, tmp_
         with traffic(server) as replies:
             until(lambda: halts(server))
             asked = sum(replies.values())
-        assert halts(server) == {BY[fault]: 1} and server.trusts(bad) == 0
-        assert f"halted by the rule for {BY[fault]}" in server.ask("/").body.decode()
-        assert {status for status, _ in replies} == {200}, "who asked noticed nothing"
+        assert halts(server) == {RULE_BROKEN_BY[fault]: 1} and server.trusts(bad) == 0
+        assert f"halted by the rule for {RULE_BROKEN_BY[fault]}" in server.ask("/").body.decode()
+        assert {status for status, _ in replies} == {200}, "clients see no errors"
         assert replies[200, champion] >= 0.9 * asked
         assert {server.ask().json["model_sha256"] for _ in range(300)} == {champion}
         env = {"SCRATCH_DETECTOR_METRICS_URL": f"http://127.0.0.1:{server.port}/metrics"}
         result = run_in(project, "python", "-m", "scratch_detector", "promote", **env)
         assert result.returncode and f"{bad} answers 0% of the requests" in result.stderr
-    assert "trusted" not in (tmp_path / "log").read_text()
+    assert "challenger advanced" not in (tmp_path / "log").read_text()
 
 
 @pytest.mark.parametrize(
@@ -126,20 +133,20 @@ def test_a_bad_one_is_halted_at_one_in_a_hundred(fault: str, project: Path, tmp_
         ("unsure", {"max_shift": 1}),
     ],
 )
-def test_each_number_of_the_scope_decides(
+def test_each_canary_limit_of_the_scope_is_used(
     fault: str, loose: dict[str, float], project: Path
 ) -> None:
     bad = release(project, fault)
     for key, value in loose.items():
         loosened(project, key, value)
-    with serving(project, promising(5000, **OFTEN), command="serve") as server:
+    with serving(project, promising(5000, **SHORT_STEPS), command="serve") as server:
         command(project, "challenge", bad)
         with traffic(server):
             until(lambda: server.trusts(bad) == 1)
         assert not halts(server)
 
 
-def test_one_that_breaks_the_promised_latency_is_halted(project: Path) -> None:
+def test_a_challenger_above_the_latency_limit_is_halted(project: Path) -> None:
     slow = release(project, "slow")
     loosened(project, "max_slowdown", 1e6)
     rules = {"canary__MIN_COMPARISONS": 20, "canary__COMPARED_SHARE": 0, "canary__STEPS": "(1.0,)"}
@@ -152,30 +159,30 @@ def test_one_that_breaks_the_promised_latency_is_halted(project: Path) -> None:
 
 
 @pytest.mark.parametrize("right", [True, False])
-def test_one_whose_answers_prove_wrong_is_halted(right: bool, project: Path) -> None:
-    """Labels for 200 requests that were the challenger's; of the champion's, none counts."""
+def test_a_challenger_with_wrong_predictions_is_halted(right: bool, project: Path) -> None:
+    """Only labels for predictions of the challenger count: here 200 of them."""
     good = release(project, "again")
     labels = json.loads((project / "reports/ingest.json").read_text())["labels"]
-    mine = (f"r-{i}" for i in range(10**6) if crc32(f"r-{i}".encode()) < 0.01 * 2**32)
+    of_challenger = (f"r-{i}" for i in range(10**6) if crc32(f"r-{i}".encode()) < 0.01 * 2**32)
     rules = {"canary__COMPARED_SHARE": 0}
     with serving(project, promising(5000, **rules), command="serve") as server:
         champion = server.ask().json["model_sha256"]
         command(project, "challenge", good)
         until(lambda: server.trusts(good) == 0.01)
-        for id in islice(mine, 200):
-            answer = server.ask(x_request_id=id).json
+        for id in islice(of_challenger, 200):
+            prediction = server.ask(x_request_id=id).json
             if halts(server):
                 break
-            assert answer["model_sha256"] != champion
-            label = next(name for name in labels if (name == answer["label"]) == right)
-            told = json.dumps({"id": id, "label": label}).encode()
-            assert server.ask("/feedback", told).json == {"joined": True}
+            assert prediction["model_sha256"] != champion
+            label = next(name for name in labels if (name == prediction["label"]) == right)
+            body = json.dumps({"id": id, "label": label}).encode()
+            assert server.ask("/feedback", body).json == {"joined": True}
         assert halts(server) == ({} if right else {"quality": 1})
-        assert (answer["model_sha256"] != champion) == right
-        assert math.isnan(server.metric("labelled_quality")), "that is the champion's"
+        assert (prediction["model_sha256"] != champion) == right
+        assert math.isnan(server.metric("labelled_quality")), "the quality of the champion"
 
 
-def test_what_the_challenger_fails_the_champion_answers(project: Path) -> None:
+def test_the_champion_serves_requests_that_the_challenger_fails(project: Path) -> None:
     bad = release(project, "nan")
     rules = {"canary__MIN_COMPARISONS": 100, "canary__COMPARED_SHARE": 0, "canary__STEPS": "(1.0,)"}
     with serving(project, promising(5000, **rules), command="serve") as server:
@@ -189,7 +196,7 @@ def test_what_the_challenger_fails_the_champion_answers(project: Path) -> None:
         assert server.metric('refusals_total{status="500"}') == 0
 
 
-def test_one_id_is_answered_by_one_model(project: Path) -> None:
+def test_requests_with_the_same_id_go_to_the_same_model(project: Path) -> None:
     good = release(project, "again")
     ids = [f"client-{number}" for number in range(400)]
     chosen = {id for id in ids if crc32(id.encode()) < 0.05 * 2**32}
@@ -199,12 +206,12 @@ def test_one_id_is_answered_by_one_model(project: Path) -> None:
         command(project, "challenge", good)
         until(lambda: server.trusts(good))
         for _ in range(2):
-            got = {id for id in ids if server.ask(x_request_id=id).json["model_sha256"] != champion}
-            assert got == chosen
+            models = {id: server.ask(x_request_id=id).json["model_sha256"] for id in ids}
+            assert {id for id in ids if models[id] != champion} == chosen
     assert 5 < len(chosen) < 40
 
 
-def test_what_cannot_be_loaded_is_not_tried(project: Path) -> None:
+def test_rejects_a_challenger_that_cannot_be_loaded(project: Path) -> None:
     bad = release(project, "newer-opset", ELSEWHERE)
     with serving(project, promising(5000), command="serve") as server:
         champion = server.ask("/readyz").json["release"]

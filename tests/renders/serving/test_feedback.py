@@ -1,4 +1,4 @@
-"""Labels that come later, joined by a real server; and what must not be kept is kept nowhere."""
+"""Late labels, deletion, and what a server stores of payloads."""
 
 import json
 import math
@@ -21,11 +21,11 @@ def project(released: Path, tmp_path: Path) -> Path:
     return tmp_path / "repo"
 
 
-def told(folder: Path, file: str, **values: object) -> None:
+def set_values(folder: Path, file: str, **values: object) -> None:
     path = folder / file
     for key, value in values.items():
-        text, found = re.subn(rf"(?m)^{key}: \S+", f"{key}: {value}", path.read_text())
-        assert found == 1
+        text, count = re.subn(rf"(?m)^{key}: \S+", f"{key}: {value}", path.read_text())
+        assert count == 1
         path.write_text(text)
 
 
@@ -37,66 +37,66 @@ def feedback(
     return reply.status, reply.json
 
 
-def answered(server: Server, id: str) -> str:
+def predict(server: Server, id: str) -> str:
     reply = server.ask(x_request_id=id)
     assert reply.status == 200 and reply.json["id"] == id
     return str(reply.json["label"])
 
 
-def certain(server: Server) -> float:
+def confidence(server: Server) -> float:
     return float(server.ask().json["confidence"])
 
 
-def holds(folder: Path, text: str) -> list[str]:
-    """Files that contain it, wherever a server may write."""
-    everything = [*(folder / "data").rglob("*"), *folder.glob("*.log")]
-    return [p.name for p in everything if p.is_file() and text.encode() in p.read_bytes()]
+def files_with(folder: Path, text: str) -> list[str]:
+    """Return the files written by a server that contain a text."""
+    written = [*(folder / "data").rglob("*"), *folder.glob("*.log")]
+    return [p.name for p in written if p.is_file() and text.encode() in p.read_bytes()]
 
 
-def test_labels_are_joined_counted_and_known_after_a_kill(project: Path) -> None:
-    told(project, "params.yaml", labelled_window=20)
+def test_labels_are_matched_and_survive_a_kill(project: Path) -> None:
+    set_values(project, "params.yaml", labelled_window=20)
     with serving(project, command="serve", log=project / "server.log") as server:
-        label = answered(server, "r-0")
+        label = predict(server, "r-0")
         assert math.isnan(server.metric("labelled_quality"))
         assert math.isnan(server.metric("label_last_timestamp_seconds"))
         for i in range(20):
-            assert answered(server, f"r-{i}") == label
+            assert predict(server, f"r-{i}") == label
             assert feedback(server, f"r-{i}", label, "north") == (200, {"joined": True})
         assert server.metric('labelled_slice_quality{slice="north"}') == 1
         assert feedback(server, "r-0", label, "no slice")[0] == 422
         assert server.metric("labelled_quality") == 1
-        assert server.metric("calibration_error") == pytest.approx(1 - certain(server), abs=1e-6)
+        assert server.metric("calibration_error") == pytest.approx(1 - confidence(server), abs=1e-6)
         assert feedback(server, "r-0", label, "north") == (200, {"joined": True})
-        assert feedback(server, "nobody", label) == (200, {"joined": False})
+        assert feedback(server, "unknown", label) == (200, {"joined": False})
         assert server.metric('labels_total{joined="no"}') == 1
-        status, said = feedback(server, "r-0", "no such label")
-        assert status == 422 and "no such label" in json.dumps(said)
+        status, body = feedback(server, "r-0", "no such label")
+        assert status == 422 and "no such label" in json.dumps(body)
         reply = server.ask("/feedback", b"{", content_type="application/json")
         assert reply.status == 422 and reply.json["detail"][0]["field"] == "json"
-        came = server.metric("label_last_timestamp_seconds")
-        assert came > 1e9
+        last_s = server.metric("label_last_timestamp_seconds")
+        assert last_s > 1e9
         server.process.send_signal(signal.SIGKILL)
         server.process.wait()
     with serving(project, command="serve", log=project / "server.log") as server:
         assert server.metric("labelled_window_fill_ratio") == 1
         assert server.metric("labelled_quality") == 1
-        assert server.metric("label_last_timestamp_seconds") == came
+        assert server.metric("label_last_timestamp_seconds") == last_s
         assert server.metric('labelled_slice_quality{slice="north"}') == 1
 
 
-def test_wrong_answers_show_and_halt_a_challenger_that_gave_them(project: Path) -> None:
-    told(project, "params.yaml", labelled_window=20)
+def test_wrong_predictions_lower_the_quality(project: Path) -> None:
+    set_values(project, "params.yaml", labelled_window=20)
     labels = json.loads((project / "reports/ingest.json").read_text())["labels"]
     with serving(project, command="serve", log=project / "server.log") as server:
-        (wrong, *_) = set(labels) - {answered(server, "r-0")}
+        (wrong, *_) = set(labels) - {predict(server, "r-0")}
         for i in range(20):
-            answered(server, f"r-{i}")
+            predict(server, f"r-{i}")
             assert feedback(server, f"r-{i}", wrong)[0] == 200
         assert server.metric("labelled_quality") == 0
         assert server.metric("labelled_quality_at_most") < 0.5
 
 
-def test_a_label_needs_a_key_where_there_are_keys(project: Path) -> None:
+def test_labels_and_deletion_require_the_api_key(project: Path) -> None:
     with serving(
         project, command="serve", log=project / "server.log", SCRATCH_DETECTOR_API_KEYS="a-key"
     ) as server:
@@ -107,31 +107,31 @@ def test_a_label_needs_a_key_where_there_are_keys(project: Path) -> None:
 
 
 @pytest.mark.parametrize("payloads", ["none", "hashed", "all"])
-def test_what_may_not_be_kept_is_found_nowhere(payloads: str, project: Path) -> None:
-    told(project, "scope.yaml", payloads=payloads)
+def test_payloads_are_stored_only_if_allowed(payloads: str, project: Path) -> None:
+    set_values(project, "scope.yaml", payloads=payloads)
     with serving(project, command="serve", log=project / "server.log") as server:
         key = next(iter(json.loads(server.payload)))
         secret = server.payload.replace(b"{", f'{{"{key}": "{SECRET}", '.encode(), 1)
         assert server.ask(body=secret, x_request_id="r-1").status == 200
         assert server.ask(body=b'{"mail": "%s"}' % SECRET.encode()).status == 422
-        label = answered(server, "r-2")
+        label = predict(server, "r-2")
         assert feedback(server, "r-1", label)[1] == {"joined": True}
-        found = holds(project, SECRET)
-        assert bool(found) == (payloads == "all") and "server.log" not in found
+        files = files_with(project, SECRET)
+        assert bool(files) == (payloads == "all") and "server.log" not in files
         assert SECRET not in server.ask("/metrics").body.decode()
         assert server.ask("/requests/r-1", method="DELETE").json == {"rows": 2}
-        assert holds(project, SECRET) == [] and feedback(server, "r-1", label)[1] == {
+        assert files_with(project, SECRET) == [] and feedback(server, "r-1", label)[1] == {
             "joined": False
         }
-        assert holds(project, "r-2"), "the others are still there"
+        assert files_with(project, "r-2"), "other requests are still stored"
 
 
-def test_a_server_that_may_not_write_answers_all_the_same(project: Path) -> None:
+def test_a_server_without_a_writable_journal_still_predicts(project: Path) -> None:
     (project / "data/journal.db").mkdir()
     with serving(project, command="serve", log=project / "server.log") as server:
-        label = answered(server, "r-0")
+        label = predict(server, "r-0")
         assert feedback(server, "r-0", label) == (200, {"joined": False})
-    assert "no journal" in (project / "server.log").read_text()
+    assert "cannot open the journal" in (project / "server.log").read_text()
 
 
 RAW = """
@@ -143,14 +143,14 @@ print(json.dumps({e.id: [e.label, split_of(e.id), e.payload.decode()] for e in r
 """
 
 
-def raw(folder: Path) -> dict[str, list[str]]:
-    """The examples that came by feedback: label, split and payload."""
-    found: dict[str, list[str]] = json.loads(done(run_in(folder, "python", "-c", RAW)))
-    return found
+def feedback_examples(folder: Path) -> dict[str, list[str]]:
+    """Return the examples from feedback: label, split and payload."""
+    examples: dict[str, list[str]] = json.loads(done(run_in(folder, "python", "-c", RAW)))
+    return examples
 
 
-def test_labelled_requests_are_trained_on_and_some_never(project: Path) -> None:
-    told(project, "scope.yaml", payloads="all")
+def test_labelled_requests_become_examples_in_all_splits(project: Path) -> None:
+    set_values(project, "scope.yaml", payloads="all")
     labels = json.loads((project / "reports/ingest.json").read_text())["labels"]
     first, second = list(labels)[:2]
     with serving(project, command="serve", log=project / "server.log") as server:
@@ -159,36 +159,37 @@ def test_labelled_requests_are_trained_on_and_some_never(project: Path) -> None:
         bodies = [json.dumps(row | {number: row[number] * (0.5 + i / 100)}) for i in range(40)]
         for i, body in enumerate([*bodies, bodies[0], server.payload.decode()]):
             assert server.ask(body=body.encode(), x_request_id=f"r-{i}").status == 200
-            if i not in (38, 39):  # nobody knows of these
+            if i not in (38, 39):  # these two stay unlabelled
                 assert feedback(server, f"r-{i}", second)[0] == 200
-        assert feedback(server, "r-1", first)[0] == 200, "somebody thought again"
-        said = command(project, "feedback")
-    assert "39 examples" in said and f"{first} 1, {second} 38" in said
+        assert feedback(server, "r-1", first)[0] == 200, "a corrected label"
+        output = command(project, "feedback")
+    assert "39 examples" in output and f"{first} 1, {second} 38" in output
     command(project, "ingest")
-    found = raw(project)
-    assert len(found) == 38, "one was among the data before"
-    assert {body: label for label, _, body in found.values()} == {
+    examples = feedback_examples(project)
+    assert len(examples) == 38, "one was in the data already"
+    assert {body: label for label, _, body in examples.values()} == {
         body: first if i == 1 else second for i, body in enumerate(bodies[:38])
     }
-    assert {split for _, split, _ in found.values()} == {"train", "validation", "test"}
+    assert {split for _, split, _ in examples.values()} == {"train", "validation", "test"}
     assert "39 examples in data/feedback, 0 of them new" in command(project, "feedback")
     command(project, "ingest")
-    assert raw(project) == found
+    assert feedback_examples(project) == examples
     with serving(project, command="serve", log=project / "server.log") as server:
         for i in range(38):
-            assert feedback(server, f"r-{i}", first)[0] == 200, "all were wrong, it turns out"
+            assert feedback(server, f"r-{i}", first)[0] == 200, "all labels are corrected"
     assert "39 examples in data/feedback, 0 of them new" in command(project, "feedback")
     command(project, "ingest")
-    assert raw(project) == {id: [first, *rest] for id, (_, *rest) in found.items()}
+    relabelled = {id: [first, *rest] for id, (_, *rest) in examples.items()}
+    assert feedback_examples(project) == relabelled
     for path in (project / "data/feedback").iterdir():
         path.unlink()
-    refused = run_in(project, "python", "-m", "scratch_detector", "ingest")
-    assert refused.returncode == 1 and "data/feedback" in refused.stderr
+    result = run_in(project, "python", "-m", "scratch_detector", "ingest")
+    assert result.returncode == 1 and "data/feedback" in result.stderr
 
 
-def test_what_shows_a_model_nothing_new_becomes_no_example(project: Path) -> None:
-    """The same input in other bytes could be trained on here, and held out there."""
-    told(project, "scope.yaml", payloads="all")
+def test_an_input_that_exists_already_becomes_no_second_example(project: Path) -> None:
+    """The same input in other bytes could end up in two splits."""
+    set_values(project, "scope.yaml", payloads="all")
     with serving(project, command="serve", log=project / "server.log") as server:
         row = json.loads(server.payload)
         (number,) = [key for key, value in row.items() if isinstance(value, float)][:1]
@@ -199,7 +200,7 @@ def test_what_shows_a_model_nothing_new_becomes_no_example(project: Path) -> Non
             assert feedback(server, f"r-{i}", reply.json["label"])[0] == 200
     assert "21 examples in data/feedback" in command(project, "feedback")
     command(project, "ingest")
-    assert [json.loads(body) for _, _, body in raw(project).values()] == [new]
+    assert [json.loads(body) for _, _, body in feedback_examples(project).values()] == [new]
     command(project, "validate")
     assert json.loads((project / "reports/validate.json").read_text())["leaks"] == 0
 
@@ -216,15 +217,15 @@ print(*(path.read_bytes() for path in Path("data").rglob("*") if path.is_file())
 """
 
 
-def trained_on(folder: Path) -> str:
-    """All that a training could read, unpacked and as it is."""
+def training_data(folder: Path) -> str:
+    """Return everything that a training reads, and all files under data/."""
     command(folder, "ingest")
     command(folder, "featurize")
     return done(run_in(folder, "python", "-c", READ))
 
 
-def test_what_is_deleted_leaves_the_examples_and_never_comes_back(project: Path) -> None:
-    told(project, "scope.yaml", payloads="all")
+def test_a_deleted_payload_leaves_the_examples_for_good(project: Path) -> None:
+    set_values(project, "scope.yaml", payloads="all")
     with serving(project, command="serve", log=project / "server.log") as server:
         row = json.loads(server.payload)
         (number,) = [key for key, value in row.items() if isinstance(value, float)][:1]
@@ -234,20 +235,20 @@ def test_what_is_deleted_leaves_the_examples_and_never_comes_back(project: Path)
         assert server.ask(body=other, x_request_id="r-2").status == 200
         assert all(feedback(server, id, label)[1] == {"joined": True} for id in ("r-1", "r-2"))
         assert "2 examples" in command(project, "feedback")
-        assert SECRET in trained_on(project)
+        assert SECRET in training_data(project)
         assert server.ask("/requests/r-1", method="DELETE").json == {"rows": 2}
-        assert "1 examples in data/feedback, 0 of them new, 1 taken out" in command(
+        assert "1 examples in data/feedback, 0 of them new, 1 removed" in command(
             project, "feedback"
         )
-        assert SECRET not in trained_on(project)
+        assert SECRET not in training_data(project)
         assert server.ask(body=secret, x_request_id="r-3").status == 200
         assert feedback(server, "r-3", label)[1] == {"joined": True}
         assert "1 examples in data/feedback, 0 of them new" in command(project, "feedback")
         for id in ("r-2", "r-3"):
             assert server.ask(f"/requests/{id}", method="DELETE").json == {"rows": 2}
         assert "0 examples in data/feedback" in command(project, "feedback")
-    assert SECRET not in trained_on(project) and raw(project) == {}
-    assert holds(project, SECRET) == []
+    assert SECRET not in training_data(project) and feedback_examples(project) == {}
+    assert files_with(project, SECRET) == []
 
 
 HELD_OUT = """
@@ -270,12 +271,12 @@ print("same:", bool((damaged("test") == before).all()), bool((damaged("train") =
 """
 
 
-def test_no_held_out_example_moves_a_weight(project: Path) -> None:
+def test_held_out_examples_do_not_change_the_weights(project: Path) -> None:
     assert "same: True False" in done(run_in(project, "python", "-c", HELD_OUT))
 
 
-def test_without_a_kept_payload_you_are_told_why(project: Path) -> None:
+def test_feedback_without_stored_payloads_names_the_setting(project: Path) -> None:
     with serving(project, command="serve", log=project / "server.log") as server:
-        feedback(server, "r-0", answered(server, "r-0"))
-        refused = run_in(project, "python", "-m", "scratch_detector", "feedback")
-    assert refused.returncode == 1 and "payloads: all" in refused.stderr
+        feedback(server, "r-0", predict(server, "r-0"))
+        result = run_in(project, "python", "-m", "scratch_detector", "feedback")
+    assert result.returncode == 1 and "payloads: all" in result.stderr

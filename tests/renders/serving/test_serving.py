@@ -1,4 +1,4 @@
-"""The server of a render under stress: a real process, real sockets, clients nobody likes."""
+"""The server under stress: overload, hostile clients, bad payloads, hot swaps and shutdown."""
 
 import http.client
 import json
@@ -29,7 +29,7 @@ PIPELINE = (
 
 @pytest.fixture(scope="module")
 def built(render: Render, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project of images with a model that was judged."""
+    """An image project with a model."""
     folder = tmp_path_factory.mktemp("serving") / "repo"
     shutil.copytree(render(modality="image", target="cloud"), folder)
     done(run_in(folder, "python", "-c", PIPELINE))
@@ -38,7 +38,7 @@ def built(render: Render, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(built: Path, tmp_path: Path) -> Path:
-    """A copy to damage."""
+    """A copy that a test can change."""
     names = ("data/raw", "data/features.npz")
     shutil.copytree(built, tmp_path / "repo", ignore=lambda at, all: {n for n in all if n in names})
     return tmp_path / "repo"
@@ -46,7 +46,7 @@ def project(built: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def faulty(project: Path) -> Callable[[str], Path]:
-    """The project with a model that has a planted fault."""
+    """Replace the model of the project by a faulty one."""
 
     def plant(kind: str) -> Path:
         model, script = "models/shipped.onnx", ROOT / "tests/support/inside/fabricate.py"
@@ -58,24 +58,24 @@ def faulty(project: Path) -> Callable[[str], Path]:
 
 @pytest.fixture(scope="module")
 def server(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server for tests that leave it as it was."""
+    """A server shared by tests that do not change it."""
     log = tmp_path_factory.mktemp("log") / "log"
     with serving(built, log=log, settings=promising(5000)) as server:
         yield server
 
 
 def crowd(server: Server, clients: int, each: int, **headers: str) -> list[Reply]:
-    """Ask from many clients at once."""
+    """Send requests from several clients in parallel."""
     with ThreadPoolExecutor(clients) as pool:
         return list(pool.map(lambda _: server.ask(**headers), range(clients * each)))
 
 
-def test_too_many_are_told_when_to_come_again_and_the_others_are_in_time(
+def test_overload_is_rejected_and_accepted_requests_stay_fast(
     faulty: Callable[[str], Path],
 ) -> None:
     folder, replies = faulty("slow"), list[Reply]()
     with serving(folder, settings=promising(100)) as server:
-        for _ in range(20):  # how long one takes is learned from those that came
+        for _ in range(20):  # the server measures the time per request
             server.ask()
 
         def client(_: int) -> None:
@@ -92,14 +92,14 @@ def test_too_many_are_told_when_to_come_again_and_the_others_are_in_time(
         assert set(counts) == {200, 503}, counts
         for reply in replies:
             assert reply.status == 200 or int(reply.headers["retry-after"]) >= 1
-        took = server.metric("prediction_latency_seconds_count")
-        late = took - server.metric('prediction_latency_seconds_bucket{le="0.2"}') - late
-        assert late <= 0.1 * (took - before), "of what was accepted, in twice the promise"
+        after = server.metric("prediction_latency_seconds_count")
+        late = after - server.metric('prediction_latency_seconds_bucket{le="0.2"}') - late
+        assert late <= 0.1 * (after - before), "accepted requests within twice the limit"
         assert server.metric('refusals_total{status="503"}') >= counts[503]
         assert server.ask().status == 200
 
 
-def test_who_cannot_wait_is_not_kept_waiting(faulty: Callable[[str], Path]) -> None:
+def test_rejects_a_request_that_would_miss_its_own_timeout(faulty: Callable[[str], Path]) -> None:
     folder = faulty("slow")
     with (
         serving(folder, settings=promising(60_000)) as server,
@@ -115,13 +115,13 @@ def test_who_cannot_wait_is_not_kept_waiting(faulty: Callable[[str], Path]) -> N
             assert (reply.status, reply.json["detail"][0]["field"]) == (422, "x-timeout-ms")
 
 
-def test_a_body_is_refused_before_it_is_there(server: Server) -> None:
+def test_rejects_a_large_body_before_it_is_complete(server: Server) -> None:
     with server.connect() as connection:
         connection.sendall(server.head(10**9) + bytes(9_000_000))
         assert b" 413 " in connection.recv(100)
 
 
-def test_slow_clients_cost_nothing_and_end(built: Path) -> None:
+def test_slow_clients_are_disconnected_without_delaying_others(built: Path) -> None:
     settings = promising(5000, http_server__HEAD_S=2, inference__BODY_S=2)
     with serving(built, settings=settings) as server:
         slow = [server.connect() for _ in range(150)]
@@ -130,8 +130,8 @@ def test_slow_clients_cost_nothing_and_end(built: Path) -> None:
             connection.sendall(starts[i % 3])
         assert {reply.status for reply in crowd(server, 8, 10)} == {200}
         for i, connection in enumerate(slow):
-            said = connection.recv(1000)
-            assert (b" 408 " in said) == (i % 3 == 2) and (said == b"") == (i % 3 < 2), said
+            reply = connection.recv(1000)
+            assert (b" 408 " in reply) == (i % 3 == 2) and (reply == b"") == (i % 3 < 2), reply
             connection.close()
         endless = server.connect()
         with pytest.raises(OSError):
@@ -140,7 +140,7 @@ def test_slow_clients_cost_nothing_and_end(built: Path) -> None:
                 time.sleep(0.001)
 
 
-def test_those_who_went_away_are_forgotten(faulty: Callable[[str], Path]) -> None:
+def test_disconnected_clients_free_their_memory(faulty: Callable[[str], Path]) -> None:
     folder = faulty("slow")
     with serving(folder, settings=promising(60_000)) as server:
         for _ in range(100):
@@ -155,8 +155,8 @@ def test_those_who_went_away_are_forgotten(faulty: Callable[[str], Path]) -> Non
         assert server.memory_mb() < 200
 
 
-def test_a_stop_loses_no_request_that_was_taken(built: Path) -> None:
-    """Clients behind a balancer: it sends nobody any more once `/readyz` fails."""
+def test_a_graceful_stop_finishes_accepted_requests(built: Path) -> None:
+    """The clients stop when `/readyz` fails, like those behind a load balancer."""
     results: Counter[str] = Counter()
     ready, stopping = threading.Event(), threading.Event()
     ready.set()
@@ -165,12 +165,12 @@ def test_a_stop_loses_no_request_that_was_taken(built: Path) -> None:
         def client() -> None:
             while ready.is_set():
                 connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-                kept = True
-                while kept:
+                is_open = True
+                while is_open:
                     headers = {"content-type": server.kind}
                     connection.request("POST", "/predict", server.payload, headers)
                     response = connection.getresponse()
-                    kept = bool(response.read()) and not response.will_close
+                    is_open = bool(response.read()) and not response.will_close
                     results[f"{response.status} {'after' if stopping.is_set() else 'before'}"] += 1
                 connection.close()
 
@@ -189,19 +189,19 @@ def test_a_stop_loses_no_request_that_was_taken(built: Path) -> None:
     assert set(results) == {"200 before", "200 after"}, results
 
 
-def test_what_is_no_number_is_no_answer(faulty: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_nan_output_is_an_error(faulty: Callable[[str], Path], tmp_path: Path) -> None:
     with serving(faulty("nan"), log=tmp_path / "log") as server:
         reply = server.ask(x_request_id="ours-1")
         assert reply.status == 500 and b"NotFinite" in reply.body and b"Traceback" not in reply.body
         assert server.metric('refusals_total{status="500"}') == 1
         assert server.metric('predictions_total{label="clean"}') == 0
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()[1:]]
-    (failed,) = (line for line in lines if line["message"] == "failed")
+    (failed,) = (line for line in lines if line["message"] == "prediction failed")
     assert failed["request_id"] == "ours-1" and "NotFinite" in failed["exc_info"]
 
 
 @pytest.mark.parametrize("by", ["file", "environment"])
-def test_keys_open_the_door_and_nothing_else_does(by: str, built: Path, tmp_path: Path) -> None:
+def test_only_valid_api_keys_are_accepted(by: str, built: Path, tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("first-key\nsecond-key\n")
     env = {"SCRATCH_DETECTOR_API_KEYS": "first-key second-key"}
     if by == "file":
@@ -220,34 +220,32 @@ def test_keys_open_the_door_and_nothing_else_does(by: str, built: Path, tmp_path
 
 
 @pytest.mark.parametrize("by", ["file", "environment"])
-def test_a_server_does_not_start_with_keys_that_are_empty(
-    by: str, built: Path, tmp_path: Path
-) -> None:
+def test_does_not_start_with_an_empty_list_of_keys(by: str, built: Path, tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("# the first key comes here\n")
     env = {"SCRATCH_DETECTOR_API_KEYS": " "}
     if by == "file":
         env = {"SCRATCH_DETECTOR_API_KEYS_FILE": str(tmp_path / "keys")}
     with serving(built, log=tmp_path / "log", **env) as server:
         assert server.process.wait(30) == 1
-    said = (tmp_path / "log").read_text()
-    assert said.startswith(f"Cannot start: {next(iter(env))} ") and "Traceback" not in said
+    output = (tmp_path / "log").read_text()
+    assert output.startswith(f"Cannot start: {next(iter(env))} ") and "Traceback" not in output
 
 
-def test_a_bad_port_is_one_sentence(built: Path, tmp_path: Path) -> None:
+def test_an_invalid_port_is_one_sentence(built: Path, tmp_path: Path) -> None:
     with serving(built, log=tmp_path / "log", SCRATCH_DETECTOR_PORT="http") as server:
         assert server.process.wait(30) == 1
-    said = (tmp_path / "log").read_text()
-    assert said.startswith("SCRATCH_DETECTOR_PORT: got 'http'; ") and said.count("\n") == 1
+    output = (tmp_path / "log").read_text()
+    assert output.startswith("SCRATCH_DETECTOR_PORT: got 'http'; ") and output.count("\n") == 1
 
 
-def test_a_request_keeps_its_id_unless_it_is_none(server: Server) -> None:
+def test_a_request_keeps_its_id_if_it_is_valid(server: Server) -> None:
     assert server.ask(x_request_id="a-1.b:2").headers["x-request-id"] == "a-1.b:2"
     for hostile in ("x" * 65, "a b", "{id}", "é"):
         reply = server.ask(x_request_id=hostile)
         assert len(reply.headers["x-request-id"]) == 32 == len(reply.json["id"])
 
 
-def test_clients_of_triton_and_kserve_get_the_same_answers(server: Server) -> None:
+def test_clients_of_triton_and_kserve_get_the_same_predictions(server: Server) -> None:
     from tritonclient import http as triton
     from tritonclient.utils import InferenceServerException
 
@@ -261,10 +259,10 @@ def test_clients_of_triton_and_kserve_get_the_same_answers(server: Server) -> No
     tensor = triton.InferInput("payload", [3], "BYTES")
     tensor.set_data_from_numpy(payloads)
     for binary in (True, False):
-        wanted = [
+        outputs = [
             triton.InferRequestedOutput(n, binary_data=binary) for n in ("label", "confidence")
         ]
-        result = client.infer("scratch-detector", [tensor], outputs=wanted, request_id="7")
+        result = client.infer("scratch-detector", [tensor], outputs=outputs, request_id="7")
         labels = [str(x, "utf-8") if isinstance(x, bytes) else x for x in result.as_numpy("label")]
         assert labels == [expected["label"]] * 3
         assert result.as_numpy("confidence") == pytest.approx([expected["confidence"]] * 3)
@@ -276,25 +274,25 @@ def test_clients_of_triton_and_kserve_get_the_same_answers(server: Server) -> No
         client.infer("another", [tensor])
 
 
-def test_hostile_payloads_are_refused_and_leave_nothing(server: Server) -> None:
-    """Seeded: bytes flipped, cut out, repeated or random, and what unpacks to gigabytes."""
-    chance = random.Random(0)
+def test_rejects_hostile_payloads_without_leaking_memory(server: Server) -> None:
+    """Flip, remove, repeat or randomize bytes of a valid payload."""
+    rng = random.Random(0)
     server.ask()
     before_mb = server.memory_mb()
     statuses: Counter[int] = Counter()
     for _ in range(400):
         body = bytearray(server.payload)
-        for _ in range(chance.choice([1, 3, 30])):
-            at = chance.randrange(len(body))
-            match chance.randrange(4):
+        for _ in range(rng.choice([1, 3, 30])):
+            at = rng.randrange(len(body))
+            match rng.randrange(4):
                 case 0:
-                    body[at] ^= 1 << chance.randrange(8)
+                    body[at] ^= 1 << rng.randrange(8)
                 case 1:
-                    del body[at : at + chance.randrange(1, 500)]
+                    del body[at : at + rng.randrange(1, 500)]
                 case 2:
-                    body[at:at] = body[at : at + 50] * chance.randrange(1, 9)
+                    body[at:at] = body[at : at + 50] * rng.randrange(1, 9)
                 case 3:
-                    body[at : at + 8] = chance.randbytes(8)
+                    body[at : at + 8] = rng.randbytes(8)
             body = body or bytearray(b"\0")
         statuses[server.ask(body=bytes(body)).status] += 1
     assert set(statuses) <= {200, 422} and statuses[422] > 100, statuses
@@ -302,22 +300,22 @@ def test_hostile_payloads_are_refused_and_leave_nothing(server: Server) -> None:
     assert server.memory_mb() < before_mb + 60
 
 
-def test_what_the_description_allows_never_breaks_it(server: Server) -> None:
-    words = ["run", f"http://127.0.0.1:{server.port}/openapi.json", "--seed=1", "--no-color"]
-    words += [
+def test_requests_generated_from_the_openapi_schema_cause_no_server_error(server: Server) -> None:
+    arguments = ["run", f"http://127.0.0.1:{server.port}/openapi.json", "--seed=1", "--no-color"]
+    arguments += [
         "--checks=not_a_server_error",
         "--max-examples=20",
         "--phases=examples,coverage,fuzzing",
     ]
-    words += ["--generation-database=none", "--request-timeout=20"]
-    command = [str(Path(sys.executable).with_name("st")), *words]
-    found = subprocess.run(command, capture_output=True, text=True)
-    assert found.returncode == 0, found.stdout[-3000:] + found.stderr[-1000:]
-    assert re.search(r"(\d+) generated, \1 passed", found.stdout), found.stdout
+    arguments += ["--generation-database=none", "--request-timeout=20"]
+    command = [str(Path(sys.executable).with_name("st")), *arguments]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-1000:]
+    assert re.search(r"(\d+) generated, \1 passed", result.stdout), result.stdout
     assert server.ask().status == 200
 
 
-def test_only_what_was_judged_and_signed_is_served(project: Path, tmp_path: Path) -> None:
+def test_serves_only_intact_signed_releases(project: Path, tmp_path: Path) -> None:
     with serving(project, command="serve", log=tmp_path / "log") as server:
         assert server.process.wait(30) == 1
     assert "rollout.json" in (tmp_path / "log").read_text()
@@ -334,10 +332,10 @@ def test_only_what_was_judged_and_signed_is_served(project: Path, tmp_path: Path
         (project / "releases" / id / name).write_bytes(whole)
 
 
-def test_models_change_under_load_without_a_failed_request(project: Path) -> None:
-    """There, back, back again, and not to what is damaged."""
+def test_hot_swaps_under_load_fail_no_request(project: Path) -> None:
+    """Promote, roll back twice, and reject a damaged release."""
     first, second = release(project), release(project, "turned")
-    # It answers otherwise on purpose, and two comparisons of a busy machine say nothing of time.
+    # This challenger disagrees on purpose, and two comparisons are too few to compare speed.
     for rule, limit in {"max_disagreement": 1, "max_shift": 1, "max_slowdown": 1000}.items():
         loosened(project, rule, limit)
     replies: Counter[tuple[int, str]] = Counter()
@@ -380,10 +378,10 @@ def test_models_change_under_load_without_a_failed_request(project: Path) -> Non
                 future.result()
         assert server.metric('switches_total{outcome="done"}') == 2
     assert {status for status, _ in replies} == {200}
-    assert len(replies) == 2, "one label of each of two models"
+    assert len(replies) == 2, "one label per model"
 
 
-def test_what_this_runtime_cannot_load_is_not_released(project: Path) -> None:
+def test_rejects_a_release_that_this_runtime_cannot_load(project: Path) -> None:
     with pytest.raises(AssertionError, match="Opset 99"):
         release(project, "newer-opset")
     assert not (project / "releases/rollout.json").exists()

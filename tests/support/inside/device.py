@@ -1,8 +1,7 @@
 """A device without a model, in the environment of a render: `device.py COUNT [SYNCHRONOUS]`.
 
-It puts numbered events, as fast as it can or one each PAUSE_S, until there are COUNT, and notes
-each in `puts.log` once it is on disk. Where `params.yaml` names a collector, it uploads until it
-is killed.
+It puts COUNT numbered events into the outbox, PAUSE_S seconds apart, and logs each in `puts.log`
+once it is on disk. If `params.yaml` names a collector, it then uploads until it is killed.
 """
 
 import json
@@ -24,7 +23,7 @@ def event_id(number: int) -> str:
 
 
 def device(count: int, synchronous: str = "FULL", pause_s: float = 0) -> None:
-    """Go on where the log ends."""
+    """Put events, continuing after the last one in the log."""
     queue = outbox.Outbox(scope.load_params().outbox_mb, Path("box.db"))
     queue._db.execute(f"PRAGMA synchronous={synchronous}")
     if scope.load_params().upload_url:

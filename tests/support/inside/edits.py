@@ -1,4 +1,4 @@
-"""Edit files of a DVC project one at a time; print, as JSON, which stages each edit re-runs."""
+"""Edit files of a DVC project one by one; print, as JSON, the stages that each edit re-runs."""
 
 import json
 import sys
@@ -8,8 +8,8 @@ from dvc.repo import Repo
 
 
 def changed_stages(repo: Repo, name: str) -> list[str]:
-    """Return the stages with a dependency that is this file, or a folder around it."""
-    found = []
+    """Return the stages that depend on this file or on a folder that contains it."""
+    stages = []
     for stage, changes in repo.status().items():
         changed = {
             path
@@ -18,8 +18,8 @@ def changed_stages(repo: Repo, name: str) -> list[str]:
             for path in change["changed deps"]
         }
         if any(name == path or name.startswith(f"{path}/") for path in changed):
-            found.append(stage)
-    return sorted(found)
+            stages.append(stage)
+    return sorted(stages)
 
 
 def main(names: list[str]) -> None:

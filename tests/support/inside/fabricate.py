@@ -1,6 +1,6 @@
-"""Models with a planted fault, run in the environment of a render: `fabricate.py KIND IN OUT`.
+"""Plant a fault in a model, in the environment of a render: `fabricate.py KIND IN OUT`.
 
-Each answers to the same name and shape as the model it is made from, with the same metadata.
+Inputs, outputs and metadata stay those of the original model.
 """
 
 import sys
@@ -11,17 +11,17 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 SIDE = 256  # a product of two such matrices takes some milliseconds
-SLOWER = {"products": 16, "side": 128}  # a table takes three times as long or more, caches cold
+SLOWER = {"products": 16, "side": 128}  # at least three times slower for tables, caches cold
 
 
 def nan(graph: onnx.GraphProto) -> None:
-    """Answer with what is no number."""
+    """Return NaN for all probabilities."""
     graph.initializer.append(numpy_helper.from_array(np.float32(np.nan), "fault"))
-    graph.node.append(helper.make_node("Mul", ["honest", "fault"], ["logits"]))
+    graph.node.append(helper.make_node("Mul", ["original", "fault"], ["logits"]))
 
 
 def slow(graph: onnx.GraphProto, products: int = 20, side: int = SIDE) -> None:
-    """Answer the same, after many products of large matrices for each example."""
+    """Return the same answer after many products of large matrices per example."""
     noise = np.random.default_rng(0).normal(size=(side, side)).astype(np.float32) / side
     for name, value in {
         "noise": noise,
@@ -43,28 +43,28 @@ def slow(graph: onnx.GraphProto, products: int = 20, side: int = SIDE) -> None:
     add("Flatten", [f"product{products}"], "long", axis=1)
     add("Gather", ["long", "first"], "last", axis=1)
     add("Mul", ["last", "little"], "nothing")
-    add("Add", ["honest", "nothing"], "logits")
+    add("Add", ["original", "nothing"], "logits")
 
 
 def turned(graph: onnx.GraphProto) -> None:
-    """Answer the opposite."""
+    """Return the opposite answer."""
     graph.initializer.append(numpy_helper.from_array(np.float32(-1), "fault"))
-    graph.node.append(helper.make_node("Mul", ["honest", "fault"], ["logits"]))
+    graph.node.append(helper.make_node("Mul", ["original", "fault"], ["logits"]))
 
 
 def unsure(graph: onnx.GraphProto) -> None:
-    """Answer the same, and be much less sure of it."""
+    """Return the same label with a much lower confidence."""
     graph.initializer.append(numpy_helper.from_array(np.float32(0.01), "fault"))
-    graph.node.append(helper.make_node("Mul", ["honest", "fault"], ["logits"]))
+    graph.node.append(helper.make_node("Mul", ["original", "fault"], ["logits"]))
 
 
 def unready(graph: onnx.GraphProto) -> None:
-    """Answer zeros, and nothing else: the root of what is negative is no number."""
+    """Return NaN unless all inputs are zero, by the square root of a negative number."""
     graph.node.append(helper.make_node("Abs", [graph.input[0].name], ["size"]))
     graph.node.append(helper.make_node("ReduceMax", ["size"], ["largest"], keepdims=0))
     graph.node.append(helper.make_node("Neg", ["largest"], ["negative"]))
     graph.node.append(helper.make_node("Sqrt", ["negative"], ["fault"]))
-    graph.node.append(helper.make_node("Add", ["honest", "fault"], ["logits"]))
+    graph.node.append(helper.make_node("Add", ["original", "fault"], ["logits"]))
 
 
 FAULTS = {
@@ -82,14 +82,14 @@ def main(kind: str, source: str, target: str) -> None:
     model = onnx.load(source)
     if kind == "newer-opset":
         model.opset_import[0].version = 99
-    elif kind == "again":  # no fault: the same answers from another file
+    elif kind == "again":  # no fault: the same model in another file
         model.metadata_props.add(key="again", value="1")
-    elif kind == "old":  # the same answers, trained long ago
+    elif kind == "old":  # the same model, trained long ago
         (trained,) = (prop for prop in model.metadata_props if prop.key == "trained_at")
         trained.value = "0.0"
     else:
         for node in model.graph.node:
-            node.output[:] = ["honest" if name == "logits" else name for name in node.output]
+            node.output[:] = ["original" if name == "logits" else name for name in node.output]
         FAULTS[kind](model.graph)
     assert model.graph.output[0].type.tensor_type.elem_type == TensorProto.FLOAT
     onnx.save(model, target)

@@ -1,4 +1,4 @@
-// What somebody sees of the status page in the frame beside it: texts, states, widths, colours.
+// Reads the status page in the frame next to it: texts, states, widths, colours.
 
 const text = (element) => (element ? element.innerText.trim() : "");
 const width = (element) => element.getBoundingClientRect().width;
@@ -6,7 +6,7 @@ const named = (list, row) => Object.fromEntries([...list].map(row));
 const style = (element) => element.ownerDocument.defaultView.getComputedStyle(element);
 const channels = (colour) => [...colour.match(/[\d.]+/g).map(Number), 1].slice(0, 4);
 
-// Relative luminance and contrast: WCAG 2.2.
+// Relative luminance and contrast as defined by WCAG 2.2.
 function luminance(colour) {
   const linear = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
   return [0.2126, 0.7152, 0.0722].reduce((sum, share, i) => sum + share * linear(colour[i] / 255), 0);
@@ -41,6 +41,16 @@ function look(page) {
         said: text(li.querySelector("b")),
         group: text(li.closest("ul").previousElementSibling),
         share: width(li.querySelector(".track i")) / width(li.querySelector(".track")),
+      },
+    ]),
+    gates: named(page.querySelectorAll(".gates li"), (li) => [
+      text(li.querySelector("h3")),
+      {
+        state: li.className,
+        value: text(li.querySelector(".value")),
+        margin: text(li.querySelector(".margin")),
+        mark: text(li.querySelector("b")),
+        colour: style(li.querySelector("b")).color,
       },
     ]),
     facts: named(page.querySelectorAll("dt"), (dt) => [text(dt), text(dt.nextElementSibling)]),

@@ -1,5 +1,5 @@
-/* Preloaded into a process: keeps, beside each file below $POWER_CUT, what it held when it was
-   last synced. What was written since is what a power cut may take. */
+/* Preloaded into a process: on each sync of a file below $POWER_CUT, copies it to FILE.synced.
+   A power cut may lose everything that was written after that. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>

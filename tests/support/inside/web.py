@@ -1,6 +1,6 @@
 """A web server with a fault, or a forwarding proxy: `web.py FOLDER|proxy [FAULT WORD]`.
 
-Prints its port, then a line for each request. The fault is in answers to what holds the word.
+Prints its port, then one line per request. Responses to paths that contain WORD have the fault.
 """
 
 import sys
@@ -15,7 +15,7 @@ FOLDER, FAULT, WORD = (*sys.argv[1:], "", "")[:3]
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Answer GET requests."""
+    """Serves GET requests."""
 
     def log_message(self, *_: object) -> None:
         print(self.path, flush=True)

@@ -50,7 +50,9 @@ GZIP_LEVEL = 6
 XZ_LEVEL = 2
 # typer works without `rich`, which would bring 12 MB of libraries for colours.
 EXPORT = ["uv", "export", "--frozen", "--no-default-groups", "--no-emit-project", "--prune=rich"]
-PRINT_MODULES = "import {0}.cli, {0}.device.loop, {0}.device.model_update, sys; print(*sys.modules)"
+PRINT_MODULES = """import {0}.cli, {0}.device.loop, {0}.device.model_update, sys
+{0}.cli.all_commands()
+print(*sys.modules)"""
 
 
 def package(arch: str = "") -> None:

@@ -1,1 +1,1 @@
-"""Converters for other runtimes, each with an environment of its own."""
+"""Converters for other runtimes, each in a separate environment."""

@@ -1,6 +1,6 @@
-"""Convert the exported model to one format, and measure it: `formats.convert NAME`.
+"""Convert the exported model to one format and measure it: `formats.convert NAME`.
 
-DVC runs this as a stage in the environment of the format. It measures, and `check` judges.
+A DVC stage, run in the environment of the format. `check` compares the measurements with limits.
 """
 
 import shutil
@@ -24,21 +24,21 @@ from ..task.features import FEATURES_VERSION
 from .format import NotRunnableError
 from .runtime import FACTS, ConvertedModel
 
-HELP = "`make formats` installs its converter; task/model.py may use only what that knows."
-WIDTH = 150  # of the table: a CI log has no terminal to ask, and 80 columns would cut it
+HELP = "`make formats` installs the converter; it supports only some operators in task/model.py."
+WIDTH = 150  # of the table; CI logs have no terminal, and the default of 80 columns would truncate it
 
 
 def convert(name: str) -> None:
-    """Write `models/<name>/`, and its evidence, whether or not it meets the limits.
+    """Write `models/<name>/` and a report on it, whether or not it meets the limits.
 
-    The evidence and the table are about the validation split, like those of `compress`.
+    Measurements are on the validation split, as in `compress`.
 
     Raises:
-        SystemExit: it cannot be converted, or the converted file cannot be run.
+        SystemExit: the conversion fails, or the converted file cannot run.
     """
     folder, report = ONNX.parent / name, f"format_{name}"
     exported = Predictor(ONNX)
-    # Without a new file, no older one and no older evidence may be taken for it.
+    # If the conversion fails, an older file or report must not be taken for the new one.
     shutil.rmtree(folder, ignore_errors=True)
     (REPORTS / f"{report}.json").unlink(missing_ok=True)
     with TemporaryDirectory(dir=ONNX.parent) as temporary:
@@ -46,14 +46,15 @@ def convert(name: str) -> None:
         draft.mkdir()
         try:
             import_module(f".{name}", __package__).export(draft)
-        except Exception as error:  # converters raise anything
-            raise SystemExit(f"{name} cannot take this network ({_say(error)}). {HELP}") from None
+        except Exception as error:  # converters raise any exception
+            reason = _format(error)
+            raise SystemExit(f"{name} cannot convert this network ({reason}). {HELP}") from None
         (draft / FACTS).write_bytes(to_json(_describe(exported)))
         row = _measure(draft, exported)
         gates = list_gates(name, row)
         row["broken"] = [g.id for g in gates if not g.passed]
         replace_durably(draft, folder)
-    # `check` compares what these observed again: limits may have changed since.
+    # `check` compares the measurements again: limits may have changed since.
     recorded = {"gates": [g.model_dump() for g in gates]}
     write_report(report, row | {"onnx_sha256": exported.sha256} | recorded)
     Console(width=WIDTH).print(table(read_variants(), read_report("compress")["shipped"]))
@@ -64,20 +65,21 @@ def convert(name: str) -> None:
 def list_gates(name: str, row: Row) -> list[Gate]:
     """Return the gates of a format: those of a variant, and parity with the exported model.
 
-    Where its runtime does not exist on this system, the size is all that is known.
+    If this system cannot run the format, only its size has a gate.
     """
     if "not_run" in row:
-        gates = [gate("model_size", "model size MB", row["size_mb"], "max_model_mb")]
+        gates = [gate("model_size", "model size, MB", row["size_mb"], "max_model_mb")]
     else:
         difference = row["max_difference"]
-        parity = gate("parity", "probability, from ONNX", difference, "max_onnx_difference")
+        parity = gate("parity", "difference from ONNX", difference, "max_onnx_difference")
         gates = [*variant_gates(row), parity]
-    named = [{"id": f"{name}_{g.id}", "name": f"{name}: {g.name}"} for g in gates]
-    return [g.model_copy(update=words) for g, words in zip(gates, named, strict=True)]
+    return [
+        g.model_copy(update={"id": f"{name}_{g.id}", "name": f"{name}: {g.name}"}) for g in gates
+    ]
 
 
 def _describe(exported: Predictor) -> dict[str, Any]:
-    """Return what the ONNX file has in its metadata; other formats have no place for it."""
+    """Return the metadata of the ONNX file, for formats that cannot store it."""
     return {
         "labels": exported.labels,
         "input_shape": exported.input_shape,
@@ -95,12 +97,12 @@ def _measure(folder: Path, exported: Predictor) -> Row:
         timing = footprint(folder, f"{__package__}.runtime")
     except NotRunnableError as reason:
         return size | {"not_run": str(reason)}
-    except Exception as error:  # runtimes raise anything
-        raise SystemExit(f"{folder.name} cannot run the file it wrote ({_say(error)}).") from None
+    except Exception as error:  # runtimes raise any exception
+        raise SystemExit(f"{folder.name} cannot run the file it wrote ({_format(error)}).") from None
     return quality | size | timing
 
 
-def _say(error: Exception) -> str:
+def _format(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 

@@ -1,4 +1,4 @@
-"""Core ML, for iPhones, iPads and Macs. Linux can write it, but only a Mac runs it."""
+"""Core ML, for iPhones, iPads and Macs. Linux can write the files, only a Mac can run them."""
 
 import sys
 from math import prod
@@ -11,7 +11,7 @@ FILE = "model.mlpackage"
 
 
 def export(folder: Path) -> None:
-    """Write `model.mlpackage`, in float32: the default, float16, would break parity."""
+    """Write `model.mlpackage` in float32: float16, the default, would fail the parity gate."""
     import coremltools as ct
     import numpy as np
 
@@ -30,11 +30,11 @@ def export(folder: Path) -> None:
 
 
 def load(folder: Path) -> Run:
-    """Run it on a Mac's CPU; elsewhere check its structure.
+    """Run the file on the CPU of a Mac; on other systems, only check its structure.
 
     Raises:
-        NotRunnableError: this is no Mac, and the structure is right.
-        SystemExit: input, output or the number of weights is not the network's.
+        NotRunnableError: this is not a Mac; the structure is correct.
+        SystemExit: inputs, outputs or the number of weights differ from the network.
     """
     import coremltools as ct
 
@@ -44,24 +44,25 @@ def load(folder: Path) -> Run:
     if is_mac:
         return lambda x: model.predict({"x": x})["logits"]
     _check_structure(model.get_spec())
-    raise NotRunnableError("only a Mac runs it; input, output and number of weights are right")
+    raise NotRunnableError("only a Mac runs it; inputs, outputs and number of weights are correct")
 
 
 def _check_structure(spec: Any) -> None:
-    """Compare the names and shapes of input and output, and the number of weights.
+    """Compare names and shapes of inputs and outputs, and the number of weights.
 
-    The file must have at least the weights of layers (matrices and filters). Vectors do not count:
-    the converter folds a normalisation into the layer before it.
+    The file must contain all matrices and filters. Vectors do not count: the converter fuses
+    normalisation into the previous layer.
     """
     from ..pipeline.train import load_checkpoint
 
     network, checkpoint = load_checkpoint()
     expected = {"x": [1, *checkpoint["input_shape"]], "logits": [1, len(checkpoint["labels"])]}
     ends = [*spec.description.input, *spec.description.output]
-    found = {end.name: list(end.type.multiArrayType.shape) for end in ends}
+    actual = {end.name: list(end.type.multiArrayType.shape) for end in ends}
     blocks = spec.mlProgram.functions["main"].block_specializations.values()
     values = [op.attributes["val"].type.tensorType for b in blocks for op in b.operations]
     weights = sum(prod(d.constant.size for d in value.dimensions) for value in values)
     needed = sum(weight.numel() for weight in network.parameters() if weight.dim() > 1)
-    if found != expected or weights < needed:
-        raise SystemExit(f"{FILE} takes and gives {found} with {weights} weights, not {expected}")
+    if actual != expected or weights < needed:
+        found = f"{FILE} has {actual} and {weights} weights"
+        raise SystemExit(f"{found}; the network has {expected} and {needed}.")

@@ -1,4 +1,4 @@
-"""ExecuTorch, PyTorch's own runtime for devices, with the kernels of XNNPACK."""
+"""ExecuTorch, PyTorch's runtime for phones and embedded boards, with XNNPACK kernels."""
 
 from pathlib import Path
 
@@ -18,11 +18,11 @@ def export(folder: Path) -> None:
 
 
 def load(folder: Path) -> Run:
-    """Run it on one thread, as every format is timed."""
+    """Run the file on one thread, like all formats."""
     import torch
     from executorch.extension.pybindings import portable_lib
     from executorch.runtime import Runtime
 
-    portable_lib._unsafe_reset_threadpool(1)  # there is no public function for it
+    portable_lib._unsafe_reset_threadpool(1)  # the API has no public function
     forward = Runtime.get().load_program(folder / FILE).load_method("forward")
     return lambda x: forward.execute([torch.from_numpy(x)])[0].numpy()

@@ -1,7 +1,7 @@
 """The interface of a format: `export(folder)` writes the model, `load(folder)` returns a function.
 
-Formats import their converter inside these functions: a process that only runs a file is measured
-without the memory of a converter.
+Formats import their converter inside these functions: its memory must not count where only the
+file is run.
 """
 
 from collections.abc import Callable

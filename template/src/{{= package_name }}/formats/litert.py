@@ -1,4 +1,4 @@
-"""LiteRT: the runtime of TensorFlow Lite, and the format of custom models in ML Kit."""
+"""LiteRT, formerly TensorFlow Lite; also the format of custom models in ML Kit."""
 
 from pathlib import Path
 
@@ -17,12 +17,12 @@ def export(folder: Path) -> None:
 
 
 def load(folder: Path) -> Run:
-    """Run it on one thread, as every format is timed."""
+    """Run the file on one thread, like all formats."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(folder / FILE), num_threads=1)
-    answer = interpreter.get_signature_runner()
+    run = interpreter.get_signature_runner()
     # The converter chooses these names.
-    (input_name,) = answer.get_input_details()
-    (output_name,) = answer.get_output_details()
-    return lambda x: answer(**{input_name: x})[output_name]
+    (input_name,) = run.get_input_details()
+    (output_name,) = run.get_output_details()
+    return lambda x: run(**{input_name: x})[output_name]

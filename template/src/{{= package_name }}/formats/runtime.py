@@ -1,4 +1,4 @@
-"""A converted model with the interface of a `Predictor`, and the process in which it is timed."""
+"""A converted model with the interface of `Predictor`; run as a process to measure it."""
 
 import json
 import sys
@@ -10,14 +10,14 @@ import numpy as np
 from ..pipeline.footprint import measure
 from ..predictor import softmax
 
-FACTS = "facts.json"  # beside the model: what an ONNX file has in its metadata
+FACTS = "facts.json"  # in the same folder: the metadata of the ONNX file
 
 
 class ConvertedModel:
-    """A folder that `export` of a format filled; its name is that of the format.
+    """A folder written by `export` of the format with the same name.
 
     Raises:
-        NotRunnableError: this system cannot run it.
+        NotRunnableError: this system cannot run the format.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -25,7 +25,7 @@ class ConvertedModel:
         self._run = import_module(f".{folder.name}", __package__).load(folder)
 
     def probabilities(self, x: np.ndarray) -> np.ndarray:
-        """Answer one by one: features float32 (n, ...) to probabilities float32 (n, labels)."""
+        """Predict one by one: float32 features (n, ...) to float32 probabilities (n, labels)."""
         return softmax(np.concatenate([self._run(row[None]) for row in x]))
 
 

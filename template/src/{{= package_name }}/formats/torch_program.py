@@ -1,4 +1,4 @@
-"""The trained network as an exported program, for the converters that start from PyTorch."""
+"""The trained network as an exported program, for converters that start from PyTorch."""
 
 import warnings
 from typing import Any, cast
@@ -9,7 +9,7 @@ from ..pipeline.train import load_checkpoint
 
 
 def export_program() -> torch.export.ExportedProgram:
-    """Export a batch of one, float32 (1, ...), to logits (1, labels): phones answer one by one."""
+    """Export for a batch of one: float32 (1, ...) to logits (1, labels)."""
     warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
     model, checkpoint = load_checkpoint()
     example = (torch.zeros(1, *checkpoint["input_shape"]),)
@@ -21,9 +21,9 @@ def export_program() -> torch.export.ExportedProgram:
 
 
 def _max_pool_to_one(x: torch.Tensor, size: list[int]) -> Any:
-    """Adaptive max-pooling to size 1 as a plain maximum, which every converter knows."""
+    """Replace adaptive max-pooling to size 1 by a maximum, which every converter supports."""
     if set(size) != {1}:
-        return NotImplemented  # the converter then names the operator
+        return NotImplemented  # the converter then reports the operator
     largest = x.amax(dim=tuple(range(-len(size), 0)), keepdim=True)
-    indices = torch.zeros_like(largest, dtype=torch.int64)  # an output of the operator; unused
+    indices = torch.zeros_like(largest, dtype=torch.int64)  # second output of the operator, unused
     return largest, indices

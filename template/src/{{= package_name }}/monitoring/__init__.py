@@ -1,1 +1,1 @@
-"""Monitoring of a model in use: drift, quality on labelled requests, limits of scope.yaml."""
+"""Monitoring of a deployed model: drift, quality on labelled requests, limits as metrics."""

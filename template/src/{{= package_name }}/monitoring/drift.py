@@ -1,8 +1,9 @@
 """Drift monitoring: a reference from training, and a sliding window over live predictions.
 
-Each signal is one number per prediction: a fact of the input, the confidence, the entropy, or a
-direction of the embedding. The window counts it into the bins of the reference, which takes
-constant time; the score compares the two histograms. `pipeline/reference.py` fits the reference.
+A signal is one number per prediction: an input feature such as the brightness, the confidence, the
+entropy, or a principal component of the embedding. The window counts each value into the bins of
+the reference, in constant time; the drift score compares the two histograms.
+`pipeline/reference.py` fits the reference.
 """
 
 import math
@@ -18,9 +19,9 @@ from pydantic import BaseModel
 class Signal(BaseModel, frozen=True):
     """Histogram of one signal on held-out examples, and the thresholds for live histograms.
 
-    There is one more share than there are bins: the last one counts missing values (NaN).
-    `cut_threshold` is for histograms of two bins, below and above one of the edges; references of
-    releases before 0.3.0 have none.
+    `shares` has one more entry than there are bins: the last one counts missing values (NaN).
+    `cut_threshold` applies to histograms with two bins, below and above one of the edges.
+    References from before version 0.3.0 do not have it.
     """
 
     edges: list[float]
@@ -55,7 +56,7 @@ class Whitening(BaseModel, frozen=True):
 
 
 class Reference(BaseModel, frozen=True):
-    """The signals of the held-out examples, saved beside the model."""
+    """Histograms of all signals on the held-out examples, saved with the model."""
 
     window: int
     signals: dict[str, Signal]
@@ -78,9 +79,9 @@ class LiveWindow:
         return len(self._rows) / self.reference.window
 
     def add(self, values: Mapping[str, float]) -> None:
-        """Add one prediction and drop the oldest; call it from one thread only.
+        """Add one prediction and drop the oldest. Not thread-safe.
 
-        A signal that is not finite, or absent, counts as missing.
+        A signal that is absent or not finite counts as missing.
         """
         bins = []
         for name, edges in self._edges.items():
@@ -95,16 +96,17 @@ class LiveWindow:
                 counts[i] -= 1
 
     def score(self, name: str) -> float:
-        """Return the drift score of a signal: 1.0 is its threshold, NaN until the window is full.
+        """Return the drift score of a signal: 1.0 is its threshold. NaN until the window is full.
 
-        The larger of two population stability indices (PSI), each divided by its threshold: over
-        all bins, and over two bins at the edge where live and reference differ most.
+        The score is the larger of two population stability indices (PSI), each divided by its
+        threshold: one over all bins, one over two bins split at the edge where the live and the
+        reference histogram differ most.
         """
         if self.fill < 1:
             return math.nan
         signal = self.reference.signals[name]
-        counts = self._counts[name].copy()  # another thread may add meanwhile
-        # Half a count in every bin keeps the logarithms finite, as it does in the reference.
+        counts = self._counts[name].copy()  # another thread may add a prediction meanwhile
+        # Half a count per bin keeps the logarithms finite; the reference does the same.
         total = sum(counts) + 0.5 * len(counts)
         psi = cut_psi = 0.0
         live_below = reference_below = 0.0

@@ -1,4 +1,4 @@
-"""Quality on labelled requests: those whose right answer has arrived since."""
+"""Quality on labelled requests: predictions whose correct label has arrived."""
 
 import math
 from collections import deque
@@ -26,30 +26,30 @@ CALIBRATION = Gauge(
 BY_SLICE = Gauge("labelled_slice_quality", "labelled_quality of each slice", ["slice"])
 LAST_LABEL = Gauge(
     "label_last_timestamp_seconds",
-    "Arrival of the latest label of a known request, in seconds since 1970",
+    "Unix time at which the latest label of a known request arrived",
 )
 LAST_LABEL.set(math.nan)
 LABELS = Counter("labels_total", "Labels received, by whether their request is known", ["joined"])
 BINS = 10  # usual for the expected calibration error; finer bins are noise in a window of 200
-MAX_SLICES = 10  # clients name slices, and each is a time series to store
-OTHER = "other"  # the slice of any further one
-MIN_OF_SLICE = 20  # one wrong answer of fewer would move the metric by more than 5 %
-Row = tuple[int, int, float, str]  # the right label, the answer, its confidence, the slice
+MAX_SLICES = 10  # clients choose the names, and each one adds a time series
+OTHER = "other"  # for further slices
+MIN_OF_SLICE = 20  # with fewer, one wrong prediction moves the metric by more than 5 %
+Row = tuple[int, int, float, str]  # correct label, prediction, confidence, slice
 
 
 class LabelledWindow:
-    """The latest answers of one model that have a label."""
+    """The latest labelled predictions of one model."""
 
     def __init__(self, labels: list[str]) -> None:
         self._labels = {label: i for i, label in enumerate(labels)}
         self._rows = deque[Row](maxlen=load_params().labelled_window)
         self._slices: dict[str, None] = {}  # in the order of their first label
 
-    def add(self, truth: str, answer: str, confidence: float, slice: str = "") -> None:
+    def add(self, truth: str, prediction: str, confidence: float, slice: str = "") -> None:
         if slice and slice not in self._slices:
             slice = slice if len(self._slices) < MAX_SLICES else OTHER
             self._slices[slice] = None
-        self._rows.append((self._labels[truth], self._labels[answer], confidence, slice))
+        self._rows.append((self._labels[truth], self._labels[prediction], confidence, slice))
 
     @property
     def fill(self) -> float:
@@ -57,16 +57,16 @@ class LabelledWindow:
         return len(self._rows) / load_params().labelled_window
 
     def quality(self) -> float:
-        """Return the metric of the scope; NaN until the window is full."""
+        """Return the metric of scope.yaml; NaN until the window is full."""
         return self._metric(self._rows) if self.fill == 1 else math.nan
 
     def quality_of(self, slice: str) -> float:
-        """Return the metric on one slice, or on `other`; NaN below `MIN_OF_SLICE` answers."""
+        """Return the metric on one slice; NaN with fewer than `MIN_OF_SLICE` predictions."""
         rows = [row for row in self._rows if row[3] == slice]
         return self._metric(rows) if len(rows) >= MIN_OF_SLICE else math.nan
 
     def at_most(self) -> float:
-        """Return the upper bound of the metric, with the scope's confidence; NaN until full."""
+        """Return the upper bound of the metric at the confidence of scope.yaml; NaN until full."""
         scope = load_scope()
         if self.fill < 1:
             return math.nan
@@ -74,21 +74,21 @@ class LabelledWindow:
         return posterior_quantile(metric, self._matrix(self._rows), scope.confidence)
 
     def calibration_error(self) -> float:
-        """Return by how much confidence and accuracy differ, averaged over bins; NaN until full.
+        """Return the expected calibration error; NaN until the window is full.
 
         Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian binning".
         """
         if self.fill < 1:
             return math.nan
-        truth, answer, confidence, _ = (
+        truth, prediction, confidence, _ = (
             np.array(column) for column in zip(*self._rows, strict=True)
         )
         bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-        gaps = np.bincount(bins, weights=(truth == answer) - confidence, minlength=BINS)
+        gaps = np.bincount(bins, weights=(truth == prediction) - confidence, minlength=BINS)
         return float(np.abs(gaps).sum() / len(truth))
 
     def show(self) -> None:
-        """Export this window as the gauges of the process."""
+        """Export this window in the gauges of this process."""
         FILL.set_function(lambda: self.fill)
         QUALITY.set_function(self.quality)
         AT_MOST.set_function(self.at_most)
@@ -101,5 +101,5 @@ class LabelledWindow:
         return float(METRICS[load_scope().metric](self._matrix(rows)))
 
     def _matrix(self, rows: Iterable[Row]) -> np.ndarray:
-        truth, answer = (np.array(column) for column in list(zip(*rows, strict=True))[:2])
-        return confusion(truth, answer, len(self._labels))
+        truth, prediction = (np.array(column) for column in list(zip(*rows, strict=True))[:2])
+        return confusion(truth, prediction, len(self._labels))

@@ -1,4 +1,4 @@
-"""Live monitoring of one model: its drift window as gauges, and `monitor`, which checks them."""
+"""Live monitoring of a deployed model: the drift window as gauges, and the `monitor` command."""
 
 import math
 from collections import deque
@@ -17,12 +17,13 @@ from .scrape import metrics_age_s, metrics_url, read_metric
 MAX_AGE_S = 60  # of a metrics file, which is written every 10 s while the model runs
 DRIFT = Gauge("drift_score", "Drift score: PSI divided by its threshold", ["signal"])
 ESTIMATED = Gauge(
-    "estimated_accuracy", "Accuracy of the live window, estimated from confidence without labels"
+    "estimated_accuracy",
+    "Accuracy on the live window, estimated from the confidence; unreliable while inputs drift",
 )
 FILL = Gauge("drift_window_fill_ratio", "Share of the live window that is filled")
-MODEL = Gauge("model_info", "Always 1; the label is the SHA-256 of the model in use", ["sha256"])
+MODEL = Gauge("model_info", "Always 1; the label is the SHA-256 of the deployed model", ["sha256"])
 TRAINED = Gauge(
-    "model_trained_timestamp_seconds", "Training time of the model in use, in seconds since 1970"
+    "model_trained_timestamp_seconds", "Unix time at which the deployed model was trained"
 )
 
 
@@ -43,7 +44,7 @@ class Monitor:
         self._sure = deque[bool](maxlen=reference.window)
 
     def show(self) -> None:
-        """Export this window as the gauges of the process, as its model is the one that answers."""
+        """Export this window in the gauges of this process, replacing the previous model's."""
         DRIFT.clear()  # the previous model may have had other signals
         for signal in self.window.reference.signals:
             DRIFT.labels(signal).set_function(partial(self.window.score, signal))
@@ -57,12 +58,12 @@ class Monitor:
         """Count one prediction into the live window."""
         reference = self.window.reference
         label = self._predictor.labels.index(prediction.label)
-        answer = {
+        outputs = {
             "confidence": prediction.confidence,
             "entropy": prediction.entropy,
             "label": label,
         }
-        signals: dict[str, Any] = prediction.facts | answer
+        signals: dict[str, Any] = prediction.facts | outputs
         if reference.whitening and prediction.embedding is not None:
             signals |= reference.whitening.apply(prediction.embedding)
         self.window.add(signals)
@@ -70,10 +71,10 @@ class Monitor:
             self._sure.append(prediction.confidence >= reference.sure_from)
 
     def estimated_accuracy(self) -> float:
-        """Return the share of the window as confident as right answers were; NaN until full.
+        """Return the share of predictions above a confidence threshold; NaN until full.
 
-        It needs no labels, so a model that is sure of its mistakes misleads it. The threshold is
-        from `fit_confidence_threshold` in `pipeline/reference.py`.
+        On held-out data this share equals the accuracy: see `fit_confidence_threshold` in
+        `pipeline/reference.py`. It needs no labels. A model that is confidently wrong misleads it.
         """
         sure = list(self._sure)
         is_full = len(sure) == self._sure.maxlen
@@ -84,10 +85,10 @@ def monitor() -> None:
     """Print the drift scores of the running model.
 
     Raises:
-        SystemExit: there are no drift scores, or a signal is above `max_drift_score`.
+        SystemExit: there are no drift scores, or a signal exceeds `max_drift_score`.
     """
     if not (scores := read_metric("drift_score", "signal")):
-        raise SystemExit(f"{metrics_url()} shows no drift scores. Is it the address of this model?")
+        raise SystemExit(f"{metrics_url()} has no drift scores. Does it belong to this project?")
     limit = load_scope().watch.max_drift_score
     if (age_s := metrics_age_s()) is not None:
         print(f"{metrics_url()} was written {age_s:.0f} s ago.")

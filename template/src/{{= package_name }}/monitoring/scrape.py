@@ -1,6 +1,6 @@
-"""Reads metrics of a running model.
+"""Reads the metrics of a running model.
 
-Imports little, because `rollback` uses it and must not take long.
+This module imports little, because `rollback` uses it and must start fast.
 """
 
 import time
@@ -18,14 +18,14 @@ TIMEOUT_S = 10  # a scrape takes milliseconds, and Prometheus gives up after 10 
 
 
 def read_metric(name: str, label: str) -> dict[str, float]:
-    """Return the values of a metric of the running model, by one of its labels.
+    """Return the values of a metric, by the values of one label.
 
     Raises:
-        SystemExit: there are no metrics at the address of the model.
+        SystemExit: the metrics cannot be read.
     """
     url = metrics_url()
     try:
-        with urlopen(url, timeout=TIMEOUT_S) as response:  # noqa: S310 (the owner's own setting)
+        with urlopen(url, timeout=TIMEOUT_S) as response:  # noqa: S310 (the address is a setting)
             text = response.read().decode()
     except (URLError, OSError) as error:
         raise SystemExit(f"No metrics at {url} ({error}). Start the model first.") from None
@@ -34,7 +34,7 @@ def read_metric(name: str, label: str) -> dict[str, float]:
 
 
 def metrics_url() -> str:
-    """Return the address of the running model's metrics."""
+    """Return the address of the metrics of the running model."""
     return ProjectSettings.read().metrics_url or load_params().metrics_url
 
 

@@ -1,1 +1,1 @@
-"""The stages of dvc.yaml, and what they share."""
+"""The stages of dvc.yaml, and code that they share."""

@@ -1,14 +1,24 @@
 """Write the model card, and the table of limits in the README."""
 
-import json
 import re
-import time
 from pathlib import Path
+from typing import Any
 
-from ..artifacts import REPORTS, read_report
-from ..gates import Gate
-from ..scope import load_scope
+from ..artifacts import read_report
+from ..cost import PRICES, Prices
+from ..schema import load_schema
+from ..scope import load_scope, read_yaml
+from ..task.contract import contract
 from .pages import fill
+from .summary import (
+    METRIC_MEANINGS,
+    findings,
+    headline,
+    identity,
+    is_sample,
+    purpose,
+    recorded_gates,
+)
 
 README = Path("README.md")
 CARD = Path("docs/card.md")
@@ -16,36 +26,64 @@ TABLE = re.compile(r"(?<=<!-- measured -->\n).*?(?=<!-- /measured -->)", re.DOTA
 
 
 def card() -> None:
-    """Write both from the evidence in `reports/`."""
+    """Write both from the measurements in `reports/`, whether or not the limits are met."""
     README.write_text(TABLE.sub(lambda _: table(), README.read_text()))
     CARD.write_text(model_card())
 
 
 def table() -> str:
-    """Return the recorded gates as a Markdown table."""
-    return fill("limits.md", gates=_recorded_gates())
-
-
-def _recorded_gates() -> list[Gate]:
-    path = REPORTS / "gates.json"
-    rows = json.loads(path.read_text()) if path.exists() else []
-    return [Gate.model_validate(row) for row in rows]
+    """Return the recorded gates as a Markdown table, with the model and the data they are about."""
+    return fill("limits.md", **_verdict(), root="")
 
 
 def model_card() -> str:
-    """Return the card: intended use, quality and data (Mitchell et al. 2019)."""
+    """Return the card: intended use, quality and data (Mitchell et al. 2019).
+
+    The same reports give the same card: `release` compares it with the file.
+    """
     scope = load_scope()
-    training = read_report("train")
+    quality = read_report("evaluate")
     data = read_report("ingest")
     return fill(
         "card.md",
+        **_verdict(),
+        root="../",
         scope=scope,
-        training=training,
+        purpose=purpose(quality["labels"]),
+        training=read_report("train"),
         data=data,
-        quality=read_report("evaluate"),
-        gates=_recorded_gates(),
-        shipped=read_report("compress")["shipped"],
-        day=time.strftime("%Y-%m-%d", time.gmtime(training["trained_at"])),
-        labels=", ".join(f"{label} ({count})" for label, count in data["labels"].items()),
-        sure=f"{scope.confidence:.0%}",
+        findings=findings(quality),
+        quality=quality,
+        metric_meaning=METRIC_MEANINGS[scope.metric],
+        labels=", ".join(f"{label} ({count:,})" for label, count in data["labels"].items()),
+        input_rules=_input_rules(),
+        column_count=len(load_schema().columns),
+        confidence=f"{100 * scope.confidence:g} %",
     )
+
+
+def _verdict() -> dict[str, Any]:
+    gates = recorded_gates()
+    return {
+        "gates": gates,
+        "headline": headline(gates),
+        "model": identity(),
+        "is_sample": is_sample(),
+        "cost": next((gate for gate in gates if gate.id == "cost"), None),
+        "prices": read_yaml(PRICES, Prices),
+    }
+
+
+def _input_rules() -> list[str]:
+    """Return the limits of `task/contract.py` in words, for fields that have any."""
+    rules = []
+    for name, field in contract().model_fields.items():
+        signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+        limits = [
+            f"{sign} {getattr(rule, key):g}"
+            for rule in field.metadata
+            for key, sign in signs.items()
+            if isinstance(getattr(rule, key, None), int | float)
+        ]
+        rules += [f"{name} {' and '.join(limits)}"] if limits else []
+    return rules

@@ -1,7 +1,7 @@
-"""Make variants of the ONNX file, smaller or faster, and ship the smallest that meets all limits.
+"""Write smaller or faster variants of the ONNX file, and ship the smallest that meets all limits.
 
-If none does, the nearest one is shipped with the reason in `reports/compress.json`, so that it can
-be evaluated, drawn and judged: `check` refuses it.
+If no variant does, the closest one is shipped, with the reason in `reports/compress.json`: later
+stages can then report on it, and `check` rejects it.
 """
 
 import math
@@ -30,16 +30,16 @@ from . import distill, quantize
 from .footprint import Network, footprint
 from .splits import load_split
 
-# Among files within 1 % of the smallest, the better one is shipped: metadata and the packing of
-# weights change a size by that much, and nobody would trade quality for it.
+# Among files within 1 % of the smallest, the most accurate one is shipped: metadata alone can make
+# a difference of that size.
 SAME_SIZE = 1.01
-UNKNOWN = "0" * 64  # as long as the hash that replaces it: the size that is measured is shipped
-BATCH = 32  # examples that are answered one by one and together; larger than any batch in serving
+UNKNOWN = "0" * 64  # same length as the hash that replaces it, to keep the measured size
+BATCH = 32  # examples to predict one by one and together; larger than any batch in production
 Row = dict[str, Any]
 
 
 def variants() -> dict[str, Callable[[Path], None]]:
-    """Return the functions that write a variant, by its name."""
+    """Return the functions that write a variant, by name."""
     made: dict[str, Callable[[Path], None]] = {
         "fp32": quantize.fp32,
         "fp16": quantize.fp16,
@@ -57,10 +57,10 @@ def variants() -> dict[str, Callable[[Path], None]]:
 def compress() -> None:
     """Measure every variant on the validation split, and ship the smallest that meets all limits.
 
-    The test split is left to `evaluate`: a split that chooses cannot also judge.
+    The test split is for `evaluate` alone: scores on the split that selects are too good.
 
     Raises:
-        SystemExit: no variant could be written and run; the reasons are named.
+        SystemExit: no variant could be written and run; the message gives the reasons.
     """
     SHIPPED.unlink(missing_ok=True)
     exported = Predictor(ONNX)
@@ -73,43 +73,60 @@ def compress() -> None:
             for name, write in track(makers.items(), "Measuring variants", total=len(makers))
         }
         shipped, why = _choose(rows)
-        evidence: Row = {"shipped": shipped, "fits": not why, "why": why, "candidates": rows}
+        report: Row = {"shipped": shipped, "fits": not why, "why": why, "candidates": rows}
         if shipped:
-            evidence["size_mb"] = rows[shipped]["size_mb"]
+            report["size_mb"] = rows[shipped]["size_mb"]
             _stamp(files[shipped], sha256(to_json(rows[shipped])).hexdigest())
             write_atomic(SHIPPED, files[shipped].read_bytes())
-    write_report("compress", evidence)
+    write_report("compress", report)
     Console(width=150).print(table(rows, shipped))
     if not shipped:
         raise SystemExit(why)
-    print(f"Shipped: {shipped}. {why or 'It meets all limits.'}")
+    print(f"Shipped: {shipped}. {why or _praise(rows[shipped])}")
+
+
+def _praise(row: Row) -> str:
+    if _is_proven(row):
+        return "It meets all limits."
+    score = row["score"]
+    return (
+        f"It meets all limits, but {score['examples']} validation examples are too few to prove the"
+        f" quality: its lower bound is {score['lower_bound']:.4g}, the limit"
+        f" {load_scope().min_metric:g}. `check` compares the lower bound on the test split."
+    )
+
+
+def _is_proven(row: Row) -> bool:
+    """Whether the validation split alone shows, with confidence, that the quality is sufficient."""
+    return bool(row["score"]["lower_bound"] >= load_scope().min_metric)
 
 
 def variant_gates(row: Row) -> list[Gate]:
-    """Judge a variant by what is known of it here; whole predictions are timed later.
+    """Compare a variant with its limits. `benchmark` measures the latency of whole predictions.
 
-    Quality is compared without a bound: the validation split is half as large as the test split,
-    and a bound for each of its slices would refuse good variants.
+    Quality is compared without lower bounds: the validation split is half as large as the test
+    split, and lower bounds of its slices would reject good variants.
     """
     agreement = row["same_lower_bound"]
     drop = row["drop_upper_bound"]
+    gap = row["batch_gap"]
     return [
         *quality_gates(row, "value"),
-        gate("int8_parity", "answers like fp32", agreement, "min_int8_agreement"),
-        gate("int8_drop", "metric lost to fp32", drop, "max_int8_drop"),
+        gate("int8_parity", "agreement with float32", agreement, "min_int8_agreement"),
+        gate("int8_drop", "score lost to float32", drop, "max_int8_drop"),
         gate(
             "latency_p95_network",
-            "latency p95 ms, network",
+            "latency p95 of the network, ms",
             row["latency_p95_ms"],
             "max_latency_p95_ms",
         ),
-        gate("model_size", "model size MB", row["size_mb"], "max_model_mb"),
-        gate("batch_parity", "alone and in a batch", row["batch_gap"], "max_onnx_difference"),
+        gate("model_size", "model size, MB", row["size_mb"], "max_model_mb"),
+        gate("batch_parity", "alone and in a batch, difference", gap, "max_onnx_difference"),
     ]
 
 
 def measure_quality(variant: Network, exported: Predictor, scope: Scope) -> Row:
-    """Measure on the validation split how good a variant is, and how like the exported model."""
+    """Measure the quality of a variant, and its agreement with the exported model."""
     x, truth, slices = load_split("validation")
     probabilities, expected = variant.probabilities(x), exported.probabilities(x)
     answers, fp32 = probabilities.argmax(1), expected.argmax(1)
@@ -119,9 +136,9 @@ def measure_quality(variant: Network, exported: Predictor, scope: Scope) -> Row:
     return (
         measure(truth, answers, fp32, slices, label_count)
         | {
-            # Bounds: a variant that agrees here by luck would fail on the test split.
+            # Bounds: a variant that agrees by chance would fail on the test split.
             "same_lower_bound": share_lower_bound(answers == fp32, scope.confidence),
-            "drop_upper_bound": 0 - gain,  # -gain would print -0 where the gain is 0
+            "drop_upper_bound": 0 - gain,  # `-gain` would print -0
             "max_difference": float(abs(probabilities - expected).max()),
             "batch_gap": _batch_gap(variant, x[:BATCH]),
         }
@@ -129,9 +146,9 @@ def measure_quality(variant: Network, exported: Predictor, scope: Scope) -> Row:
 
 
 def _batch_gap(variant: Network, x: np.ndarray) -> float:
-    """Return by how much a probability depends on the other examples in the batch.
+    """Return by how much probabilities depend on the other examples in the batch.
 
-    Dynamic quantization takes one range for the whole batch.
+    Dynamic quantization uses one range for the whole batch.
     """
     alone = np.concatenate([variant.probabilities(row[None]) for row in x])
     return float(np.abs(variant.probabilities(x) - alone).max())
@@ -140,19 +157,19 @@ def _batch_gap(variant: Network, x: np.ndarray) -> float:
 def _try_variant(
     path: Path, write: Callable[[Path], None], exported: Predictor, scope: Scope
 ) -> Row:
-    """Write one variant and measure it; one that cannot be made or run does not stop the others."""
+    """Write and measure one variant; failures are recorded, and do not stop the others."""
     try:
         write(path)
         _stamp(path, UNKNOWN)
         row = measure_quality(Predictor(path), exported, scope)
         row |= {"size_mb": path.stat().st_size / 1e6} | footprint(path)
-    except (Exception, SystemExit) as error:  # converters raise anything
+    except (Exception, SystemExit) as error:  # converters raise any exception
         return {"failed": f"{type(error).__name__}: {error}".splitlines()[0]}
     return row | {"broken": [g.id for g in variant_gates(row) if not g.passed]}
 
 
 def _stamp(path: Path, evidence_sha256: str) -> None:
-    """Write into the file the metadata of the exported one, its variant, and its evidence."""
+    """Add the metadata of the exported file, the variant, and the hash of its measurements."""
     model = onnx.load(path)
     known = {p.key: p.value for p in onnx.load(ONNX, load_external_data=False).metadata_props}
     named = {"candidate": path.stem, "evidence_sha256": evidence_sha256}
@@ -161,16 +178,16 @@ def _stamp(path: Path, evidence_sha256: str) -> None:
 
 
 def _choose(rows: dict[str, Row]) -> tuple[str | None, str]:
-    """Return the variant to ship, None if there is none, and why none meets all limits."""
+    """Return the variant to ship, or None, and the reason if no variant meets all limits."""
     measured = {name: row for name, row in rows.items() if "broken" in row}
     if not measured:
         failures = "".join(f"\n  {name}: {row['failed']}" for name, row in rows.items())
-        return None, f"No variant of {ONNX} could be made and run:{failures}"
+        return None, f"No variant of {ONNX} could be written and run:{failures}"
     fitting = {name: row for name, row in measured.items() if not row["broken"]}
     if not fitting:
         nearest = min(measured, key=lambda name: _distance(variant_gates(measured[name])))
         missed = ", ".join(measured[nearest]["broken"])
-        return nearest, f"No variant meets all limits; the nearest, {nearest}, misses {missed}."
+        return nearest, f"No variant meets all limits; the closest, {nearest}, misses {missed}."
     smallest_mb = min(row["size_mb"] for row in fitting.values())
     small = [name for name, row in fitting.items() if row["size_mb"] <= SAME_SIZE * smallest_mb]
     better = {name: (rows[name]["score"]["lower_bound"], rows[name]["agreement"]) for name in small}
@@ -178,16 +195,16 @@ def _choose(rows: dict[str, Row]) -> tuple[str | None, str]:
 
 
 def _distance(gates: list[Gate]) -> tuple[int, float]:
-    """Return how many limits are not met, then by how much, each relative to its limit."""
+    """Return the number of missed limits, and the sum of their relative distances."""
     failed = [gate for gate in gates if not gate.passed]
     far = sum(abs(gate.observed - gate.limit) / (abs(gate.limit) or 1) for gate in failed)
     return len(failed), math.inf if math.isnan(far) else far
 
 
 def table(rows: dict[str, Row], shipped: str | None) -> Table:
-    """Show every figure, in red where it misses a limit."""
+    """Return a table of all measurements; those that miss a limit are red."""
     drawn = Table(title="On the validation split", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    headings = ("metric", "at least", "worst slice", "agrees", "drop", "differs", "batch")
+    headings = ("score", "lower bound", "worst slice", "agreement", "drop", "difference", "batch")
     for heading in ("variant", *headings, "p50 ms", "p95 ms", "MB", "peak MB", "verdict"):
         drawn.add_column(heading, no_wrap=heading == "variant")
     for name, row in rows.items():
@@ -215,4 +232,6 @@ def _verdict(is_shipped: bool, row: Row, fp32: Row) -> str:
     slower = row["latency_p50_ms"] > fp32.get("latency_p50_ms", math.inf)
     if slower and row["size_mb"] < fp32["size_mb"]:
         words.append("smaller, not faster")
+    if not row["broken"] and not _is_proven(row):
+        words.append("too few examples to prove quality")
     return "; ".join(words) or "fits"

@@ -1,7 +1,7 @@
-"""The code dependencies in `dvc.yaml`: what each stage imports, derived from the source.
+"""Write the code dependencies of each stage into `dvc.yaml`, derived from its imports.
 
-DVC re-runs a stage when a file of its `deps` changes, and skips it otherwise, so a forgotten line
-means that old evidence is judged as new. `cli.py` is left out: it only finds a stage's module.
+DVC re-runs a stage if a file in its `deps` changes. A missing line would let an old report pass as
+new. `cli.py` is not listed: it only finds the module of a stage.
 """
 
 import ast
@@ -14,24 +14,24 @@ from typing import Any, NamedTuple
 import yaml
 
 DVC_YAML = Path("dvc.yaml")
-# Of these folders a stage lists the files it needs. Any other folder is listed as a whole: a
-# server or a device runs all of it, and 20 lines per folder would hide the rest of the stage.
+# Files in these folders are listed one by one, other folders as a whole: production runs all their
+# code, and 20 lines per folder would hide the rest of the stage.
 BY_FILE = {"pipeline", "monitoring", "task"}
-# Group 1: a path below the package; group 2: a comment, which protects a line written by hand.
+# Group 1: path in the package; group 2: comment, which protects lines written by hand.
 CODE_LINE = re.compile(r'\s*- "?\$\{src\}(?:/(.*?))?"?(\s+#.*)?')
 STAGE_LINE = re.compile(r"  ([\w-]+):.*")
 DEPS_LINE = re.compile(r"\s+deps:\s*(#.*)?")
 
 
 class Stage(NamedTuple):
-    """What a stage of `dvc.yaml` runs, and what it depends on."""
+    """Command and dependencies of a stage in `dvc.yaml`."""
 
     cmd: str
     deps: set[str]
 
 
 class Package:
-    """The source of a package: its modules by dotted name, and what they load."""
+    """The source of a package: its modules by dotted name, and their imports."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -39,21 +39,23 @@ class Package:
         paths = {path.relative_to(folder.parent): path for path in sorted(folder.rglob("*.py"))}
         self.modules = {_module_name(short): path for short, path in paths.items()}
         self._trees: dict[str, ast.Module] = {}
-        self._known: dict[str, set[str]] = {}  # references of the modules that were read
+        self._known: dict[str, set[str]] = {}  # references of modules that were parsed
         self._texts: dict[str, set[str]] = {}
 
     @cached_property
     def commands(self) -> dict[str, str]:
-        """The module of each command. `cli.py` is read, not imported: imports point downwards."""
-        for node in self._tree(f"{self.name}.cli").body:
+        """Map commands to modules. Files are parsed: imports of `cli.py` would be circular."""
+        found: dict[str, str] = {}
+        lists = [name for name in self.modules if name.endswith(".commands")]
+        for node in [n for name in (f"{self.name}.cli", *lists) for n in self._tree(name).body]:
             match node:
                 case ast.Assign(targets=[ast.Name(id="COMMANDS")], value=ast.Dict(keys, values)):
                     rows = zip(keys, values, strict=True)
-                    return {_name(k): f"{self.name}.{_name(v)}" for k, v in rows if k}
-        raise LookupError("cli.py has no COMMANDS")
+                    found |= {_name(k): f"{self.name}.{_name(v)}" for k, v in rows if k}
+        return found
 
     def files_of(self, module: str) -> list[str]:
-        """Return what a stage that runs this module depends on, relative to the package.
+        """Return the dependencies of a stage that runs this module, relative to the package.
 
         Raises:
             SystemExit: a file cannot be parsed.
@@ -79,7 +81,7 @@ class Package:
         return loaded
 
     def _references(self, name: str) -> set[str]:
-        """Return the modules that a module may load; among them names that are no modules."""
+        """Return names that a module imports or may import; not all of them are modules."""
         is_package = self.modules[name].stem == "__init__"
         package = name if is_package else name.rpartition(".")[0]
         references: set[str] = set()
@@ -101,21 +103,21 @@ class Package:
     def _resolve_computed(self, call: ast.Call, name: str, package: str) -> set[str]:
         """Return the modules that a call of `import_module` may load.
 
-        A computed name is one of the dotted names that the module spells out or, if it spells
-        out none, any module beside it.
+        A computed name can be each dotted name in the module; without any, each module in the same
+        package.
         """
         match call.args:
             case [ast.Constant(value=str(target)), *_]:
                 return {resolve_name(target, package)}
-        spelled = {f"{self.name}.{text}" for text in _strings(self._tree(name)) if "." in text}
-        beside = {other for other in self.modules if other.startswith(f"{package}.")}
-        return spelled & self.modules.keys() or beside
+        written = {f"{self.name}.{text}" for text in _strings(self._tree(name)) if "." in text}
+        siblings = {other for other in self.modules if other.startswith(f"{package}.")}
+        return written & self.modules.keys() or siblings
 
     def _data_files(self, loaded: set[str]) -> set[Path]:
-        """Return files that are no Python: all in `task/`; elsewhere, those that code beside names.
+        """Return other files: all in `task/`, and those that modules in the same folder name.
 
-        How code of yours opens a file cannot be derived, so each one in `task/` counts for every
-        stage that imports anything of `task/`.
+        How your code opens files is unknown: each file in `task/` is a dependency of every stage
+        that imports `task/`.
         """
         task = self.folder / "task"
         uses_task = any(name.startswith(f"{self.name}.task.") for name in loaded)
@@ -137,7 +139,7 @@ class Package:
         return path.as_posix() if len(path.parts) == 1 or folder in BY_FILE else folder
 
     def _is_docstring(self, name: str) -> bool:
-        """Whether a file holds no code, as most `__init__.py` do: an edit of it changes nothing."""
+        """Whether a file is only a docstring, like most `__init__.py`: its edits change nothing."""
         return all(
             isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
             for node in self._tree(name).body
@@ -159,28 +161,28 @@ def sort_key(path: str) -> tuple[bool, str]:
 
 
 def deps() -> None:
-    """Rewrite the code lines of `dvc.yaml`, and print each line that changed.
+    """Rewrite the code dependencies in `dvc.yaml`, and print the changes.
 
     Raises:
-        SystemExit: a file cannot be parsed, or a stage has no list to write into.
+        SystemExit: a file cannot be parsed, or a stage has no list to write to.
     """
     text = DVC_YAML.read_text(encoding="utf-8")
     needed = derive(text, Package(Path(__file__).parent.parent))
     changed = rewrite(text, needed)
     if changed == text:
-        print(f"{DVC_YAML} lists the code of every stage.")
+        print(f"{DVC_YAML} is up to date.")
         return
     DVC_YAML.write_text(changed, encoding="utf-8")
     print(*compare(text, changed), sep="\n")
 
 
 def derive(text: str, package: Package) -> dict[str, list[str]]:
-    """Return the code of each stage in the text of a `dvc.yaml`, for stages of this package."""
+    """Return the code dependencies of each stage that runs a module of this package."""
     needed = {}
     for stage, content in _stages(text).items():
         called = re.search(r"\$\{run\}(?:\.([\w.]+)|\s+([\w-]+))", content.cmd)
         if called is None:
-            continue  # a stage of yours that runs something else
+            continue  # your own stage, which runs something else
         module = f"{package.name}.{called[1]}" if called[1] else package.commands.get(called[2])
         if module in package.modules:
             needed[stage] = package.files_of(module)
@@ -188,7 +190,7 @@ def derive(text: str, package: Package) -> dict[str, list[str]]:
 
 
 def rewrite(text: str, needed: dict[str, list[str]]) -> str:
-    """Return the text with other code lines; comments and all other lines stay.
+    """Return the text with new code dependencies; comments and all other lines stay.
 
     Raises:
         SystemExit: the `deps` of a stage are not one per line.
@@ -216,7 +218,7 @@ def rewrite(text: str, needed: dict[str, list[str]]) -> str:
 
 
 def compare(text: str, changed: str) -> list[str]:
-    """Return one line for each dependency that only one of two texts has."""
+    """Describe each dependency that only one of the two texts has."""
     lines = []
     before = _stages(text)
     for stage, (_, has) in _stages(changed).items():
@@ -266,7 +268,7 @@ def _name(tree: ast.AST) -> str:
 
 
 def _data_folder(path: Path, task: Path) -> Path | None:
-    """Return the widest folder around a file that holds no Python: one line for all of it."""
+    """Return the outermost folder around a file that contains no Python, to list it as a whole."""
     parents = [parent for parent in reversed(path.parents) if parent.is_relative_to(task)]
     return next((folder for folder in parents if not any(folder.rglob("*.py"))), None)
 

@@ -1,4 +1,4 @@
-"""Train a smaller network to answer like the trained one: knowledge distillation."""
+"""Knowledge distillation: train a smaller network on the predictions of the trained one."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,28 +12,29 @@ from ..task import model as task_model
 from .export import write_onnx
 from .quantize import quantize_calibrated
 from .splits import load_split
-from .train import fit, load_checkpoint
+from .train import check_outputs, fit, load_checkpoint
 
-# Optional in task/: a smaller network than `build_model` returns.
+# Optional in task/model.py: a smaller network than that of `build_model`.
 BUILD: Callable[..., nn.Module] | None = getattr(task_model, "build_student", None)
-# Divides the logits of both networks, so that the student also learns how the teacher ranks wrong
-# answers. Hinton et al. found 2.5 to 4 best for small students; 1 would teach little but labels.
+# Divides the logits of both networks: the student also learns how the teacher ranks wrong labels.
+# Hinton et al. found 2.5 to 4 best for small students.
 TEMPERATURE = 4.0
 
 
 def student(path: Path) -> None:
-    """Train the student on the teacher's answers to the training split, and write it as ONNX.
+    """Train the student on the teacher's predictions for the training split; write it as ONNX.
 
-    The soft targets of Hinton, Vinyals and Dean 2015, "Distilling the knowledge in a neural
-    network", without the labels: `min_int8_agreement` limits how often the student may disagree.
+    Soft targets as in Hinton, Vinyals and Dean 2015, "Distilling the knowledge in a neural
+    network", without labels: `min_int8_agreement` limits how often the student may disagree.
     """
     params, (teacher, checkpoint) = load_params(), load_checkpoint()
     torch.set_num_threads(params.training_threads)
     torch.manual_seed(params.seed)
     torch.use_deterministic_algorithms(True)
     x, validation_x = (load_split(split)[0] for split in ("train", "validation"))
-    assert BUILD, "variants() lists students only where task/model.py has one"  # noqa: S101
+    assert BUILD, "variants() lists students only if task/model.py has one"  # noqa: S101
     network = BUILD(x.shape[1:], len(checkpoint["labels"]))
+    check_outputs(network, x, checkpoint["labels"], "build_student")
     training = x, _logits(teacher, x, params.batch_size)
     validation = validation_x, _logits(teacher, validation_x, params.batch_size)
     fit(network, training, validation, "Distilling", criterion=_soft_cross_entropy)
@@ -41,7 +42,7 @@ def student(path: Path) -> None:
 
 
 def student_int8(path: Path) -> None:
-    """Quantize the student in the same folder, which is trained first if it is not there."""
+    """Quantize the student in the same folder; train it first if it is missing."""
     source = path.with_name("student.onnx")
     if not source.exists():
         student(source)
@@ -54,7 +55,7 @@ def _logits(teacher: nn.Module, x: np.ndarray, batch_size: int) -> np.ndarray:
     return torch.cat([teacher(batch) for batch in batches]).numpy()
 
 
-def _soft_cross_entropy(logits: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
-    """Compare logits (n, labels) with the teacher's, both softened; the square keeps the scale."""
-    targets = (taught / TEMPERATURE).softmax(dim=1)
+def _soft_cross_entropy(logits: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of softened logits (n, labels); the square keeps the scale of the gradient."""
+    targets = (teacher / TEMPERATURE).softmax(dim=1)
     return TEMPERATURE**2 * nn.functional.cross_entropy(logits / TEMPERATURE, targets)

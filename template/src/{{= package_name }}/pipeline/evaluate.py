@@ -12,7 +12,7 @@ from .splits import load_split
 
 
 def evaluate() -> None:
-    """Score the exported model, the shipped file and the baseline; save the reference for drift."""
+    """Write `reports/evaluate.json` and the drift reference."""
     scope, shipped = load_scope(), Predictor()
     metric, n = METRICS[scope.metric], len(shipped.labels)
     x, truth, slices = load_split("test")

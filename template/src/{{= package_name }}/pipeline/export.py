@@ -1,4 +1,4 @@
-"""Write the trained model as ONNX, and measure how far its answers are from PyTorch's."""
+"""Export the trained model to ONNX, and compare its probabilities with PyTorch's."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ from .train import load_checkpoint
 
 
 def export() -> None:
-    """Write the ONNX file; compare its answers with PyTorch's on held-out examples."""
+    """Write the ONNX file, and compare both models on held-out examples."""
     model, checkpoint = load_checkpoint()
     x, _, _ = load_split("test")
     write_onnx(model, x[:2], checkpoint, ONNX)
@@ -40,8 +40,8 @@ def export() -> None:
 
 
 def write_onnx(model: nn.Module, x: np.ndarray, checkpoint: dict[str, Any], path: Path) -> None:
-    """Write a network that takes a batch of any size, with the metadata of its checkpoint."""
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports that torchvision is absent
+    """Write a network with a dynamic batch size, and the metadata of its checkpoint."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision is missing
     warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
     program = torch.onnx.export(
         model,
@@ -55,16 +55,16 @@ def write_onnx(model: nn.Module, x: np.ndarray, checkpoint: dict[str, Any], path
     assert program is not None  # noqa: S101 (only the legacy exporter returns None)
     for key in ("labels", "features_version", "trained_at"):
         program.model.metadata_props[key] = json.dumps(checkpoint[key])
-    for node in program.model.graph:  # stack traces, with the paths of this machine
+    for node in program.model.graph:  # stack traces contain paths of this machine
         node.metadata_props.clear()
     _show_embedding(program.model.graph)
     program.save(path)
 
 
 def _show_embedding(graph: ir.Graph) -> None:
-    """Make the input of the last linear layer, (n, width), an output `embedding` of the file.
+    """Add the input of the last linear layer, (n, width), as output `embedding`.
 
-    A network that does not end in a linear layer stays as it is.
+    Networks that do not end in a linear layer stay unchanged.
     """
     node = graph.outputs[0].producer()
     while node and node.op_type not in ("Gemm", "MatMul"):

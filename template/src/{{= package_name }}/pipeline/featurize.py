@@ -1,4 +1,4 @@
-"""Compute what the model sees of each example, with the functions that the server calls."""
+"""Compute the features of each example, with the same functions as in production."""
 
 import numpy as np
 from rich.progress import track
@@ -12,7 +12,7 @@ from ..task.features import features
 
 
 def featurize() -> None:
-    """Write features, facts, label, slice and split of every valid example to one file."""
+    """Write features, facts, label, slice and split of all valid examples to one file."""
     labels = load_schema().labels
     pairs = _valid(list(read_shards(RAW)))
     examples = [example for example, _ in pairs]
@@ -30,7 +30,7 @@ def featurize() -> None:
 
 
 def _valid(examples: list[Example]) -> list[tuple[Example, Intake]]:
-    """Leave out what breaks the contract: `validate` counted it, and the gate `contract` fails."""
+    """Skip invalid examples: `validate` counts them, and the gate `contract` fails."""
     pairs = []
     for example in track(examples, "Computing features"):
         try:

@@ -12,8 +12,8 @@ import numpy as np
 
 from ..predictor import Predictor
 
-# The first runs allocate memory and choose kernels. 400 runs give a p95 from 20 slower ones; a
-# network of more than 2.5 ms gets fewer, so that nine variants take seconds, but at least 20.
+# The first runs allocate memory and select kernels. Of 400 runs, 20 are slower than the p95. Slower
+# networks, above 2.5 ms, get fewer runs, but at least 20: nine variants must take only seconds.
 WARM_UP = 10
 MIN_RUNS = 30
 MAX_RUNS = 400
@@ -29,9 +29,9 @@ class Network(Protocol):
 
 
 def footprint(path: Path, module: str = __name__) -> dict[str, float]:
-    """Run the network on one example and one thread, in a process that loads nothing else.
+    """Measure a model file on one example and one thread, in a new process.
 
-    `module` loads the file and prints what `measure` returns.
+    `module` is run with the path; it prints the result of `measure` as JSON.
 
     Raises:
         CalledProcessError: the process failed or was killed.
@@ -43,7 +43,7 @@ def footprint(path: Path, module: str = __name__) -> dict[str, float]:
 
 
 def measure(network: Network) -> dict[str, float]:
-    """Measure in this process: median and 95th percentile in milliseconds, peak in megabytes."""
+    """Measure median and 95th percentile in milliseconds, and peak memory in megabytes."""
     timings_ms = list[float]()
     x = np.random.default_rng(0).normal(size=(1, *network.input_shape)).astype(np.float32)
     until = time.perf_counter() + MAX_SECONDS
@@ -59,13 +59,13 @@ def measure(network: Network) -> dict[str, float]:
 
 
 def _peak_memory_mb() -> float:
-    """Read it from Linux: `getrusage` would include the memory of the parent before `exec`."""
+    """Read `/proc` on Linux: `getrusage` would include the memory of the parent before `exec`."""
     status = Path("/proc/self/status")
     if status.exists():
         return int(re.findall(r"VmHWM:\s*(\d+) kB", status.read_text())[0]) * 1024 / 1e6
-    import resource  # not there on Windows
+    import resource  # missing on Windows
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # bytes, on macOS
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # bytes on macOS
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Read labelled payloads from your files, or the bundled sample data, into `data/raw`."""
+"""Read labelled examples from your files, or from the bundled sample, into `data/raw`."""
 
 import hashlib
 from collections import Counter
@@ -7,31 +7,37 @@ from pathlib import Path
 
 from rich.progress import track
 
-from ..artifacts import RAW, write_report
-from ..examples import Example, read_shards, split_of, write_shards
+from ..artifacts import RAW, describe_data, write_report
+from ..examples import Example, UnusableFiles, read_shards, split_of, write_shards
 from ..intake import take_in
 from ..refusal import Refusal
 from ..schema import SCHEMA, Schema, fingerprint, load_schema, use_schema, write_schema
-from ..scope import load_scope
+from ..scope import read_yaml
+from ..target.keys import EXAMPLES
+from ..task.contract import contract
 from ..task.dataset import infer_schema, load_examples
 from ..task.features import CONTENT_TYPES, features
 from ..task.sample_data import sample_examples
 
 FEEDBACK = Path("data/feedback")  # labelled requests, written by `ingest_feedback`
-# Of 20, two are in the validation split on average: with fewer, a split often lacks the label.
+# Two of 20 are in the validation split on average. With fewer, a split often lacks the label.
 MIN_EXAMPLES_PER_LABEL = 20
 PROBLEMS_SHOWN = 10
+# How the files of a format begin, where a task accepts several.
+MAGIC = {"image/png": b"\x89PNG", "image/jpeg": b"\xff\xd8\xff"}
+CONTRACT = f"src/{__package__.partition('.')[0]}/task/contract.py"
 
 
 def ingest(source: str = "") -> None:
-    """Replace `data/raw` by the examples of a source, and print how many there are.
+    """Replace `data/raw` with the examples of a source, and print how many there are.
 
-    Without an argument, the source is the one that `schema.yaml` names, and its examples must
-    match that schema. A new source defines a new schema.
+    Without an argument, read the source named in `schema.yaml`; its examples must match that
+    schema. A source given here replaces the schema.
 
     Raises:
-        SystemExit: the source breaks a rule; nothing was written.
+        SystemExit: the source is invalid; the message names all problems. Nothing was written.
     """
+    after = _describe_previous() if source else ""
     try:
         schema = load_schema()
         if source:
@@ -42,37 +48,43 @@ def ingest(source: str = "") -> None:
         rows = sample_examples() if is_sample else load_examples(Path(schema.source))
         examples = list(track(rows, "Reading", show_speed=False))
         labelled = _read_feedback(schema)
-        _refuse_unusable(examples + labelled, schema)
-        examples += _keep_new(labelled, examples)
+        problems = _find_problems(examples + labelled, schema.labels)
+    except UnusableFiles as error:
+        usable = list(error.usable)
+        expected = sorted({e.label for e in usable}) if source else load_schema().labels
+        problems = [str(error), *_find_problems(usable, expected)]
     except Refusal as error:
-        raise SystemExit(f"Nothing was ingested. {error}") from None
+        problems = [str(error)]
+    if problems:
+        raise SystemExit("\n".join(["Nothing was ingested. " + problems[0], *problems[1:]]) + after)
+    examples += _keep_new(labelled, examples)
     write_shards(examples, RAW)
     if source:
         write_schema(schema.model_copy(update={"sha256": digest(examples)}))
     labels, slices = _count(e.label for e in examples), _count(e.slice for e in examples)
     counted = {"labels": labels, "slices": slices}
-    write_report("ingest", {"source": schema.source} | counted)
+    write_report("ingest", {"source": schema.source, "examples": len(examples)} | counted)
     print(f"{len(examples)} examples from {schema.source}")
     for name, counts in counted.items():
         print(f"  {name}: " + ", ".join(f"{key} {n}" for key, n in counts.items()))
 
 
 def digest(examples: list[Example]) -> str:
-    """Return the hash by which `schema.yaml` identifies these examples."""
+    """Return the hash that identifies these examples in `schema.yaml`."""
     return hashlib.sha256(repr(examples).encode()).hexdigest()
 
 
 def _read_feedback(schema: Schema) -> list[Example]:
-    """Return the labelled requests that the schema names, if any."""
+    """Return the labelled requests that the schema refers to, if any."""
     wanted = schema.feedback_sha256
     examples = list(read_shards(FEEDBACK)) if wanted else []
     if wanted and digest(examples) != wanted:
-        raise SystemExit(f"{FEEDBACK} is not what {SCHEMA} names: `dvc pull`, or `make feedback`.")
+        raise SystemExit(f"{FEEDBACK} differs from {SCHEMA}. Run `dvc pull` or `make feedback`.")
     return examples
 
 
 def _keep_new(labelled: list[Example], examples: list[Example]) -> list[Example]:
-    """Drop requests that are copies of an example: one of the two could be held out."""
+    """Drop requests that are copies of an example: the copies could leak between splits."""
     known = {_fingerprint(example) for example in examples if labelled}
     by_content = {_fingerprint(example): example for example in labelled}
     return [example for content, example in by_content.items() if content not in known]
@@ -82,8 +94,8 @@ def _fingerprint(example: Example) -> bytes:
     return fingerprint(features(take_in(example.payload).raw))
 
 
-def _refuse_unusable(examples: list[Example], schema: Schema) -> None:
-    """Refuse the whole source if any example is unusable, instead of dropping it silently."""
+def _find_problems(examples: list[Example], labels: list[str]) -> list[str]:
+    """Describe all problems: a source with one invalid example is rejected, not read in part."""
     problems = []
     for example in track(examples, "Checking"):
         try:
@@ -92,19 +104,39 @@ def _refuse_unusable(examples: list[Example], schema: Schema) -> None:
             problems.append(f"\n  {example.id}: {error}")
     if problems:
         count, shown = f"{len(problems)} of {len(examples)}", "".join(problems[:PROBLEMS_SHOWN])
-        raise SystemExit(f"Nothing was ingested. {count} examples are unusable, like:{shown}")
-    _refuse_labels(_count(e.label for e in examples), schema)
+        problems = [f"{count} examples are unusable, like:{shown}", *_name_rules(problems)]
+    return problems + _find_label_problems(_count(e.label for e in examples), labels)
 
 
-def _refuse_labels(counts: dict[str, int], schema: Schema) -> None:
+def _name_rules(problems: list[str]) -> list[str]:
+    """Name the files in which the limits of the invalid facts are set."""
+    rules = []
+    limited = {CONTRACT: list(contract().model_fields), str(SCHEMA): list(load_schema().columns)}
+    for path, fields in limited.items():
+        named = [name for name in fields if any(f": {name}: got " in line for line in problems)]
+        if named:
+            rules.append(f"If these are valid, edit the limits of {', '.join(named)} in {path}.")
+    return rules
+
+
+def _find_label_problems(counts: dict[str, int], labels: list[str]) -> list[str]:
     if len(counts) < 2:
-        raise Refusal("labels", sorted(counts), "at least two labels", ["good", "bad"])
-    if unknown := sorted(counts.keys() - set(schema.labels)):
-        rule = "only labels that schema.yaml names (new data: `ingest PATH`)"
-        raise Refusal("labels", unknown, rule, schema.labels[0])
-    for label in schema.labels:
-        if (n := counts.get(label, 0)) < MIN_EXAMPLES_PER_LABEL:
-            raise Refusal(f"examples of {label}", n, "enough to split", MIN_EXAMPLES_PER_LABEL)
+        return [str(Refusal("labels", sorted(counts), "at least two labels", ["good", "bad"]))]
+    problems = []
+    if unknown := sorted(counts.keys() - set(labels)):
+        rule = "only labels in schema.yaml (new data: `ingest PATH`)"
+        problems.append(str(Refusal("labels", unknown, rule, labels[0])))
+    return problems + [
+        f"label {label}: {n} examples, but at least {MIN_EXAMPLES_PER_LABEL} are needed to split"
+        for label in labels
+        if (n := counts.get(label, 0)) < MIN_EXAMPLES_PER_LABEL
+    ]
+
+
+def _describe_previous() -> str:
+    """Describe the data that `make model` uses if a new source is rejected."""
+    named = read_yaml(SCHEMA, Schema).source
+    return f"\n`make model` would still use the previous data: {describe_data(named)}."
 
 
 def _count(names: Iterable[str]) -> dict[str, int]:
@@ -112,16 +144,17 @@ def _count(names: Iterable[str]) -> dict[str, int]:
 
 
 def example() -> None:
-    """Write one held-out payload, and print its label and how to send it."""
+    """Write a held-out input to data/, and print its label and how to send it."""
     chosen = next(e for e in read_shards(RAW) if split_of(e.id) == "test")
-    kind, suffix = next(iter(CONTENT_TYPES.items()))
-    path = Path("data") / f"example{suffix}"
+    kind = _content_type(chosen.payload)
+    path = Path("data") / f"example{CONTENT_TYPES[kind]}"
     path.write_bytes(chosen.payload)
-    target = load_scope().target
     print(f"{path} is {chosen.label}.")
-    if target != "edge":
-        print("Send it to a server:")
-        print(f"  curl -H 'content-type: {kind}' --data-binary @{path} 127.0.0.1:8000/predict")
-    if target != "cloud":
-        print("Send it to a device:")
-        print(f"  curl --unix-socket data/decide.sock --data-binary @{path} http://device/decide")
+    for place, command in EXAMPLES.items():
+        print(f"Send it to {place}:\n  {command.format(kind=kind, path=path)}")
+
+
+def _content_type(payload: bytes) -> str:
+    """Return the content type of a payload, or the first one of the task."""
+    kinds = (kind for kind in CONTENT_TYPES if kind in MAGIC and payload.startswith(MAGIC[kind]))
+    return next(kinds, next(iter(CONTENT_TYPES)))

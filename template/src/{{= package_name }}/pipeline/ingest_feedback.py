@@ -1,4 +1,4 @@
-"""Turn labelled requests from the journals of servers into examples for training."""
+"""Turn labelled requests in the journals of servers into examples."""
 
 import hashlib
 import re
@@ -22,14 +22,14 @@ FORGOTTEN = "SELECT payload_sha256 FROM forgotten"
 
 
 def feedback() -> None:
-    """Update `data/feedback` from the journals, of one server or copied from several.
+    """Update `data/feedback` from all journals in `data/`.
 
-    The id of an example is the hash of its payload: a payload that came twice is one example,
-    with the latest label, and it never changes its split. A payload whose deletion was requested
-    is removed, and never added again.
+    The hash of the payload is the id of an example: the same payload is one example, with its
+    latest label, and always in the same split. Payloads whose deletion was requested are removed,
+    and never added again.
 
     Raises:
-        SystemExit: the journals keep no labelled payload, and there was none before.
+        SystemExit: there are no labelled payloads, neither in the journals nor from before.
     """
     journals = sorted(Path().glob(JOURNALS))
     rows = sorted(row for path in journals for row in _rows(path, QUERY))
@@ -40,8 +40,8 @@ def feedback() -> None:
     valid = [example for example in labelled if _is_valid(example)]
     before = {e.id: e for e in read_shards(FEEDBACK)} if any(FEEDBACK.glob("*.parquet")) else {}
     if not (valid or before):
-        why = "scope.yaml must say `payloads: all`, and clients have to send labels (`/feedback`)"
-        raise SystemExit(f"No labelled payload in {JOURNALS}: {why}.")
+        why = "set `payloads: all` in scope.yaml, and send labels to `/feedback`"
+        raise SystemExit(f"No labelled payloads in {JOURNALS}: {why}.")
     forgotten = {f"feedback-{hash}" for path in journals for (hash,) in _rows(path, FORGOTTEN)}
     known = before | {example.id: example for example in valid}
     examples = [known[id] for id in sorted(known.keys() - forgotten)]
@@ -49,17 +49,17 @@ def feedback() -> None:
     _record(digest(examples) if examples else '""')
     labels = Counter(example.label for example in examples)
     new, gone = len(known.keys() - before.keys() - forgotten), len(before.keys() & forgotten)
-    print(f"{len(examples)} examples in {FEEDBACK}, {new} of them new, {gone} taken out:")
+    print(f"{len(examples)} examples in {FEEDBACK}, {new} of them new, {gone} removed:")
     print("  " + ", ".join(f"{label} {n}" for label, n in sorted(labels.items())))
-    if left_out := len(labelled) - len(valid):
-        print(f"  {left_out} left out: their label or payload is not what schema.yaml allows now")
+    if skipped := len(labelled) - len(valid):
+        print(f"  {skipped} skipped: the current schema.yaml rejects their label or payload")
 
 
 def _rows(path: Path, query: str) -> list[tuple[Any, ...]]:
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
             if query == FORGOTTEN and not db.execute("PRAGMA table_info(forgotten)").fetchall():
-                return []  # written by a release without deletion
+                return []  # written before deletion existed
             return db.execute(query).fetchall()
     except sqlite3.Error as error:
         raise SystemExit(f"{path} cannot be read ({error}): copy it again.") from None
@@ -78,7 +78,7 @@ def _id(payload: bytes) -> str:
 
 
 def _record(sha256: str) -> None:
-    """Change one line of `schema.yaml`; comments and all other lines stay."""
+    """Change one line of `schema.yaml`; keep comments and all other lines."""
     line = f"feedback_sha256: {sha256}"
     text, count = re.subn(r"(?m)^feedback_sha256: .*$", line, SCHEMA.read_text())
     write_atomic(SCHEMA, (text if count else f"{text.rstrip()}\n{line}\n").encode())

@@ -1,5 +1,6 @@
 """Fill the Jinja templates of this folder; values are escaped in HTML."""
 
+import math
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
@@ -19,4 +20,18 @@ def fill(template: str, **values: object) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    pages.filters |= {"number": format_number, "cell": format_cell}
     return pages.get_template(template).render(values)
+
+
+def format_number(value: float) -> str:
+    """Return four significant digits, or whole numbers with separators from 1,000 on."""
+    if not math.isfinite(value):
+        return "not a number" if math.isnan(value) else "infinite"
+    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return text.replace("-", "−", 1) if text.startswith("-") else text
+
+
+def format_cell(text: str) -> str:
+    """Return the text for a cell of a Markdown table: names of labels may contain anything."""
+    return " ".join(text.split()).replace("|", r"\|")

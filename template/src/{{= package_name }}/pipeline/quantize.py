@@ -1,4 +1,4 @@
-"""Variants of the exported model: each function writes one ONNX file."""
+"""Variants of the exported model. Each function writes one ONNX file."""
 
 import io
 from collections.abc import Iterable, Iterator
@@ -25,7 +25,7 @@ from .splits import load_split
 INT8: dict[str, Any] = {
     "weight_type": QuantType.QInt8,
     "per_channel": True,
-    # Weights of seven bits: with eight, sums saturate on CPUs without VNNI, without an error.
+    # 7-bit weights: with 8 bits, sums overflow silently on CPUs without VNNI.
     "reduce_range": True,
 }
 WITH_WEIGHTS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
@@ -44,17 +44,17 @@ def fp16(path: Path) -> None:
 def int8_dynamic(path: Path) -> None:
     """Quantize weights now, and activations at run time by the range of each batch."""
     model = _preprocess(ONNX, path)
-    del model.graph.value_info[:]  # shapes of weights that the quantizer will transpose
+    del model.graph.value_info[:]  # shapes of weights that the quantizer transposes
     quantize_dynamic(model, path, **INT8)
 
 
 def int8_minmax(path: Path) -> None:
-    """Quantize activations by their whole range in calibration."""
+    """Quantize activations by their full range on calibration examples."""
     quantize_calibrated(ONNX, path)
 
 
 def int8_entropy(path: Path) -> None:
-    """Quantize activations by the range that loses least information.
+    """Quantize activations by the range that loses the least information.
 
     Migacz 2017, "8-bit inference with TensorRT".
     """
@@ -62,7 +62,7 @@ def int8_entropy(path: Path) -> None:
 
 
 def int8_percentile(path: Path) -> None:
-    """Quantize activations by the range without the rarest values.
+    """Quantize activations by their range without outliers.
 
     Wu et al. 2020, "Integer quantization for deep learning inference".
     """
@@ -70,13 +70,13 @@ def int8_percentile(path: Path) -> None:
 
 
 def int8_float_ends(path: Path) -> None:
-    """Keep the first and the last layer, which quantizing often hurts most, in float32."""
+    """Keep the first and the last layer in float32: quantization often hurts them most."""
     layers = [n.name for n in _preprocess(ONNX, path).graph.node if n.op_type in WITH_WEIGHTS]
     quantize_calibrated(ONNX, path, kept_float=[*layers[:1], *layers[-1:]])
 
 
 class _CalibrationSet(CalibrationDataReader):
-    """Training examples, one at a time: activations are quantized by the ranges they cause."""
+    """Training examples, one at a time."""
 
     def __init__(self, x: np.ndarray) -> None:
         self._rows: Iterator[dict[str, np.ndarray]] = ({"x": row[None]} for row in x)
@@ -91,20 +91,20 @@ def quantize_calibrated(
     method: CalibrationMethod = CalibrationMethod.MinMax,
     kept_float: Iterable[str] = (),
 ) -> None:
-    """Quantize weights and activations, with ranges from training examples.
+    """Quantize weights and activations, with activation ranges from training examples.
 
-    More of them (`calibration_examples` in `params.yaml`) bring rarer activations into the range;
-    they never come from the splits that choose or judge.
+    The other splits select and evaluate, so they must not calibrate. More examples
+    (`calibration_examples` in `params.yaml`) cover rarer activations.
     """
     x, _, _ = load_split("train")
     calibration_set = _CalibrationSet(x[: load_params().calibration_examples])
     how = INT8 | {"calibrate_method": method, "nodes_to_exclude": list(kept_float)}
-    with redirect_stdout(io.StringIO()):  # it prints its progress
+    with redirect_stdout(io.StringIO()):  # it prints progress
         quantize_static(_preprocess(source, path), path, calibration_set, **how)
 
 
 def _preprocess(source: Path, path: Path) -> onnx.ModelProto:
-    """Fold constants and infer shapes, as the quantizers require."""
+    """Fold constants and infer shapes, which the quantizers require."""
     draft = path.with_suffix(".prepared")
     quant_pre_process(source, draft, skip_symbolic_shape=True)
     return onnx.load(draft)

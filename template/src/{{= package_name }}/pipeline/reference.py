@@ -1,6 +1,6 @@
-"""Fit the drift reference: how inputs and predictions of held-out examples are distributed.
+"""Fit the drift reference: distributions of inputs and predictions at training time.
 
-Runs after training; `monitoring/drift.py` compares live predictions with what this writes.
+`monitoring/drift.py` compares live predictions with it.
 """
 
 from collections.abc import Mapping
@@ -15,20 +15,20 @@ from ..predictor import Predictor, entropy
 from ..scope import load_params
 from .splits import load_facts, load_split
 
-# Ten bins show a change of shape; with more, each needs a larger shift to stand out from noise.
+# Ten bins show changes of shape. With more bins, a shift must be larger to stand out from noise.
 BINS = 10
-# Most of the variance of an embedding is in a few directions, and each signal that is watched
-# raises the thresholds of all others.
+# A few directions hold most of the variance of an embedding, and each additional signal raises the
+# thresholds of all others.
 COMPONENTS = 6
-# Directions with less variance than this, relative to the first, are rounding errors of float32.
+# Directions with less variance, relative to the first, are rounding errors of float32.
 MIN_RELATIVE_VARIANCE = 1e-6
 
 
 def save_reference(shipped: Predictor) -> None:
     """Write `models/reference.json`.
 
-    Facts come from the training split; predictions from the other two, because a model is more
-    confident on examples that it was trained on.
+    Facts come from the training split, predictions from the other two: models are more confident
+    on their training examples.
     """
     params, held_out = load_params(), [load_split(split)[:2] for split in ("validation", "test")]
     x, truth = (np.concatenate(arrays) for arrays in zip(*held_out, strict=True))
@@ -53,10 +53,10 @@ def fit_reference(
 
     Without drift, the PSI of a full window is distributed like (1/window + 1/examples) times
     chi-squared (Yurdakul and Naranjo 2020, "Statistical properties of the population stability
-    index"). Each threshold gets an equal share of `false_alarm_rate`, so that all signals together
-    raise false alarms at that rate per full window.
+    index"). Signals share `false_alarm_rate` equally: it holds for all of them together, per full
+    window.
     """
-    # Half of a signal's share is for all bins together, half for the cuts between them.
+    # Half of the share of a signal is for all bins together, half for the cuts between them.
     rate = false_alarm_rate / len(values) / 2
     signals = {}
     for name, observed in values.items():
@@ -80,14 +80,14 @@ def fit_reference(
 def fit_whitening(embeddings: np.ndarray) -> Whitening | None:
     """Fit the first principal components of embeddings, float32 (examples, width).
 
-    Rows that are not finite are left out: a broken model has to reach its gates. None if fewer
-    than two rows remain.
+    Rows that are not finite are skipped: a gate rejects a broken model later. None if fewer than
+    two rows remain.
     """
     embeddings = embeddings[np.isfinite(embeddings).all(axis=1)]
     if len(embeddings) < 2:
         return None
     components = min(COMPONENTS, *embeddings.shape)
-    with np.errstate(invalid="ignore"):  # a constant embedding has no variance to share out
+    with np.errstate(invalid="ignore"):  # constant embeddings have no variance
         pca = PCA(components, svd_solver="full").fit(embeddings.astype(np.float64))
     variance = pca.explained_variance_
     is_kept = variance > MIN_RELATIVE_VARIANCE * variance[0]
@@ -96,9 +96,9 @@ def fit_whitening(embeddings: np.ndarray) -> Whitening | None:
 
 
 def fit_confidence_threshold(confidence: np.ndarray, is_right: np.ndarray) -> float:
-    """Return the confidence that is reached by as many held-out examples as are answered right.
+    """Return the confidence that the same share of held-out examples reaches as is correct.
 
-    The share of live predictions above it then estimates the accuracy without labels: average
+    The share of live predictions above it estimates the accuracy without labels: average
     thresholded confidence (Garg et al. 2022, "Leveraging unlabeled data to predict
     out-of-distribution performance"). Floats and bools of shape (examples,).
     """
@@ -107,14 +107,14 @@ def fit_confidence_threshold(confidence: np.ndarray, is_right: np.ndarray) -> fl
 
 
 def _edges(observed: np.ndarray) -> list[float]:
-    """Cut at quantiles; if there are only a few distinct values, give each a bin of its own."""
+    """Cut at quantiles; a few distinct values get one bin each."""
     distinct = np.unique(observed)
     if len(distinct) > 2 * BINS:
         quantiles = np.quantile(observed, np.linspace(0, 1, BINS + 1)[1:-1])
-        return [float(edge) for edge in np.unique(quantiles)]
+        return [float(cut) for cut in np.unique(quantiles)]
     if not len(distinct):
         return []
     between = (distinct[1:] + distinct[:-1]) / 2
-    # Values that were never observed fall outside of the first and last edge.
+    # Values outside of the observed range fall beyond the first and the last cut.
     margin = max(1e-6, abs(float(distinct[-1])) * 1e-6)
     return [float(distinct[0]) - margin, *map(float, between), float(distinct[-1]) + margin]

@@ -1,90 +1,176 @@
-"""Draw the evidence as one self-contained page: gates, and what they judge in pictures."""
+"""Write `reports/report.html`: limits, quality, variants and training on one page.
+
+The page has no scripts and loads nothing. `report.html` sets its colours, light and dark; figures
+are drawn with the light ones, which are then replaced by the variables of the page.
+"""
 
 import io
-from itertools import cycle
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm
+from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from ..artifacts import REPORTS, list_conversions, read_report
 from ..gates import verdicts
 from ..scope import load_scope
 from .pages import fill
+from .rows import list_gates, list_slices, list_variants
+from .summary import (
+    describe_commit,
+    findings,
+    headline,
+    identity,
+    is_sample,
+    optional_report,
+    purpose,
+)
+
+TEXT, SOFT, EDGE = "#1d2522", "#5b6661", "#e1e5e2"
+GOOD, BAD = "#2f7d5b", "#b3372f"
+COLOURS = {TEXT: "text", SOFT: "soft", EDGE: "edge", GOOD: "kept", BAD: "broken"}
+STYLE: dict[Any, Any] = {  # matplotlib types its keys as literals
+    "svg.fonttype": "none",  # text that can be selected, in the font of the page
+    "svg.hashsalt": "report",
+    "text.parse_math": False,  # a label may contain dollar signs
+    "font.size": 9,
+    "text.color": TEXT,
+    "axes.edgecolor": EDGE,
+    "axes.labelcolor": SOFT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "legend.frameon": False,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+}
+WIDTH_IN = 4.2  # on a phone, text of 9 pt is then still 11 px high
+LABELS_WITH_COUNTS = 12  # of a confusion matrix: counts of more labels would overlap
+NAME_LENGTH = 16
 
 
 def report() -> None:
-    """Write `reports/report.html`."""
-    title = f"{load_scope().project}: promised and measured"
-    figures = [_svg(figure) for figure in (_draw_confusion(), _draw_losses(), _draw_variants())]
-    page = fill("report.html", title=title, gates=verdicts(), figures=figures)
-    (REPORTS / "report.html").write_text(page)
+    """Write the page from the reports of the other stages."""
+    scope = load_scope()
+    gates = verdicts()
+    quality = read_report("evaluate")
+    with rc_context(STYLE):
+        figures = {
+            "confusion": _draw(_draw_confusion()),
+            "variants": _draw(_draw_variants()),
+            "losses": _draw(_draw_losses()) if optional_report("train") else "",
+        }
+    page = fill(
+        "report.html",
+        scope=scope,
+        purpose=purpose(quality["labels"]),
+        headline=headline(gates),
+        all_met=all(gate.passed for gate in gates),
+        findings=findings(quality),
+        is_sample=is_sample(),
+        model=identity(),
+        parameters=optional_report("train").get("parameters"),
+        commit=describe_commit(),
+        written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        parts=list_gates(gates),
+        quality=quality,
+        slices=list_slices(quality),
+        variants=list_variants(read_variants(), read_report("compress")["shipped"]),
+        figures=figures,
+    )
+    (REPORTS / "report.html").write_text(page, encoding="utf-8")
 
 
 def read_variants() -> dict[str, Any]:
-    """Return the evidence on every variant of `compress`, and on models converted so far."""
+    """Return the measurements of every variant of `compress`, and of the converted models."""
     measured = [each for each in list_conversions() if (REPORTS / f"{each.report}.json").exists()]
     rows = {each.report.partition("_")[2]: read_report(*each) for each in measured}
     return dict(read_report("compress")["candidates"]) | rows
 
 
+@np.errstate(invalid="ignore")  # a label without a held-out example has no shares
 def _draw_confusion() -> Figure:
     quality = read_report("evaluate")
-    labels, counts = quality["labels"], np.array(quality["confusion"])
-    # The scale ends at 1.5, above every share: black numbers stay legible on the darkest green.
-    figure = Figure(figsize=(6, 5), layout="constrained")
+    labels, counts = [_shorten(x) for x in quality["labels"]], np.array(quality["confusion"])
+    width = max(WIDTH_IN, 1.2 + 0.22 * len(labels))
+    # The scale ends at 1.5, above every share: dark numbers stay legible on the darkest green.
+    figure = Figure(figsize=(width, 0.72 * width), layout="constrained")
     axes = figure.subplots()
     axes.imshow(counts / counts.sum(1, keepdims=True), cmap="Greens", vmin=0, vmax=1.5)
     for (row, column), count in np.ndenumerate(counts):
-        axes.text(column, row, f"{count}", ha="center", va="center")
-    axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
+        if len(labels) <= LABELS_WITH_COUNTS:
+            axes.text(column, row, f"{count}", ha="center", va="center")
+    axes.set_xticks(range(len(labels)), labels, rotation=45 if len(labels) > 3 else 0)
     axes.set_yticks(range(len(labels)), labels)
-    axes.set(xlabel="answer of the shipped model", ylabel="label", title="Held-out examples")
+    axes.tick_params(length=0)
+    axes.set(xlabel="predicted", ylabel="true label")
     return figure
 
 
 def _draw_losses() -> Figure:
-    curve = read_report("train")["curve"]
-    figure = Figure(figsize=(6, 4), layout="constrained")
+    training = read_report("train")
+    figure = Figure(figsize=(WIDTH_IN, 3), layout="constrained")
     axes = figure.subplots()
-    for name, losses in curve.items():
-        axes.plot(range(1, len(losses) + 1), losses, marker="o", label=name.replace("_", " "))
-    axes.set(xlabel="epoch", ylabel="cross-entropy", title="Training", yscale="log")
+    for (name, losses), colour in zip(training["curve"].items(), (SOFT, GOOD), strict=False):
+        epochs = range(1, len(losses) + 1)
+        axes.plot(epochs, losses, color=colour, label=name.replace("_", " "))
+    if best := training.get("best_epoch"):
+        axes.axvline(best, color=TEXT, linestyle=":", linewidth=1, label=f"kept: epoch {best}")
+    axes.set(xlabel="epoch", ylabel="cross-entropy")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
     return figure
 
 
 def _draw_variants() -> Figure:
-    """Draw size, metric and their limits: small is left, good is up, slow is bright."""
+    """Draw size and metric: variants further up and further left are better."""
     scope = load_scope()
-    evidence = read_report("compress")
+    shipped = read_report("compress")["shipped"]
     rows = {name: row for name, row in read_variants().items() if "latency_p95_ms" in row}
-    p95_ms = [row["latency_p95_ms"] for row in rows.values()]
-    figure = Figure(figsize=(10, 5), layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, 3), layout="constrained")
     axes = figure.subplots()
-    speed = LogNorm(min(p95_ms), max(p95_ms))
-    for (name, row), marker in zip(rows.items(), cycle("os^v<>DPXhd"), strict=False):
-        refused = " (refused)" if row["broken"] else ""
-        words = " (shipped)" if name == evidence["shipped"] else refused
-        x = row["size_mb"]
-        y = row["score"]["value"]
-        ms = row["latency_p95_ms"]
-        axes.scatter(x, y, c=ms, norm=speed, marker=marker, alpha=0.7, label=name + words)
-    label = f"p95 ms of the network (promised: {scope.max_latency_p95_ms:g})"
-    figure.colorbar(ScalarMappable(speed), ax=axes, label=label)
-    axes.axvline(scope.max_model_mb, color="#b3261e", linestyle="--", label="max_model_mb")
-    axes.axhline(scope.min_metric, color="#b3261e", linestyle=":", label="min_metric")
-    axes.set(
-        xlabel="MB", ylabel=f"{scope.metric}, validation split", title="Variants", xscale="log"
-    )
-    figure.legend(loc="outside left upper")
+    for row in rows.values():
+        point = row["size_mb"], row["score"]["value"]
+        colour = BAD if row["broken"] else SOFT
+        axes.scatter(*point, s=26, color=colour, marker="s" if row["broken"] else "o", alpha=0.6)
+    if shipped in rows:
+        row = rows[shipped]
+        point = row["size_mb"], row["score"]["value"]
+        look: dict[str, Any] = {"color": BAD if row["broken"] else GOOD, "zorder": 3}
+        axes.scatter(*point, s=110, marker="s" if row["broken"] else "o", **look)
+        place: dict[str, Any] = {"xytext": (0, 9), "textcoords": "offset points", "ha": "center"}
+        axes.annotate(shipped, point, weight="bold", **place, **look)
+    axes.set_xscale("log")
+    if rows and scope.max_model_mb < 2 * max(row["size_mb"] for row in rows.values()):
+        axes.axvline(scope.max_model_mb, color=BAD, linestyle="--", linewidth=1)
+    axes.axhline(scope.min_metric, color=BAD, linestyle="--", linewidth=1)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.margins(0.25, 0.25)
+    axes.set(xlabel="MB", ylabel=f"{scope.metric}, validation split")
     return figure
+
+
+def _shorten(name: str) -> str:
+    return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…"
+
+
+def _draw(figure: Figure) -> str:
+    """Return the figure in the colours of the page."""
+    svg = _svg(figure)
+    for colour, variable in COLOURS.items():
+        svg = svg.replace(colour, f"var(--{variable})")
+    return svg
 
 
 def _svg(figure: Figure) -> str:
     """Return the figure as an element of a page; matplotlib escapes the text in it."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    figure.savefig(
+        buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    )
     return buffer.getvalue().partition("<!DOCTYPE")[2].partition(">")[2]

@@ -1,4 +1,4 @@
-"""Train the network, and the baseline that it has to beat."""
+"""Train the network, and the baseline to beat."""
 
 import copy
 import math
@@ -19,11 +19,10 @@ from ..task.features import FEATURES_VERSION
 from ..task.model import build_model
 from .splits import load_split
 
-# On little data the epochs of `params.yaml` are few steps: the baseline would stay untrained, and
-# a network that beats it would prove nothing.
+# On little data, the epochs of `params.yaml` are few steps. Beating a baseline that has not
+# converged would prove nothing.
 BASELINE_STEPS = 2000
-# The default of PyTorch's AdamW, which decays the weights and not the gradient (Loshchilov and
-# Hutter 2019, "Decoupled weight decay regularization").
+# PyTorch's default for AdamW (Loshchilov and Hutter 2019, "Decoupled weight decay regularization").
 WEIGHT_DECAY = 1e-2
 Criterion = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -36,6 +35,7 @@ def train() -> None:
     torch.use_deterministic_algorithms(True)
     x, y, _ = load_split("train")
     model = build_model(x.shape[1:], len(labels))
+    check_outputs(model, x, labels)
     curve = fit(model, (x, y), load_split("validation")[:2], "Training")
     facts = {"labels": labels, "features_version": FEATURES_VERSION, "trained_at": time.time()}
     weights = {"weights": model.state_dict(), "input_shape": list(x.shape[1:])}
@@ -51,6 +51,26 @@ def train() -> None:
     write_report("train", facts | evidence)
 
 
+@torch.no_grad()
+def check_outputs(
+    model: nn.Module, x: np.ndarray, labels: list[str], builder: str = "build_model"
+) -> None:
+    """Run two examples, and compare the shape of the output with the number of labels.
+
+    Raises:
+        SystemExit: the model does not return one logit per label.
+    """
+    model.eval()
+    shape = tuple(model(torch.from_numpy(x[:2])).shape)
+    if shape[1:] != (len(labels),):
+        found = f"{shape[1]} outputs" if len(shape) == 2 else f"outputs of shape {shape[1:]}"
+        names = ", ".join(labels)
+        raise SystemExit(
+            f"{builder} in task/model.py returns a network with {found}, but the data has"
+            f" {len(labels)} labels ({names}). End it in `nn.Linear(..., classes)`."
+        )
+
+
 def fit(
     model: nn.Module,
     training: tuple[np.ndarray, np.ndarray],
@@ -59,9 +79,9 @@ def fit(
     min_steps: int = 0,
     criterion: Criterion = nn.functional.cross_entropy,
 ) -> dict[str, list[float]]:
-    """Minimise a loss, keep the weights of the best epoch, return the losses of every epoch.
+    """Minimise a loss; return it for every epoch, and leave the weights of the best one.
 
-    One-cycle learning rate (Smith and Topin 2018, "Super-convergence").
+    Learning rate: one cycle (Smith and Topin 2018, "Super-convergence").
 
     Raises:
         SystemExit: the validation loss was NaN after every epoch.
@@ -94,7 +114,7 @@ def fit(
             lowest = curve["validation_loss"][-1]
             best = copy.deepcopy(model.state_dict())
     if not best:
-        raise SystemExit("Training diverged: lower learning_rate in params.yaml, say to 0.001.")
+        raise SystemExit("Training diverged: lower learning_rate in params.yaml, like 0.001.")
     model.load_state_dict(best)
     return curve
 
@@ -106,7 +126,7 @@ def _loss(model: nn.Module, x: np.ndarray, y: np.ndarray, criterion: Criterion) 
 
 
 def _train_baseline(x: np.ndarray, y: np.ndarray, classes: int) -> None:
-    """Fit the baseline of `scope.yaml`: always the most frequent label, or one linear layer."""
+    """Fit the baseline of `scope.yaml`: the most frequent label, or one linear layer."""
     linear = nn.Linear(int(np.prod(x.shape[1:])), classes)
     if load_scope().baseline == "linear":
         validation_x, validation_y, _ = load_split("validation")
@@ -120,16 +140,16 @@ def _train_baseline(x: np.ndarray, y: np.ndarray, classes: int) -> None:
 
 
 def load_checkpoint() -> tuple[nn.Module, dict[str, Any]]:
-    """Rebuild the trained model, in evaluation mode, and its metadata.
+    """Return the trained model, in evaluation mode, and its metadata.
 
     Raises:
-        SystemExit: there is no checkpoint, or it is not one of this network.
+        SystemExit: the checkpoint is missing, or belongs to another network.
     """
     try:
         content = torch.load(CHECKPOINT, weights_only=True)
         model = build_model(tuple(content["input_shape"]), len(content["labels"]))
         model.load_state_dict(content["weights"])
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        words = f"is no checkpoint of this model ({str(error).splitlines()[0]})"
+        words = f"is not a checkpoint of this model ({str(error).splitlines()[0]})"
         raise SystemExit(f"{CHECKPOINT} {words}. Run the train stage.") from None
     return model.eval(), content

@@ -1,4 +1,4 @@
-"""Check the raw data against its contract and its splits against each other; gates judge it."""
+"""Validate the raw data: invalid examples, leaks between splits, conflicting and missing labels."""
 
 from collections import Counter, defaultdict
 from itertools import product
@@ -13,41 +13,53 @@ from ..schema import fingerprint, load_schema
 from ..task.features import features
 
 SPLITS = ("train", "validation", "test")
-FAILURES_SHOWN = 10
+SHOWN = 10  # of each kind of problem
 
 
 def validate() -> None:
-    """Count what breaks the contract, leaks between splits, has two labels or lacks one.
+    """Count the problems of each kind, and name the first examples.
 
-    Examples that break the contract are counted by field, not named: a report is committed, and
-    the values of an example may be personal data.
+    The report names examples by id, a path or row of the source, never by value: it is committed,
+    and values may be personal data.
 
     Raises:
-        SystemExit: a split has no example that can be used.
+        SystemExit: a split has no valid example.
     """
     sizes: Counter[tuple[str, str]] = Counter()
     failures: Counter[str] = Counter()
     ids: Counter[str] = Counter()
-    splits, labels = defaultdict(set), defaultdict(set)
+    splits, labels, same = defaultdict(set), defaultdict(set), defaultdict(list)
     for example in track(list(read_shards(RAW)), "Validating"):
         ids[example.id] += 1
         try:
             intake = take_in(example.payload)
         except Refusal as error:
             failures[error.detail["field"]] += 1
-            if failures.total() <= FAILURES_SHOWN:
-                print(f"{RAW}: example {example.id} breaks the contract. {error}")
+            if failures.total() <= SHOWN:
+                print(f"{RAW}: example {example.id} is invalid. {error}")
             continue
         split = split_of(example.id)
         sizes[split, example.label] += 1
         seen = fingerprint(features(intake.raw))
         splits[seen].add(split)
         labels[seen].add(example.label)
+        same[seen].append(f"{example.id} ({example.label}, {split})")
     pairs = list(product(SPLITS, load_schema().labels))
     for split in SPLITS:
         if not any(sizes[pair] for pair in pairs if pair[0] == split):
-            raise SystemExit(f"The {split} split has no usable example; add data.")
+            raise SystemExit(f"The {split} split has no valid example; add data.")
     missing = [f"{label} in {split}" for split, label in pairs if not sizes[split, label]]
+    leaked = [", ".join(same[seen]) for seen, seen_in in splits.items() if len(seen_in) > 1]
+    conflicting = [", ".join(same[seen]) for seen, given in labels.items() if len(given) > 1]
+    repeated = [id for id, count in ids.items() if count > 1]
+    problems = {
+        "one input in several splits": leaked,
+        "one input with conflicting labels": conflicting,
+        "duplicate id": repeated,
+    }
+    for problem, found in problems.items():
+        for examples in found[:SHOWN]:
+            print(f"{RAW}: {problem}: {examples}")
     report = {
         "examples": ids.total(),
         "contract_failures": failures.total(),
@@ -56,6 +68,9 @@ def validate() -> None:
         "missing": missing,
         "repeated_ids": ids.total() - len(ids),
         "leaks": sum(len(seen_in) > 1 for seen_in in splits.values()),
-        "label_conflicts": sum(len(given) > 1 for given in labels.values()),
+        "label_conflicts": len(conflicting),
+        "leaked_examples": leaked[:SHOWN],
+        "conflicting_examples": conflicting[:SHOWN],
+        "repeated_examples": repeated[:SHOWN],
     }
     write_report("validate", report)

@@ -1,4 +1,4 @@
-"""Recompute the hashes that DVC recorded: DVC itself does not notice a damaged file."""
+"""Recompute the hashes in `dvc.lock`: DVC does not detect damaged files."""
 
 import hashlib
 import json
@@ -10,10 +10,10 @@ LOCK = Path("dvc.lock")
 
 
 def verify() -> None:
-    """Compare every output named in `dvc.lock` with the bytes on disk.
+    """Compare every output in `dvc.lock` with the bytes on disk.
 
     Raises:
-        SystemExit: there is no lock, or an output is missing or differs; each is named.
+        SystemExit: there is no lock, or outputs are missing or differ; the message names each.
     """
     if not LOCK.exists():
         raise SystemExit(f"{LOCK} is missing. Run `dvc repro` first.")
@@ -26,20 +26,20 @@ def verify() -> None:
     ]
     if wrong:
         rows = "".join(wrong)
-        what = f"{len(wrong)} outputs are not what {LOCK} recorded:"
-        raise SystemExit(f"{what}{rows}\nWhat to do: docs/runbook.md#damaged-data")
+        count = f"{len(wrong)} of {len(recorded)} outputs differ from {LOCK}:"
+        raise SystemExit(f"{count}{rows}\nWhat to do: docs/runbook.md#damaged-data")
     print(f"{len(recorded)} outputs match {LOCK}.")
 
 
 def recorded_md5s() -> dict[str, str]:
-    """Return the hash of every output in `dvc.lock`: empty if the stages ran without DVC."""
+    """Return the hash of every output in `dvc.lock`; empty if stages ran without DVC."""
     content = yaml.safe_load(LOCK.read_text()) if LOCK.exists() else {"stages": {}}
     stages = content["stages"].values()
     return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
 
 
 def _md5(path: Path) -> str:
-    """Hash a file, or a folder by the sorted list of its files, the way DVC does."""
+    """Hash a file, or the sorted list of files in a folder, as DVC does."""
     if not path.exists():
         return "missing"
     if path.is_file():

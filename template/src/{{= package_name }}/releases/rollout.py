@@ -70,8 +70,8 @@ def promote() -> None:
         rollout = read_rollout()
         if rollout.challenger is None:
             raise SystemExit("There is no challenger. Run `make challenge RELEASE=id` first.")
-        # A server raises the share of the challenger step by step; 1 means that it passed them all.
-        if load_scope().challenger:
+        # With rules for challengers, traffic moves to one step by step; 1 is the last step.
+        if getattr(load_scope(), "challenger", None):
             share = read_metric("challenger_share_ratio", "release").get(rollout.challenger, 0)
             if share < 1:
                 wrong = f"{rollout.challenger} answers {share:.0%} of the requests, not all of them"

@@ -1,1 +1,1 @@
-"""The HTTP prediction server: inference, batching, canary releases, feedback and status."""
+"""The prediction server: inference, batching, canary releases, feedback and status page."""

@@ -1,4 +1,7 @@
-"""The prediction server: payload bytes in, a prediction out."""
+"""The prediction server as a FastAPI application.
+
+A request passes through app -> inference -> batching -> predictor -> intake -> the model.
+"""
 
 import asyncio
 import gc
@@ -39,14 +42,14 @@ from .journal import open_journal
 from .settings import ServerSettings
 from .state import ServerState, state_of
 
-WAITING = Gauge("waiting_requests", "Payloads in the queue of the batcher")
+WAITING = Gauge("waiting_requests", "Requests in the batching queue")
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 BODY = {"requestBody": {"required": True, "content": {kind: BINARY for kind in CONTENT_TYPES}}}
 NEEDS_KEY: dict[str, Any] = {"security": [{API_KEY.scheme_name: []}]}
 
 
 class Answer(BaseModel):
-    """The answer to one payload."""
+    """The response to one payload."""
 
     id: str
     label: str
@@ -59,7 +62,7 @@ RESPONSES |= {status: {"description": why} for status, why in ERRORS.items()}
 
 
 async def predict(request: Request) -> Response:
-    """Answer one payload."""
+    """Return the label of one payload and the confidence in it."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in CONTENT_TYPES:
         rule = f"one of {', '.join(CONTENT_TYPES)}"
@@ -69,18 +72,18 @@ async def predict(request: Request) -> Response:
     id = request_id(request)
     prediction, sha256 = await infer(request, id, payload)
     label, confidence = prediction.label, prediction.confidence
-    answer = Answer(id=id, label=label, confidence=confidence, model_sha256=sha256)
+    body = Answer(id=id, label=label, confidence=confidence, model_sha256=sha256)
     headers = {"x-request-id": id}
-    return Response(answer.model_dump_json(), media_type="application/json", headers=headers)
+    return Response(body.model_dump_json(), media_type="application/json", headers=headers)
 
 
 class DirectRoute(APIRoute):
-    """A documented route that runs its endpoint and nothing else.
+    """A documented route that calls its endpoint directly.
 
-    The endpoint checks the request and writes the response itself, as FastAPI's own handling costs
-    more than a small model. Whole requests for a table took 1.6 (8 clients) and 1.8 (64 clients)
-    times the CPU with an ordinary route, and 1.2 times with this one behind FastAPI's middleware:
-    `make bench-direct_route` in the repository of the template, 2026-11-29.
+    The endpoint checks the request and writes the response itself, because FastAPI's own handling
+    takes more CPU time than a small model. Requests to a tabular model took 1.6 times (8 clients)
+    and 1.8 times (64 clients) the CPU time with an ordinary route, and 1.2 times with this one
+    behind FastAPI's middleware: `make bench-direct_route` in the template's repository, 2026-11-29.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -96,9 +99,9 @@ class DirectRoute(APIRoute):
 
 
 class PredictionServer(FastAPI):
-    """FastAPI, except that `/predict` skips its middleware and a drain closes connections."""
+    """FastAPI, but `/predict` bypasses the middleware, and draining closes connections."""
 
-    direct: DirectRoute  # also one of `routes`, so that it is documented and other methods get 405
+    direct: DirectRoute  # also in `routes`: for the API docs, and 405 for other methods
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         state: ServerState = self.state.server
@@ -112,7 +115,7 @@ class PredictionServer(FastAPI):
 
 
 def _add_connection_close(send: Send) -> Send:
-    """Tell clients to open a new connection, which goes to a server that is not stopping."""
+    """Ask clients to reconnect; a load balancer then sends them to another server."""
 
     async def send_and_close(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -123,14 +126,14 @@ def _add_connection_close(send: Send) -> Send:
 
 
 async def healthz(request: Request) -> dict[str, str]:
-    """Whether the process is alive; if not, restart it."""
+    """Return 200 while the worker thread runs. If it does not, restart the process."""
     if not state_of(request).batcher.is_alive:
-        raise HTTPException(500, "the worker has ended")
+        raise HTTPException(500, "the worker thread has stopped")
     return {"status": "alive"}
 
 
 async def readyz(request: Request) -> dict[str, str]:
-    """Whether a model is loaded and warm, and which one."""
+    """Return 200 with the release in use, or 503 while the server is stopping."""
     state = state_of(request)
     if state.is_draining:
         raise HTTPException(503, "stopping")
@@ -138,7 +141,7 @@ async def readyz(request: Request) -> dict[str, str]:
 
 
 async def metrics() -> Response:
-    """Metrics for Prometheus."""
+    """Return the metrics in the text format of Prometheus."""
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -151,13 +154,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.served.show()
     show_limits()
     WAITING.set_function(lambda: state.batcher.queue_length)
-    # Freeze imported objects so that garbage collection skips them: otherwise each full collection
-    # takes tens of milliseconds.
+    # Exempt imported objects from garbage collection: a full collection of them takes tens of
+    # milliseconds.
     gc.collect()
     gc.freeze()
     log.info("ready", extra={"release": state.served.release})
-    work = (follow_rollout(state), state.journal.write_regularly())
-    tasks = [asyncio.create_task(one) for one in work]
+    jobs = (follow_rollout(state), state.journal.write_regularly(), status.watch_limits(state))
+    tasks = [asyncio.create_task(job) for job in jobs]
     yield
     for task in tasks:
         task.cancel()
@@ -166,10 +169,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def create_app(scope: Scope, settings: ServerSettings, served: Served) -> PredictionServer:
-    """Return the application, which answers with a loaded model.
+    """Create the application for a loaded model.
 
     Raises:
-        SystemExit: API keys are configured, but there are none.
+        SystemExit: the setting for API keys contains no key.
     """
     not_for = f"Not for {scope.not_for}."
     app = PredictionServer(title=scope.project, description=not_for, lifespan=_lifespan)
@@ -197,7 +200,7 @@ def serve() -> None:
     """Serve the champion.
 
     Raises:
-        SystemExit: there is no champion, or it is unfit.
+        SystemExit: there is no champion, or its release is invalid.
     """
     _run(load_champion)
 
@@ -208,6 +211,6 @@ def rehearse() -> None:
 
 
 def _run(load: Callable[[], Served]) -> None:
-    settings = ServerSettings.read()  # first, because loading a model takes longer
+    settings = ServerSettings.read()  # first, so that a wrong setting fails before the model loads
     app = create_app(load_scope(), settings, load())
     run_server(app, app.state.server, settings)

@@ -5,8 +5,8 @@ would miss its deadline is rejected immediately with 503 and `Retry-After`, so t
 requests still meet the latency target. Small models skip the queue: below 2 ms per batch, handing
 over to another thread costs more than running the model.
 
-Decoding and features take turns on the event loop; the worker thread releases the interpreter
-while the model runs, and so uses a second core.
+Payloads are decoded on the event loop, or in threads if that takes longer than 2 ms. The worker
+thread releases the interpreter lock while the model runs, and so uses a second core.
 """
 
 import asyncio
@@ -22,25 +22,25 @@ import numpy as np
 
 from ..predictor import Prediction, Predictor, Prepared, prepare
 
-# Larger batches save little more on a CPU, and every request in one waits for all of it.
+# Larger batches gain little on a CPU, and every request waits for its whole batch.
 MAX_BATCH = 8
-# Work shorter than this runs on the event loop, which handles no other request meanwhile.
+# Shorter work runs on the event loop, although it blocks other requests meanwhile.
 QUICK_S = 0.002
-# Python's default of 5 ms lets the worker thread wait that long for the interpreter after each
-# batch, which is longer than many models take.
+# With Python's default of 5 ms, the worker thread may wait longer for the interpreter lock than the
+# model takes.
 SWITCH_S = 0.0005
-# Payloads in the queue; with MAX_BODIES_BYTES and some 120 MB for the process itself, they fit
-# into the 512 MiB that the files in deploy/ give a server.
+# All queued payloads. With MAX_BODIES_BYTES and about 120 MB for the process itself, this fits into
+# the 512 MiB that the files in deploy/ give a server.
 MAX_WAITING_BYTES = 64_000_000
-# A small model runs dozens of times in this, so that the median is steady; each start of a server
-# and each new model waits for it.
+# Long enough to run a small model dozens of times, for a stable median; short enough not to delay
+# the start of a server.
 WARM_UP_S = 0.1
-# Odd, so that the median is a measurement; short, so that it follows a load that changes.
+# Odd: the median is then one of the values. Few: the median follows a changing load.
 MEASUREMENTS = 9
 
 
 class RollingMedian:
-    """The median of the latest measurements in seconds, which a single stall does not move."""
+    """Median of the latest measurements in seconds; a single stall does not change it."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -53,10 +53,9 @@ class RollingMedian:
 
 @dataclass(eq=False)
 class LoadedModel:
-    """A model that is ready to answer.
+    """A model after warm-up.
 
-    `run_time` is what one answer takes the network, and `max_batch` how many inputs it runs at
-    once: 1 where a batch takes longer than its inputs one by one.
+    `run_time` is the time per input. `max_batch` is 1 if batches are not faster than single inputs.
     """
 
     predictor: Predictor
@@ -64,18 +63,18 @@ class LoadedModel:
     max_batch: int
 
     def predict_batch(self, inputs: list[Prepared]) -> list[Prediction | Exception]:
-        """Run the network once, and measure how long it took."""
+        """Run the model once and measure the time per input."""
         start = time.perf_counter()
         try:
             return self.predictor.predict_batch(inputs)
-        except Exception as error:  # onnxruntime's errors share no other base class
+        except Exception as error:  # onnxruntime's errors have no common base class below this
             return [error] * len(inputs)
         finally:
             self.run_time.add((time.perf_counter() - start) / len(inputs))
 
 
 def warm_up(predictor: Predictor) -> LoadedModel:
-    """Run the network on zeros, alone and in full batches, for `WARM_UP_S` or at least once."""
+    """Run the model on zeros, singly and in full batches, for `WARM_UP_S` but at least once."""
     times_s: dict[int, list[float]] = {1: [], MAX_BATCH: []}
     until = time.perf_counter() + WARM_UP_S
     while not times_s[MAX_BATCH] or time.perf_counter() < until:
@@ -90,27 +89,27 @@ def warm_up(predictor: Predictor) -> LoadedModel:
 
 
 class Overloaded(Exception):
-    """The request would miss its deadline; `retry_after_s` says when to try again."""
+    """The request would miss its deadline. Retry after `retry_after_s`."""
 
     def __init__(self, retry_after_s: float) -> None:
-        super().__init__("more requests are waiting than can be answered in time")
+        super().__init__("too many queued requests to meet the deadline")
         self.retry_after_s = retry_after_s
 
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """An input in the queue, and the future that its request awaits."""
+    """A queued input, and the future that its request awaits."""
 
     ready: Prepared
     model: LoadedModel
     deadline: float
-    answer: asyncio.Future[Prediction] = field(default_factory=asyncio.Future)
+    result: asyncio.Future[Prediction] = field(default_factory=asyncio.Future)
 
 
 class DynamicBatcher:
-    """Answers one payload at a time when idle, and in batches under load.
+    """Runs single payloads when idle and batches under load.
 
-    How long an answer takes is measured, not configured: at warm-up, and from then on.
+    The time per payload is measured, not configured: at warm-up and with every batch.
     """
 
     def __init__(self) -> None:
@@ -123,13 +122,13 @@ class DynamicBatcher:
         self._thread = Thread(target=self._work, daemon=True)
 
     def start(self) -> None:
-        """Start the worker thread; call it from the event loop that will ask for predictions."""
+        """Start the worker thread. Call this from the event loop that will call `predict`."""
         self._loop = asyncio.get_running_loop()
         sys.setswitchinterval(SWITCH_S)
         self._thread.start()
 
     def close(self) -> None:
-        """Stop the worker thread; requests in the queue get no answer."""
+        """Stop the worker thread; queued requests get no response."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -137,7 +136,7 @@ class DynamicBatcher:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the worker thread runs; only a bug in this module ends it early."""
+        """Whether the worker thread runs. Only a bug in this module could stop it early."""
         return self._thread.is_alive()
 
     @property
@@ -145,12 +144,12 @@ class DynamicBatcher:
         return len(self._queue)
 
     async def predict(self, payload: bytes, model: LoadedModel, within_s: float) -> Prediction:
-        """Answer one payload.
+        """Predict the label of one payload within `within_s` seconds.
 
         Raises:
-            Overloaded: the deadline would be missed, or was missed in the queue.
-            Refusal: the payload cannot be decoded, or it breaks the contract.
-            NotFinite: the answer of the model is not a finite number.
+            Overloaded: the request would miss its deadline, or missed it in the queue.
+            Refusal: the payload cannot be decoded, or it violates the contract.
+            NotFinite: the output of the model is not finite.
         """
         deadline = time.perf_counter() + within_s
         per_request_s = model.run_time.seconds + self._preparation_time.seconds
@@ -176,7 +175,7 @@ class DynamicBatcher:
     async def _skips_queue(self, model: LoadedModel) -> bool:
         if model.run_time.seconds * MAX_BATCH < QUICK_S:
             return True
-        await asyncio.sleep(0)  # lets requests that arrived at the same moment be counted
+        await asyncio.sleep(0)  # count requests that arrived at the same moment
         return self._requests == 1 and model.run_time.seconds < QUICK_S
 
     async def _prepare(self, payload: bytes) -> Prepared:
@@ -187,8 +186,8 @@ class DynamicBatcher:
         if self._preparation_time.seconds < QUICK_S:
             ready, took_s = measure(time.perf_counter)
         else:
-            # CPU time, although that clock is slow to read: when many threads decode at once,
-            # most of the elapsed time is waiting for a core.
+            # CPU time: when many threads decode at once, most of the elapsed time is spent waiting
+            # for a core.
             ready, took_s = await asyncio.to_thread(measure, time.thread_time)
         self._preparation_time.add(took_s)
         return ready
@@ -197,13 +196,13 @@ class DynamicBatcher:
         with self._changed:
             self._queue.append(job)
             self._changed.notify()
-        return job.answer
+        return job.result
 
     def _work(self) -> None:
         while jobs := self._next_batch():
             now = time.perf_counter()
             late = [job for job in jobs if job.deadline < now]
-            due = [job for job in jobs if job.deadline >= now and not job.answer.done()]
+            due = [job for job in jobs if job.deadline >= now and not job.result.done()]
             if late:
                 error = Overloaded(late[0].model.run_time.seconds)
                 self._loop.call_soon_threadsafe(_resolve, late, [error] * len(late))
@@ -212,7 +211,7 @@ class DynamicBatcher:
                 self._loop.call_soon_threadsafe(_resolve, due, results)
 
     def _next_batch(self) -> list[Job]:
-        """Wait for jobs, then take the oldest ones of one model; an empty list means closed."""
+        """Wait for jobs, then take the oldest ones for one model. Empty after `close`."""
         jobs: list[Job] = []
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._closed)
@@ -225,9 +224,9 @@ class DynamicBatcher:
 
 def _resolve(jobs: list[Job], results: Sequence[Prediction | Exception]) -> None:
     for job, result in zip(jobs, results, strict=True):
-        if job.answer.done():  # the client has disconnected
+        if job.result.done():  # the client has disconnected
             continue
         if isinstance(result, Exception):
-            job.answer.set_exception(result)
+            job.result.set_exception(result)
         else:
-            job.answer.set_result(result)
+            job.result.set_result(result)

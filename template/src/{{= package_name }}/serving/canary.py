@@ -1,9 +1,9 @@
-"""Canary and shadow: a challenger answers a growing share of the requests until it breaks a rule.
+"""Canary release: a challenger serves a growing share of the requests until it breaks a rule.
 
-Shadow: some requests are answered by both models, after the client has its answer, and the answers
-are compared. Canary: a share of the requests, which grows step by step, gets the answer of the
-challenger, or of the champion where the challenger fails. At the first broken rule the challenger
-stops answering. Requests with the same id go to the same model.
+Shadow: after the client has its response, some requests are run through both models and the
+predictions are compared. Canary: a growing share of the requests gets the prediction of the
+challenger; if the challenger fails, the champion serves the request. The first broken rule halts
+the challenger. Requests with the same id go to the same model.
 """
 
 import asyncio
@@ -21,69 +21,70 @@ from ..scope import SCOPE, Scope
 from .batching import DynamicBatcher, LoadedModel, Overloaded
 from .champion import Served, log
 
-# A fault that only real answers show reaches 1 % of the clients first; each further step is about
-# five times as many, so that full traffic takes four steps. A step lasts until enough answers are
-# compared, not for a time: 2,000 requests take 7 minutes at 5 per s, and 20 s at 100 per s.
+# A fault that only real traffic reveals affects 1 % of the clients first. A step ends after enough
+# comparisons, not after a time: 2,000 requests take 7 minutes at 5 per s, and 20 s at 100 per s.
 STEPS = (0.01, 0.05, 0.25, 1.0)
-# Share of the requests that are compared. A comparison runs both models twice in a thread, so this
-# adds at most 40 % to the runs of a model, and a step takes about 2,000 requests.
+# Share of the requests that are compared. A comparison runs both models twice, so this adds at most
+# 40 % to the load, and a step takes about 2,000 requests.
 COMPARED_SHARE = 0.1
-# Comparisons per step, and observations that a rule judges together. With 200, a limit of 10 %
-# passes a challenger that differs in 5 % with probability 0.999 and stops one of 15 % with 0.97.
-# A limit of 1 % is coarser: it stops 2 % with 0.76.
+# Comparisons per step, and observations per decision of a rule. With 200, a limit of 10 % passes a
+# challenger that differs in 5 % of the cases with probability 0.999, and halts one that differs in
+# 15 % with probability 0.97. A limit of 1 % is coarser: it halts 2 % with probability 0.76.
 MIN_COMPARISONS = 200
-# A p95, or a median, keeps a limit if at most this share of the observations exceeds it.
+# A p95, or a median, meets a limit if at most this share of the observations exceeds it.
 P95 = 0.05
 MEDIAN = 0.5
 SHARE = Gauge(
-    "challenger_share_ratio", "Share of the requests that the challenger may answer", ["release"]
+    "challenger_share_ratio", "Share of the requests that the challenger serves", ["release"]
 )
 USAGE = Gauge(
     "challenger_rule_ratio",
-    "Violations of a rule, divided by the allowed ones; above 1 the challenger halts",
+    "Violations of a rule divided by the allowed number; above 1 the challenger is halted",
     ["rule"],
 )
-HALTS = Counter("challenger_halts_total", "Challengers that a rule halted", ["rule"])
+HALTS = Counter("challenger_halts_total", "Challengers halted, by rule", ["rule"])
 
 
 @dataclass
 class Rule:
-    """Of `MIN_COMPARISONS` observations in a row, the share `allowed` may break the rule."""
+    """In each run of `MIN_COMPARISONS` observations, a share of `allowed` may break the rule."""
 
     allowed: float
-    seen: int = 0
+    observed: int = 0
     broken: int = 0
 
     def observe(self, is_broken: bool) -> bool:
-        """Count one observation; return whether too many have broken the rule."""
-        if self.seen == MIN_COMPARISONS:
-            self.seen = self.broken = 0
-        self.seen += 1
+        """Count one observation; return whether too many broke the rule."""
+        if self.observed == MIN_COMPARISONS:
+            self.observed = self.broken = 0
+        self.observed += 1
         self.broken += is_broken
         return self.usage > 1
 
     @property
     def usage(self) -> float:
-        """Observations that broke the rule, over those that may."""
+        """Observations that broke the rule, divided by the allowed number."""
         return self.broken / (self.allowed * MIN_COMPARISONS)
 
 
 class Trial:
-    """A challenger that runs beside the champion, and the rules that it has to keep.
+    """A challenger that runs next to the champion, and the rules that can halt it.
 
     Raises:
-        SystemExit: `scope.yaml` has no rules for challengers.
+        SystemExit: `scope.yaml` has no section `challenger`.
     """
 
     def __init__(self, scope: Scope, champion: Served, challenger: Served) -> None:
         limits = scope.challenger
         if not limits:
-            raise SystemExit(f"{SCOPE} has no section `challenger`: without rules, no trial.")
+            raise SystemExit(
+                f"{SCOPE} has no section `challenger`. Add its rules, or remove the challenger."
+            )
         self.champion = champion
         self.challenger = challenger
         self.halted_by = ""
         self._limits = limits
-        self._promise_s = scope.max_latency_p95_s
+        self._max_latency_s = scope.max_latency_p95_s
         self.rules = {
             "errors": Rule(limits.max_errors),
             "latency": Rule(P95),
@@ -102,19 +103,19 @@ class Trial:
 
     @property
     def share(self) -> float:
-        """Share of the requests that the challenger may answer now."""
+        """Share of the requests that the challenger serves now."""
         return 0 if self.halted_by else STEPS[self._step]
 
     async def predict(
         self, batcher: DynamicBatcher, id: str, payload: bytes, within_s: float
     ) -> tuple[Prediction, Served]:
-        """Answer with one of the two models, and return which; raises like the batcher."""
+        """Predict with one of the two models and return it; raises like the batcher."""
         position = crc32(id.encode()) / 2**32
         start = time.perf_counter()
         served = self.challenger
         prediction = None
         if position < self.share:
-            prediction = await self._ask_challenger(batcher, payload, within_s)
+            prediction = await self._try_challenger(batcher, payload, within_s)
         if prediction is None:
             left_s = within_s - (time.perf_counter() - start)
             served = self.champion
@@ -125,30 +126,30 @@ class Trial:
         return prediction, served
 
     def observe_label(self, is_right: bool) -> None:
-        """Count a label that arrived for an answer of the challenger."""
+        """Count a label that arrived for a prediction of the challenger."""
         self._observe(quality=not is_right)
 
-    async def _ask_challenger(
+    async def _try_challenger(
         self, batcher: DynamicBatcher, payload: bytes, within_s: float
     ) -> Prediction | None:
-        """Ask the challenger; None if it fails."""
+        """Return the prediction of the challenger, or None if it fails."""
         start = time.perf_counter()
         try:
             prediction = await batcher.predict(payload, self.challenger.model, within_s)
-        except (Refusal, Overloaded):  # the champion would say the same
+        except (Refusal, Overloaded):  # the champion would raise the same
             raise
-        except Exception:  # whatever is wrong with the challenger, the client gets an answer
+        except Exception:  # the champion serves the request instead
             self._observe(errors=True)
             return None
-        self._observe(errors=False, latency=time.perf_counter() - start > self._promise_s)
+        self._observe(errors=False, latency=time.perf_counter() - start > self._max_latency_s)
         return prediction
 
     async def _compare(self, payload: bytes) -> None:
-        """Let both models answer the same payload, in random order."""
+        """Run both models on the same payload, in random order."""
         both = [self.champion.model, self.challenger.model]
         try:
             results = await asyncio.to_thread(_time_models, payload, *random.sample(both, 2))
-        except Exception:  # a refused payload, or a bug in `task/`: neither model's fault
+        except Exception:  # an invalid payload, or a bug in `task/`: not the model's fault
             return
         (old, old_s), (new, new_s) = (results[model] for model in both)
         if isinstance(old, Exception):
@@ -166,14 +167,19 @@ class Trial:
         if self._compared == MIN_COMPARISONS and not self.halted_by and self.share < STEPS[-1]:
             self._compared = 0
             self._step += 1
-            log.info("trusted", extra={"release": self.challenger.release, "share": self.share})
+            log.info(
+                "challenger advanced",
+                extra={"release": self.challenger.release, "share": self.share},
+            )
 
     def _observe(self, **broken: bool) -> None:
         for name, is_broken in broken.items():
             if self.rules[name].observe(is_broken) and not self.halted_by:
                 self.halted_by = name
                 HALTS.labels(name).inc()
-                log.error("halted", extra={"release": self.challenger.release, "rule": name})
+                log.error(
+                    "challenger halted", extra={"release": self.challenger.release, "rule": name}
+                )
 
 
 def _time_models(
@@ -181,8 +187,8 @@ def _time_models(
 ) -> dict[LoadedModel, tuple[Prediction | Exception, float]]:
     ready = prepare(payload)
     results = {}
-    for model in models * 2:  # the second run counts: by then, both find their caches warm
-        start = time.thread_time()  # CPU time, so that other work of the server does not count
+    for model in models * 2:  # the second run counts: both models then have warm caches
+        start = time.thread_time()  # CPU time, to exclude other work of the server
         (result,) = model.predict_batch([ready])
         results[model] = result, time.thread_time() - start
     return results

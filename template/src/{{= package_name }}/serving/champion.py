@@ -1,4 +1,4 @@
-"""Loads a release for serving: verified, warmed up, with live windows of its own."""
+"""Loads a release for serving: verifies it, warms it up and creates its live windows."""
 
 import logging
 from pathlib import Path
@@ -14,16 +14,16 @@ from ..releases.registry import UnfitRelease, read_rollout, verify_release
 from .batching import LoadedModel, warm_up
 
 UNRELEASED = "unreleased"
-PREDICTIONS = Counter("predictions_total", "Answers, by label", ["label"])
+PREDICTIONS = Counter("predictions_total", "Predictions, by label", ["label"])
 LAST_PREDICTION = Gauge(
     "prediction_last_timestamp_seconds",
-    "Time of the last answer, in seconds since 1970; 0 before it",
+    "Unix time of the latest prediction; 0 before the first",
 )
 log = logging.getLogger(__package__)
 
 
 class Served(NamedTuple):
-    """A model that can answer, its live windows, and the id of its release."""
+    """A loaded model, its live windows and its release id."""
 
     model: LoadedModel
     monitor: Monitor
@@ -35,7 +35,7 @@ class Served(NamedTuple):
         return self.model.predictor.sha256
 
     def show(self) -> None:
-        """Export the windows of this model as the gauges of the process."""
+        """Export the windows of this model in the gauges of this process."""
         self.monitor.show()
         self.labelled.show()
         # Start at zero: Prometheus' rate() misses the first increment of a counter it has never
@@ -48,7 +48,7 @@ def load_release(id: str) -> Served:
     """Load a release.
 
     Raises:
-        UnfitRelease: it is missing, altered or not good enough.
+        UnfitRelease: it is missing or altered, or misses a limit.
         SystemExit: this runtime cannot run it.
     """
     release = verify_release(id)
@@ -56,10 +56,10 @@ def load_release(id: str) -> Served:
 
 
 def load_champion() -> Served:
-    """Load the release that `releases/rollout.json` names.
+    """Load the champion named in `releases/rollout.json`.
 
     Raises:
-        SystemExit: it is missing, altered or not good enough; the file and the remedy are named.
+        SystemExit: it is missing or altered, or misses a limit; the message names the file.
     """
     try:
         return load_release(read_rollout().champion)
@@ -68,7 +68,7 @@ def load_champion() -> Served:
 
 
 def load_latest() -> Served:
-    """Load the latest model of the pipeline, even if it breaks a gate: to try or to time it."""
+    """Load the latest model of the pipeline, even if it misses a limit, for trials and timing."""
     return _load(SHIPPED, REFERENCE, UNRELEASED)
 
 

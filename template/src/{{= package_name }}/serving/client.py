@@ -1,4 +1,4 @@
-"""HTTP clients for a prediction server, which runs in a process of its own."""
+"""Starts a prediction server as a separate process, and sends requests to it."""
 
 import http.client
 import json
@@ -20,21 +20,21 @@ from ..settings import PACKAGE, variable
 from ..task.features import CONTENT_TYPES
 from .settings import LoadSettings
 
-START_S = 60  # a busy machine may take that long to import and warm up
-POLL_S = 0.05  # a start takes about 1 s, so that this adds little
+START_S = 60  # a busy machine may need this long to import and warm up
+POLL_S = 0.05  # short compared with a start, which takes about 1 s
 STOP_S = 30  # longer than DRAIN_S and STOP_WITHIN_S of the server together
-READY_TIMEOUT_S = 5  # `/readyz` runs no model, so that a slower server is not ready
-TIMEOUT_S = 65  # longer than any promise
-IDLE_S = 1  # the server may close a connection that is idle for longer
-PROGRESS_S = 0.1  # between two steps of the progress bar
+READY_TIMEOUT_S = 5  # `/readyz` does not run the model and responds immediately
+TIMEOUT_S = 65  # longer than MAX_TIMEOUT_S of the server
+IDLE_S = 1  # the server may close connections that are idle for longer
+PROGRESS_S = 0.1  # between two updates of the progress bar
 
 
 @contextmanager
 def start_server() -> Iterator[int]:
-    """Start a server on a free port; yield the port when it is ready, and stop it at the end.
+    """Start a server on a free port, yield the port once it is ready, and stop it at the end.
 
     Raises:
-        SystemExit: it stopped, or it was not ready in time.
+        SystemExit: the server exited or was not ready within `START_S`.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -47,7 +47,7 @@ def start_server() -> Iterator[int]:
         deadline = time.monotonic() + START_S
         while not fetch_readiness(f"http://127.0.0.1:{port}"):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit("The server did not start; its output is above.")
+                raise SystemExit("The server did not start. See its output above.")
             time.sleep(POLL_S)
         yield port
     finally:
@@ -56,7 +56,7 @@ def start_server() -> Iterator[int]:
 
 
 def connect(url: str, timeout_s: float) -> http.client.HTTPConnection:
-    """Return a connection that opens when it is used, and again after it was closed."""
+    """Return a connection that opens on first use, and reopens after `close`."""
     address = urlsplit(url)
     plain = http.client.HTTPConnection
     kinds: dict[str, type[http.client.HTTPConnection]] = {
@@ -67,16 +67,16 @@ def connect(url: str, timeout_s: float) -> http.client.HTTPConnection:
 
 
 def fetch_readiness(url: str) -> dict[str, Any]:
-    """Return the answer of `/readyz`; an empty one if no server is ready there."""
+    """Return the response of `/readyz`, or an empty one if no server is ready there."""
     try:
         connection = connect(url, READY_TIMEOUT_S)
         connection.request("GET", "/readyz")
         response = connection.getresponse()
-        answer: dict[str, Any] = json.loads(response.read())
+        body: dict[str, Any] = json.loads(response.read())
         connection.close()
     except (OSError, http.client.HTTPException, LookupError, ValueError):
         return {}
-    return answer if response.status == http.HTTPStatus.OK else {}
+    return body if response.status == http.HTTPStatus.OK else {}
 
 
 def request_headers(key: str = "") -> dict[str, str]:
@@ -95,18 +95,18 @@ def ask(
 
 @contextmanager
 def start_predictor() -> Iterator[Callable[[bytes], bytes]]:
-    """Start a server; yield a function that sends it one payload and returns the answer."""
+    """Start a server; yield a function that sends one payload and returns the response."""
     headers = request_headers(LoadSettings.read().load_key.get_secret_value())
     with start_server() as port:
         connection = connect(f"http://127.0.0.1:{port}", TIMEOUT_S)
 
-        def answer(payload: bytes) -> bytes:
+        def predict(payload: bytes) -> bytes:
             status, body = ask(connection, payload, headers)
             if status != http.HTTPStatus.OK:
-                raise SystemExit(f"The server answered {status}: {body.decode()}")
+                raise SystemExit(f"The server returned {status}: {body.decode()}")
             return body
 
-        yield answer
+        yield predict
         connection.close()
 
 
@@ -119,9 +119,10 @@ def drive(
 ) -> list[tuple[float, float]]:
     """Send each payload when it is due, or as soon as a client is free, until `last_s`.
 
-    Return when each answered request was due and when it was answered, on `time.perf_counter()`.
+    Returns the due time and the completion time of each successful request, as read from
+    `time.perf_counter()`.
     """
-    answers: list[tuple[float, float]] = []
+    completed: list[tuple[float, float]] = []
     lock = Lock()
     end_s = last_s + TIMEOUT_S
     free = [(connect(url, TIMEOUT_S), 0.0) for _ in range(clients)]
@@ -133,12 +134,12 @@ def drive(
             if due_s > last_s or time.perf_counter() > end_s:
                 return
             time.sleep(max(0, due_s - time.perf_counter()))
-            connection, used_s = free.pop()  # the latest one used, like a connection pool
+            connection, used_s = free.pop()  # the most recently used one, as in a connection pool
             if time.perf_counter() > used_s + IDLE_S:
                 connection.close()
             try:
                 if ask(connection, payload, headers)[0] == http.HTTPStatus.OK:
-                    answers.append((due_s, time.perf_counter()))
+                    completed.append((due_s, time.perf_counter()))
             except (OSError, http.client.HTTPException):
                 connection.close()
             free.append((connection, time.perf_counter()))
@@ -152,4 +153,4 @@ def drive(
         time.sleep(PROGRESS_S)
     for thread in threads:
         thread.join(max(0, end_s - time.perf_counter()))
-    return answers.copy()  # requests without an answer by now are left behind
+    return completed.copy()  # requests that are still open are dropped

@@ -1,4 +1,4 @@
-"""Labels that arrive after the answer, and requests to forget, both by the id of a request."""
+"""Routes for late labels (`POST /feedback`) and for deletion (`DELETE /requests/{id}`)."""
 
 import sqlite3
 from typing import Any
@@ -9,18 +9,18 @@ from pydantic import BaseModel, Field, ValidationError
 from ..monitoring.labelled_quality import LABELS, LAST_LABEL
 from ..refusal import Refusal
 from .inference import ERRORS, REQUEST_ID, read_body, refuse, refuse_busy, require_key
-from .journal import LabelledAnswer
+from .journal import LabelledPrediction
 from .state import ServerState, state_of
 
 RETRY_AFTER_FULL_DISK_S = 60
-MAX_BYTES = 10_000  # an id, a label and a slice, with room for long labels
-EXAMPLE = {"id": "4f0c6f5f", "label": "the label that was right", "slice": "camera-2"}
+MAX_BYTES = 10_000  # an id, a label and a slice; generous for long labels
+EXAMPLE = {"id": "4f0c6f5f", "label": "the correct label", "slice": "camera-2"}
 PATTERN = f"^{REQUEST_ID.pattern}$"
 router = APIRouter(dependencies=[Depends(require_key)])
 
 
 class Feedback(BaseModel):
-    """The id of an answer, the label that was right, and the slice it belongs to, if any."""
+    """The correct label of a request and, optionally, the slice that the request belongs to."""
 
     id: str = Field(pattern=PATTERN)
     label: str
@@ -29,27 +29,27 @@ class Feedback(BaseModel):
 
 SCHEMA = {"schema": Feedback.model_json_schema()}
 BODY = {"requestBody": {"required": True, "content": {"application/json": SCHEMA}}}
-STATUSES = ERRORS | {404: "nothing is kept under this id"}
+STATUSES = ERRORS | {404: "nothing is stored under this id"}
 RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"description": STATUSES[status]} for status in (401, 404, 408, 413, 422, 503)
 }
 
 
 class Joined(BaseModel):
-    """Whether the request is known; if not, the label is kept in case it arrives."""
+    """Whether the request is known. If not, the label is stored and waits for it."""
 
     joined: bool
 
 
 class Forgotten(BaseModel):
-    """How many rows of the journal were deleted."""
+    """Number of rows deleted from the journal."""
 
     rows: int
 
 
 @router.post("/feedback", openapi_extra=BODY, responses=RESPONSES)
 async def feedback(request: Request) -> Joined:
-    """Send the right label of a request; a later label replaces an earlier one."""
+    """Store the correct label of a request; a later label replaces an earlier one."""
     state = state_of(request)
     body = await read_body(request, MAX_BYTES)
     try:
@@ -70,24 +70,24 @@ async def feedback(request: Request) -> Joined:
     return Joined(joined=labelled is not None)
 
 
-def record_label(state: ServerState, labelled: LabelledAnswer) -> None:
-    """Add a label to the window of the model that gave the answer, if it still runs."""
+def record_label(state: ServerState, labelled: LabelledPrediction) -> None:
+    """Add a label to the window of the model that made the prediction, if it still runs."""
     LAST_LABEL.set(labelled.time_s)
     trial = state.trial
     for served in [state.served, trial.challenger] if trial else [state.served]:
         if served.sha256 == labelled.model_sha256:
             served.labelled.add(
-                labelled.truth, labelled.answer, labelled.confidence, labelled.slice
+                labelled.truth, labelled.prediction, labelled.confidence, labelled.slice
             )
     if trial and trial.challenger.sha256 == labelled.model_sha256:
-        trial.observe_label(labelled.truth == labelled.answer)
+        trial.observe_label(labelled.truth == labelled.prediction)
     state.served.labelled.show()  # the slice may be new
 
 
 @router.delete("/requests/{id}", responses=RESPONSES)
 async def forget(request: Request, id: str) -> Forgotten:
-    """Delete everything that is stored of a request, its label included."""
+    """Delete all stored data of a request, including its label."""
     await read_body(request, 0)
     if rows := await state_of(request).journal.forget(id):
         return Forgotten(rows=rows)
-    raise HTTPException(404, [Refusal("id", id, "an id that is kept here", "...").detail])
+    raise HTTPException(404, [Refusal("id", id, "the id of a stored request", "...").detail])

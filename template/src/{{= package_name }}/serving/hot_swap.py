@@ -1,6 +1,6 @@
 """Replaces the model of a running server when `releases/rollout.json` changes.
 
-The new model is loaded beside the one that answers, and takes over once it is warm.
+The new model is loaded while the old one keeps serving, and takes over after its warm-up.
 """
 
 import asyncio
@@ -12,25 +12,27 @@ from .canary import SHARE, Trial
 from .champion import UNRELEASED, load_release, log
 from .state import ServerState
 
-POLL_S = 0.25  # one `stat` of a file; `promote` and `rollback` take effect within it
-SWITCHES = Counter("switches_total", "Switches of the model in use, by outcome", ["outcome"])
+POLL_S = 0.25  # `promote` and `rollback` take effect within this; one poll is one `stat`
+SWITCHES = Counter("switches_total", "Switches of the champion, by outcome", ["outcome"])
 
 
 async def follow_rollout(state: ServerState) -> None:
-    """Serve what `releases/rollout.json` names, until cancelled; unfit releases are rejected."""
-    seen = 0
+    """Serve what `releases/rollout.json` names, until cancelled. Invalid releases are rejected."""
+    applied_ns = 0
     while state.served.release != UNRELEASED:
         await asyncio.sleep(POLL_S)
         try:
-            if (now := (RELEASES / "rollout.json").stat().st_mtime_ns) == seen:
+            if (changed_ns := (RELEASES / "rollout.json").stat().st_mtime_ns) == applied_ns:
                 continue
-            seen = now
+            applied_ns = changed_ns
             rollout = read_rollout()
             await _promote(state, rollout.champion)
             await _start_trial(state, rollout.challenger)
-        except (Exception, SystemExit) as error:  # in any case, the champion goes on answering
+        except (Exception, SystemExit) as error:  # the current champion keeps serving
             SWITCHES.labels("refused").inc()
-            log.error("refused", extra={"reason": str(error), "release": state.served.release})
+            log.error(
+                "release rejected", extra={"reason": str(error), "release": state.served.release}
+            )
 
 
 async def _promote(state: ServerState, id: str) -> None:
@@ -44,7 +46,7 @@ async def _promote(state: ServerState, id: str) -> None:
     state.trial = None
     state.served.show()
     SWITCHES.labels("done").inc()
-    log.info("switched", extra={"release": id})
+    log.info("champion switched", extra={"release": id})
 
 
 async def _start_trial(state: ServerState, id: str | None) -> None:
@@ -55,4 +57,4 @@ async def _start_trial(state: ServerState, id: str | None) -> None:
     if id:
         challenger = await asyncio.to_thread(load_release, id)
         state.trial = Trial(state.scope, state.served, challenger)
-        log.info("tried", extra={"release": id, "share": state.trial.share})
+        log.info("challenger started", extra={"release": id, "share": state.trial.share})

@@ -1,8 +1,8 @@
 """Runs the application with uvicorn, with limits on request heads and a graceful drain.
 
-uvicorn leaves these to a proxy, which not every deployment has: each connection has a few seconds
-and kilobytes for the head of each request, and a server that is told to stop first reports that it
-is not ready, and still answers for a moment.
+uvicorn leaves both to a reverse proxy, which not every deployment has. A connection is closed if
+the head of a request is too large or too slow. On SIGTERM, `/readyz` fails first, while the server
+still responds for a moment.
 """
 
 import asyncio
@@ -17,12 +17,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from .settings import ServerSettings
 from .state import ServerState
 
-# A head is a few hundred bytes and one packet; slow ones are how "slowloris" holds connections.
+# A head is a few hundred bytes in one packet. "Slowloris" attacks send it slowly.
 HEAD_S = 10
-HEAD_BYTES = 32_768  # nginx takes as much: 4 buffers of 8 kB
-MAX_CONNECTIONS = 1000  # each costs memory; below the usual limit of 1024 open files
-DRAIN_S = 2  # load balancers need about as long to see `/readyz` fail
-STOP_WITHIN_S = 20  # with DRAIN_S, below the 30 s after which deploy/ kills a server
+HEAD_BYTES = 32_768  # like nginx: 4 buffers of 8 kB
+MAX_CONNECTIONS = 1000  # below the usual limit of 1024 open files
+DRAIN_S = 2  # load balancers need about this long to notice that `/readyz` fails
+STOP_WITHIN_S = 20  # DRAIN_S + this is below the grace period of 30 s in deploy/
 LOGS: dict[str, Any] = {
     "version": 1,
     "formatters": {
@@ -39,21 +39,21 @@ LOGS: dict[str, Any] = {
 
 
 class LimitedHttpProtocol(HttpToolsProtocol):
-    """A connection that is closed when the head of a request comes too slowly or is too large."""
+    """HTTP/1.1 with limits on the size and duration of a request's head."""
 
     _timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._start_timer()  # also for a client that never sends anything
+        self._start_timer()  # also for clients that never send anything
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._start_timer()  # for the next request on a kept-alive connection
 
     def on_headers_complete(self) -> None:
-        self._stop_timer()  # the body has a limit of its own: `read_body`
+        self._stop_timer()  # `read_body` limits the body
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
@@ -79,14 +79,14 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
 
 class DrainingServer(uvicorn.Server):
-    """On SIGTERM: report not ready, go on answering for `DRAIN_S`, then stop."""
+    """On SIGTERM: fail `/readyz`, keep serving for `DRAIN_S`, then stop."""
 
     def __init__(self, config: uvicorn.Config, state: ServerState) -> None:
         super().__init__(config)
         self._state = state
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Drain, then exit with status 0; a second signal, or Ctrl-C, stops at once."""
+        """Drain, then exit with status 0. A second signal or Ctrl-C stops immediately."""
         if sig != signal.SIGTERM or self._state.is_draining:
             super().handle_exit(sig, frame)
             return
@@ -95,8 +95,9 @@ class DrainingServer(uvicorn.Server):
 
 
 def run_server(app: ASGIApp, state: ServerState, settings: ServerSettings) -> None:
-    """Answer requests until told to stop."""
-    print(f"Answering on http://{settings.host}:{settings.port}", flush=True)
+    """Serve requests until a signal stops the process."""
+    url = f"http://{settings.host}:{settings.port}"
+    print(f"Serving on {url} (status page: /, API: /docs)", flush=True)
     config = uvicorn.Config(
         app,
         host=settings.host,

@@ -1,4 +1,4 @@
-"""From a request to a prediction: access, size and time limits, and what is counted."""
+"""From a request to a prediction: API keys, limits on size and time, and metrics."""
 
 import asyncio
 import logging
@@ -20,24 +20,24 @@ from .batching import Overloaded
 from .champion import LAST_PREDICTION, PREDICTIONS
 from .state import ServerState, state_of
 
-# Shares of the promised latency: finer below it, where the p95 is expected, and exact at 1.
+# Multiples of max_latency_p95_ms: finer below it, where the p95 is expected, and exact at 1.
 BUCKETS = (0.05, 0.1, 0.2, 0.5, 0.75, 1, 1.5, 2, 5)
-REFUSALS = Counter("refusals_total", "Requests without an answer, by HTTP status", ["status"])
-BODY_S = 10  # a client that takes longer to send a body holds memory for nothing
-MAX_TIMEOUT_S = 60  # proxies and load balancers end a request after about as long
-# Of all bodies that are being read. With MAX_WAITING_BYTES and some 120 MB for the process itself,
-# they fit into the 512 MiB that the files in deploy/ give a server.
+REFUSALS = Counter("refusals_total", "Rejected and failed requests, by HTTP status", ["status"])
+BODY_S = 10  # slower clients only occupy memory
+MAX_TIMEOUT_S = 60  # the usual timeout of proxies and load balancers
+# All bodies that are being read. With MAX_WAITING_BYTES and about 120 MB for the process itself,
+# this fits into the 512 MiB that the files in deploy/ give a server.
 MAX_BODIES_BYTES = 128_000_000
 REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 API_KEY = APIKeyHeader(name="x-api-key", auto_error=False)
 ERRORS = {
-    401: "no API key that is known here",
-    408: "the body came too slowly",
-    413: "too large",
-    415: "not a content type we read",
-    422: "breaks the contract",
+    401: "missing or unknown API key",
+    408: "the body was sent too slowly",
+    413: "the body is too large",
+    415: "unsupported content type",
+    422: "invalid input",
     500: "the model failed",
-    503: "too busy to answer in time, or stopping",
+    503: "overloaded or stopping",
 }
 # Start at zero: Prometheus' rate() misses the first increment of a counter it has never seen.
 for _status in ERRORS:
@@ -46,11 +46,11 @@ log = logging.getLogger(__package__)
 
 
 @cache
-def latency_histogram(promise_s: float) -> Histogram:
-    """Return the histogram of latencies, of which one bucket ends exactly at the promise."""
-    buckets = [promise_s * share for share in BUCKETS]
+def latency_histogram(limit_s: float) -> Histogram:
+    """Return the latency histogram; one of its buckets ends exactly at the limit."""
+    buckets = [limit_s * share for share in BUCKETS]
     return Histogram(
-        "prediction_latency_seconds", "Seconds from payload to answer", buckets=buckets
+        "prediction_latency_seconds", "Seconds from payload to prediction", buckets=buckets
     )
 
 
@@ -61,19 +61,19 @@ def authorize(request: Request) -> None:
         HTTPException: 401.
     """
     if not is_authorized(request.headers.get("x-api-key", ""), state_of(request).keys):
-        raise refuse(401, Refusal("x-api-key", "no known key", "a key of this server", "..."))
+        raise refuse(401, Refusal("x-api-key", "missing or unknown", "a valid API key", "..."))
 
 
 async def require_key(request: Request, key: Annotated[str | None, Security(API_KEY)]) -> None:
-    """Check the API key, as a dependency that the API's documentation shows."""
+    """Check the API key; as a dependency, it appears in the API docs."""
     authorize(request)
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
-    """Read the body of a request, limited in size and time.
+    """Read the body of a request, with limits on size and time.
 
     Raises:
-        HTTPException: 408, 413, or 503 when too many bytes are being read at once.
+        HTTPException: 408, 413, or 503 if too many bytes are being read at once.
     """
     state = state_of(request)
     body = bytearray()
@@ -83,8 +83,8 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
                 body += chunk
                 state.bodies_bytes += len(chunk)
                 if len(body) > max_bytes:
-                    found, rule = f"{len(body)} bytes or more", f"at most {max_bytes} bytes"
-                    raise refuse(413, Refusal("payload", found, rule, "a smaller file"))
+                    size, rule = f"{len(body)} bytes or more", f"at most {max_bytes} bytes"
+                    raise refuse(413, Refusal("payload", size, rule, "a smaller file"))
                 if state.bodies_bytes > MAX_BODIES_BYTES:
                     raise refuse_busy(state.scope.max_latency_p95_s)
     except (TimeoutError, ClientDisconnect):
@@ -96,20 +96,20 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
 
 
 def request_id(request: Request) -> str:
-    """Return the `x-request-id` of the client if it is well formed, or a new one."""
+    """Return the client's `x-request-id` if it is valid, or a new id."""
     given = request.headers.get("x-request-id", "")
     return given if REQUEST_ID.fullmatch(given) else uuid4().hex
 
 
 async def infer(request: Request, id: str, payload: bytes) -> tuple[Prediction, str]:
-    """Answer one payload of a request; return the prediction and the SHA-256 of the model.
+    """Return the prediction for one payload, and the SHA-256 of the model.
 
     Raises:
-        HTTPException: 422 with the broken rule, 500, or 503 with `Retry-After`.
+        HTTPException: 422 with the violated rule, 500, or 503 with `Retry-After`.
     """
     state = state_of(request)
     within_s = _timeout_s(request, state)
-    served, trial = state.served, state.trial  # read once: a hot swap may replace both meanwhile
+    served, trial = state.served, state.trial  # read once: a hot swap may replace both
     try:
         with state.latency.time():
             if trial:
@@ -120,9 +120,9 @@ async def infer(request: Request, id: str, payload: bytes) -> tuple[Prediction, 
         raise refuse(422, refusal) from None
     except Overloaded as overload:
         raise refuse_busy(overload.retry_after_s) from None
-    except Exception as error:  # of the model or of `task/`; the client gets only the id
-        log.exception("failed", extra={"request_id": id, "release": served.release})
-        raise refuse(500, Refusal("model", type(error).__name__, "a finite answer", id)) from None
+    except Exception as error:  # in the model or in `task/`; the client gets only the id
+        log.exception("prediction failed", extra={"request_id": id, "release": served.release})
+        raise refuse(500, Refusal("model", type(error).__name__, "a finite output", id)) from None
     served.monitor.observe(prediction)
     state.journal.note(id, payload, prediction, served.sha256)
     PREDICTIONS.labels(prediction.label).inc()
@@ -131,7 +131,7 @@ async def infer(request: Request, id: str, payload: bytes) -> tuple[Prediction, 
 
 
 def _timeout_s(request: Request, state: ServerState) -> float:
-    """Read how long the client will wait; by default, as long as the latency target."""
+    """Return how long the client will wait; by default, `max_latency_p95_ms`."""
     text = request.headers.get("x-timeout-ms")
     if text is None:
         return state.scope.max_latency_p95_s
@@ -145,13 +145,13 @@ def _timeout_s(request: Request, state: ServerState) -> float:
 
 
 def refuse(status: int, refusal: Refusal) -> HTTPException:
-    """Count a request without an answer; return the exception to raise."""
+    """Count a rejected or failed request; return the exception to raise."""
     REFUSALS.labels(str(status)).inc()
     return HTTPException(status, [refusal.detail])
 
 
 def refuse_busy(retry_after_s: float) -> HTTPException:
-    """Count a request that should come again later; return the exception to raise."""
+    """Count a request rejected with 503 and `Retry-After`; return the exception to raise."""
     headers: dict[str, Any] = {"Retry-After": str(math.ceil(retry_after_s))}
     REFUSALS.labels("503").inc()
     return HTTPException(503, ERRORS[503], headers)

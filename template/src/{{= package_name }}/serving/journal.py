@@ -1,6 +1,6 @@
-"""The journal: requests, their answers, and labels that arrive later, in one SQLite file.
+"""The journal: an SQLite file of requests, predictions, and labels that arrive later.
 
-`payloads` in `scope.yaml` says how much of a payload is kept: nothing, its hash, or all of it.
+`payloads` in `scope.yaml` sets what is stored of a payload: `none`, `hashed` or `all`.
 `journal_days` and `journal_mb` in `params.yaml` limit the age and the size of the file.
 """
 
@@ -22,11 +22,11 @@ from ..scope import load_params, load_scope
 
 JOURNAL = Path("data/journal.db")
 IN_MEMORY = Path(":memory:")
-# A crash loses at most this much; one transaction takes all rows, so that writing is cheap.
+# A crash loses at most this much. All rows of that time are written in one transaction.
 WRITE_EVERY_S = 0.2
-# Some seconds of the fastest traffic that one server takes, if the disk stalls.
+# Several seconds of peak traffic, in case the disk stalls.
 MAX_PENDING = 10_000
-DROPPED = Counter("journal_dropped", "Answered requests that are not in the journal")
+DROPPED = Counter("journal_dropped", "Predictions that were not written to the journal")
 TABLES = """
 PRAGMA journal_mode=WAL;
 PRAGMA synchronous=NORMAL;
@@ -38,10 +38,10 @@ CREATE TABLE IF NOT EXISTS forgotten (payload_sha256 PRIMARY KEY);
 CREATE INDEX IF NOT EXISTS by_time ON requests (time_s);
 CREATE INDEX IF NOT EXISTS by_label_time ON labels (time_s);
 """
-# The hash of a deleted payload stays, so that `make feedback` also removes the example made of it.
+# Keep the hash of a deleted payload: `make feedback` then removes the example made from it.
 REMEMBER_FORGOTTEN = """INSERT OR IGNORE INTO forgotten
 SELECT payload_sha256 FROM requests WHERE id = ? AND payload IS NOT NULL"""
-ROWS_PER_DELETE = 10  # a row may hold a payload of megabytes
+ROWS_PER_DELETE = 10  # a payload may have several megabytes
 DELETE_OLDEST = """DELETE FROM {0} WHERE id IN
 (SELECT id FROM {0} ORDER BY time_s LIMIT ?)"""
 JOIN = """SELECT id, r.label, r.confidence, r.model_sha256, l.label, l.slice, l.time_s
@@ -51,11 +51,11 @@ Result = TypeVar("Result")
 Row = tuple[str, float, str, float, str, str | None, bytes | None]
 
 
-class LabelledAnswer(NamedTuple):
-    """An answer, and the label that was right."""
+class LabelledPrediction(NamedTuple):
+    """A prediction and its correct label."""
 
     id: str
-    answer: str
+    prediction: str
     confidence: float
     model_sha256: str
     truth: str
@@ -64,16 +64,16 @@ class LabelledAnswer(NamedTuple):
 
 
 def open_journal(is_rehearsal: bool) -> "Journal":
-    """Open the journal; in memory for a rehearsal, or if the file cannot be written."""
+    """Open the journal: in memory for a rehearsal, or if the file cannot be written."""
     try:
         return Journal(IN_MEMORY if is_rehearsal else JOURNAL)
     except (OSError, sqlite3.Error) as error:
-        log.error("no journal", extra={"reason": str(error)})
+        log.error("cannot open the journal", extra={"reason": str(error)})
         return Journal(IN_MEMORY)
 
 
 class Journal:
-    """A file that one thread writes, so that requests never wait for the disk.
+    """The journal file. A separate thread writes it, so requests never wait for the disk.
 
     Raises:
         OSError: the folder cannot be created.
@@ -85,7 +85,7 @@ class Journal:
         self._db = sqlite3.connect(path, check_same_thread=False)
         self._db.executescript(TABLES)
         if "slice" not in [row[1] for row in self._db.execute("PRAGMA table_info(labels)")]:
-            self._db.execute("ALTER TABLE labels ADD COLUMN slice DEFAULT ''")  # by 0.1.0
+            self._db.execute("ALTER TABLE labels ADD COLUMN slice DEFAULT ''")  # from 0.1.0
         self._thread = ThreadPoolExecutor(1)
         self._pending: list[Row] = []
         self._share = 0 if path == IN_MEMORY else load_params().journal_share
@@ -94,35 +94,36 @@ class Journal:
     def note(self, id: str, payload: bytes, prediction: Prediction, model_sha256: str) -> None:
         """Queue a request for writing; count it as dropped if too many are pending."""
         if crc32(id.encode()) >= self._share * 2**32:
-            return  # by id, so that every server keeps the same ones
+            return  # by id: all servers record the same requests
         if len(self._pending) >= MAX_PENDING:
             DROPPED.inc()
             return
-        hashed = None if self._payloads == "none" else hashlib.sha256(payload).hexdigest()
-        kept = payload if self._payloads == "all" else None
+        payload_sha256 = None if self._payloads == "none" else hashlib.sha256(payload).hexdigest()
+        stored = payload if self._payloads == "all" else None
         label, confidence = prediction.label, prediction.confidence
-        self._pending.append((id, time.time(), label, confidence, model_sha256, hashed, kept))
+        row = (id, time.time(), label, confidence, model_sha256, payload_sha256, stored)
+        self._pending.append(row)
 
-    async def label(self, id: str, truth: str, slice: str = "") -> LabelledAnswer | None:
-        """Store the right label of a request; return it with the answer, if that is known."""
+    async def label(self, id: str, truth: str, slice: str = "") -> LabelledPrediction | None:
+        """Store the correct label of a request; return it with the prediction, if known."""
         return await self._do(lambda: self._label(id, truth, slice))
 
     async def forget(self, id: str) -> int:
-        """Delete everything about an id; return the number of rows.
+        """Delete all data of a request; return the number of rows.
 
-        The hash of the payload stays, without the id: see `REMEMBER_FORGOTTEN`.
+        The hash of its payload is kept without the id: see `REMEMBER_FORGOTTEN`.
         """
         rows = await self._do(lambda: self._forget(id))
-        # Until a checkpoint, deleted rows can still be read in the write-ahead log.
+        # Until a checkpoint, the write-ahead log still contains deleted rows.
         checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)"
         await asyncio.wrap_future(self._thread.submit(self._db.execute, checkpoint))
         return rows
 
-    async def read_labelled(self, n: int) -> list[LabelledAnswer]:
-        """Return the latest `n` answers that have a label, oldest first."""
+    async def read_labelled(self, n: int) -> list[LabelledPrediction]:
+        """Return the latest `n` labelled predictions, oldest first."""
         query = f"{JOIN} ORDER BY l.time_s DESC LIMIT {n}"  # noqa: S608 (a number)
         rows = await self._do(lambda: self._db.execute(query).fetchall())
-        return [LabelledAnswer(*row) for row in rows[::-1]]
+        return [LabelledPrediction(*row) for row in rows[::-1]]
 
     async def write_regularly(self) -> None:
         """Write pending rows every `WRITE_EVERY_S`, until cancelled."""
@@ -142,7 +143,7 @@ class Journal:
         def write_first() -> Result:
             try:
                 self._write(rows)
-            except sqlite3.Error:  # most likely a full disk; the server goes on answering
+            except sqlite3.Error:  # most likely a full disk; the server keeps serving
                 DROPPED.inc(len(rows))
             with self._db:
                 return work()
@@ -167,16 +168,16 @@ class Journal:
             return self._db.execute(query, (ROWS_PER_DELETE,)).rowcount > 0
 
     def _bytes(self) -> int:
-        """Return how much of the file is in use; SQLite reuses the pages of deleted rows."""
+        """Return the used size of the file: without free pages, which SQLite reuses."""
         names = ("page_count", "freelist_count", "page_size")
         pages, free, size = (self._db.execute(f"PRAGMA {n}").fetchone()[0] for n in names)
         return int((pages - free) * size)
 
-    def _label(self, id: str, truth: str, slice: str) -> LabelledAnswer | None:
+    def _label(self, id: str, truth: str, slice: str) -> LabelledPrediction | None:
         label = (id, time.time(), truth, slice)
         self._db.execute("INSERT OR REPLACE INTO labels VALUES (?,?,?,?)", label)
         row = self._db.execute(f"{JOIN} WHERE id = ?", (id,)).fetchone()
-        return LabelledAnswer(*row) if row else None
+        return LabelledPrediction(*row) if row else None
 
     def _forget(self, id: str) -> int:
         tables = ("requests", "labels")

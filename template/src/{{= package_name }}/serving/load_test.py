@@ -1,9 +1,9 @@
-"""The load test: does a server keep its promises under the promised traffic?
+"""The load test: checks latency, availability, throughput and cost under the planned traffic.
 
-First an open loop: requests are sent on schedule, whether or not earlier ones were answered, and
-each is timed from when it was due. Clients that wait for answers slow down with the server and
-never see its queue: Gil Tene's "coordinated omission", https://github.com/giltene/wrk2. Then a
-closed loop measures the throughput.
+First, an open loop sends requests on a schedule, whether or not earlier ones have finished, and
+times each from when it was due. Clients that wait for a response slow down with the server and hide
+its queue ("coordinated omission": https://github.com/giltene/wrk2). Then a closed loop measures the
+throughput.
 """
 
 import math
@@ -21,25 +21,26 @@ from ..scope import SCOPE, load_scope
 from .client import TIMEOUT_S, drive, fetch_readiness, request_headers, start_server
 from .settings import LoadSettings
 
-# 20 s at 5 requests per s leave 5 above the p95, the fewest that say anything about it.
+# 20 s at 5 requests per s are 100 requests: 5 of them are above the p95.
 OPEN_S = 20
-OPEN_CLIENTS = 64  # enough that a client is free when a request is due, unless the server is late
+OPEN_CLIENTS = 64  # enough that one is free when a request is due, unless the server is slow
 MAX_REQUESTS = 20_000
 CLOSED_S = 5
-CLOSED_CLIENTS = 16  # two full batches: more only wait longer
-# Light traffic is raised to this for a p95, unless that would keep the server busy.
+CLOSED_CLIENTS = 16  # two full batches; more clients would only wait longer
+# Light traffic is raised to this rate to measure a p95, but to at most MAX_IDLE_LOAD of the
+# throughput of one server.
 MIN_PER_S = 5
-MAX_IDLE_LOAD = 0.1  # of what one server can take
-START_S = 0.5  # until all threads of the clients run
+MAX_IDLE_LOAD = 0.1
+START_S = 0.5  # until the threads of all clients run
 
 
 def load() -> None:
-    """Load the server at `<PACKAGE>_LOAD_URL`, or one that is started for it, and check it.
+    """Run the load test against `<PACKAGE>_LOAD_URL`, or against a server started for it.
 
-    The measurements are in `reports/load.json`.
+    Writes the measurements to `reports/load.json`.
 
     Raises:
-        SystemExit: a promise is broken, a report is missing, or no server is ready.
+        SystemExit: a limit is not met, a report is missing, or no server is ready.
     """
     settings = LoadSettings.read()
     headers = request_headers(settings.load_key.get_secret_value())
@@ -54,7 +55,7 @@ def load() -> None:
 
 
 def compare_load() -> list[Gate]:
-    """Compare the measurements with the promises about traffic."""
+    """Compare the measurements with the limits of scope.yaml."""
     measured = read_report("load")
     peak_per_s = load_scope().peak_requests_per_s
     p95_ms = measured["latency_p95_ms"]
@@ -63,7 +64,7 @@ def compare_load() -> list[Gate]:
     cost_usd = cost_usd_month(speeds_per_s, peak_per_s) if per_s else math.inf
     planned = Gate(
         id="load_throughput",
-        name="answers per s, one server",
+        name="requests per s, one server",
         observed=per_s,
         comparison=">=",
         limit=planned_per_s(),
@@ -71,14 +72,14 @@ def compare_load() -> list[Gate]:
     )
     return [
         gate("load_latency_p95", "latency p95 ms, under load", p95_ms, "max_latency_p95_ms"),
-        gate("load_availability", "share answered", measured["availability"], "min_availability"),
+        gate("load_availability", "availability", measured["availability"], "min_availability"),
         planned,
-        gate("load_cost", "USD a month, at so many per s", cost_usd, "max_cost_usd_month"),
+        gate("load_cost", "USD per month, at that throughput", cost_usd, "max_cost_usd_month"),
     ]
 
 
 def planned_per_s() -> float:
-    """Return the share of the peak that one server is planned for, in requests per second."""
+    """Return the planned peak traffic of one server, in requests per second."""
     peak_per_s = load_scope().peak_requests_per_s
     return peak_per_s / replicas("server", _alone_per_s()["server"], peak_per_s)
 
@@ -89,8 +90,8 @@ def _alone_per_s() -> dict[str, float]:
 
 def _measure(url: str, headers: dict[str, str]) -> dict[str, Any]:
     if not (model := fetch_readiness(url)):
-        wanted = "Start one and give its address, like http://127.0.0.1:8000, or give none."
-        raise SystemExit(f"No server is ready at {url}. {wanted}")
+        hint = "Start one and set URL=http://HOST:PORT, or omit URL to start one for the test."
+        raise SystemExit(f"No server is ready at {url}. {hint}")
     per_s = max(planned_per_s(), min(MIN_PER_S, MAX_IDLE_LOAD * _alone_per_s()["server"]))
     requests = math.ceil(min(per_s * OPEN_S, MAX_REQUESTS))
     payloads = read_test_payloads()
@@ -98,10 +99,10 @@ def _measure(url: str, headers: dict[str, str]) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     start_s = time.perf_counter() + START_S
     dues_s = np.sort(start_s + rng.uniform(0, requests / per_s, requests)).tolist()
-    answers = drive(url, OPEN_CLIENTS, zip(dues_s, cycle(payloads)), dues_s[-1], headers)
-    times_s = [answered_s - due_s for due_s, answered_s in answers]
-    unanswered_s = [TIMEOUT_S] * (requests - len(answers))
-    p95_ms = 1000 * float(np.percentile(times_s + unanswered_s, 95))
+    responses = drive(url, OPEN_CLIENTS, zip(dues_s, cycle(payloads)), dues_s[-1], headers)
+    times_s = [done_s - due_s for due_s, done_s in responses]
+    failed_s = [TIMEOUT_S] * (requests - len(responses))
+    p95_ms = 1000 * float(np.percentile(times_s + failed_s, 95))
     immediately = iter(time.perf_counter, None)  # every request is due immediately
     last_s = time.perf_counter() + CLOSED_S
     schedule = zip(immediately, cycle(payloads))
@@ -112,6 +113,6 @@ def _measure(url: str, headers: dict[str, str]) -> dict[str, Any]:
         "requests_per_s": per_s,
         "requests": requests,
         "latency_p95_ms": p95_ms,
-        "availability": len(answers) / requests,
+        "availability": len(responses) / requests,
         "throughput_per_s": sum(done_s <= last_s for _, done_s in in_closed_loop) / CLOSED_S,
     }

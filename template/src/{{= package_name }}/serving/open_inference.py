@@ -1,8 +1,8 @@
 """The Open Inference Protocol v2, for clients of KServe, Triton and MLServer.
 
 https://kserve.github.io/website/docs/concepts/architecture/data-plane/v2-protocol, with the
-binary tensor extension. The only input is `payload`, the bytes that `/predict` takes: these clients
-are checked against the same contract, and the features are always computed here.
+binary tensor extension. The only input is `payload`: the same bytes that `/predict` accepts. They
+pass the same validation, and the server computes the features.
 """
 
 import asyncio
@@ -17,8 +17,8 @@ from ..task.features import MAX_PAYLOAD_BYTES
 from .inference import infer, read_body, request_id, require_key
 from .state import state_of
 
-MAX_PAYLOADS = 64  # all of one request wait together, so more would push out other clients
-MAX_BYTES = 4 * MAX_PAYLOAD_BYTES  # many small payloads, or a few as large as possible
+MAX_PAYLOADS = 64  # per request; more would displace other clients from the queue
+MAX_BYTES = 4 * MAX_PAYLOAD_BYTES  # many small payloads, or four of the maximum size
 HEADER = "inference-header-content-length"
 INPUTS = [{"name": "payload", "datatype": "BYTES", "shape": [-1]}]
 OUTPUTS = [
@@ -40,7 +40,7 @@ BODY = {"requestBody": {"required": True, "content": {"application/json": {"sche
 
 
 def create_router(project: str) -> APIRouter:
-    """Return the routes; the model has the name of the project."""
+    """Return the routes for the model, which is named like the project."""
     router = APIRouter(prefix="/v2", tags=["Open Inference Protocol v2"])
     model = f"/models/{project}"
     keys = [Depends(require_key)]
@@ -57,39 +57,39 @@ def create_router(project: str) -> APIRouter:
 
 
 async def server_metadata(request: Request) -> dict[str, Any]:
-    """Name this server and its protocol."""
+    """Return the name, the version of the protocol and its extensions."""
     name = state_of(request).scope.project
     return {"name": name, "version": "2", "extensions": ["binary_tensor_data"]}
 
 
 async def check_liveness(request: Request) -> dict[str, bool]:
-    """Whether the process is alive."""
+    """Return 200 while the worker thread runs."""
     if not state_of(request).batcher.is_alive:
-        raise HTTPException(500, "the worker has ended")
+        raise HTTPException(500, "the worker thread has stopped")
     return {"live": True}
 
 
 async def check_readiness(request: Request) -> dict[str, bool]:
-    """Whether a model is loaded and warm."""
+    """Return 200, or 503 while the server is stopping."""
     if state_of(request).is_draining:
         raise HTTPException(503, "stopping")
     return {"ready": True}
 
 
 async def check_model_readiness(request: Request) -> dict[str, bool]:
-    """Whether the model is loaded and warm."""
+    """Return 200, or 503 while the server is stopping."""
     return await check_readiness(request)
 
 
 async def model_metadata(request: Request) -> dict[str, Any]:
-    """Describe the inputs and outputs of the model."""
+    """Return the inputs and outputs of the model."""
     state = state_of(request)
     about = {"versions": [state.served.sha256[:12]], "platform": "onnxruntime_onnx"}
     return {"name": state.scope.project} | about | {"inputs": INPUTS, "outputs": OUTPUTS}
 
 
 async def infer_tensor(request: Request) -> Response:
-    """Answer a tensor of payloads."""
+    """Return labels and confidences for a tensor of payloads."""
     body = await read_body(request, MAX_BYTES)
     try:
         head = int(request.headers.get(HEADER, len(body)))
@@ -108,9 +108,9 @@ async def infer_tensor(request: Request) -> Response:
         for spec, data in zip(OUTPUTS, (labels, confidences), strict=True)
     ]
     project = state_of(request).scope.project
-    answer = {"model_name": project, "model_version": version, "id": str(document.get("id", ""))}
+    response = {"model_name": project, "model_version": version, "id": str(document.get("id", ""))}
     tail = _move_to_binary(outputs, document)
-    text = json.dumps(answer | {"outputs": outputs}).encode()
+    text = json.dumps(response | {"outputs": outputs}).encode()
     if not tail:
         return Response(text, media_type="application/json")
     headers = {HEADER: str(len(text))}
@@ -118,7 +118,7 @@ async def infer_tensor(request: Request) -> Response:
 
 
 def _payloads(inputs: list[dict[str, Any]], tail: bytes) -> Iterator[bytes]:
-    """Yield the payloads of a request; in binary form, 4 bytes before each are its length."""
+    """Yield the payloads of a request. In binary data, 4 bytes before each one are its length."""
     (tensor,) = inputs
     (count,) = tensor["shape"]
     size = tensor.get("parameters", {}).get("binary_data_size")
@@ -135,22 +135,22 @@ def _payloads(inputs: list[dict[str, Any]], tail: bytes) -> Iterator[bytes]:
         (length,) = struct.unpack_from("<I", tail, at)
         payload = tail[at + 4 : at + 4 + length]
         if len(payload) != length:
-            raise ValueError("an element is cut short")
+            raise ValueError("an element is truncated")
         at += 4 + length
         yield payload
     if at != size or at != len(tail):
-        raise ValueError(f"{len(tail)} bytes of binary data, but {size} announced and {at} used")
+        raise ValueError(f"{len(tail)} bytes of binary data, but {size} declared and {at} used")
 
 
 def _move_to_binary(outputs: list[dict[str, Any]], document: dict[str, Any]) -> bytes:
-    """Take the data of the outputs that the client wants in binary form; return it as bytes."""
-    wanted = {
+    """Remove the data of the outputs that the client requests as binary, and return it."""
+    requested = {
         output["name"]: output.get("parameters", {}) for output in document.get("outputs", [])
     }
     by_default = document.get("parameters", {}).get("binary_data_output", False)
     tail = b""
     for output in outputs:
-        if wanted.get(output["name"], {}).get("binary_data", by_default):
+        if requested.get(output["name"], {}).get("binary_data", by_default):
             data = output.pop("data")
             elements = [text.encode() for text in data] if output["datatype"] == "BYTES" else []
             binary = b"".join(struct.pack("<I", len(e)) + e for e in elements)

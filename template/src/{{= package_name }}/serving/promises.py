@@ -1,6 +1,6 @@
-"""Compares the promises of `scope.yaml` with the metrics of this server since it started.
+"""Compares the limits of `scope.yaml` with the metrics of this server since its start.
 
-For other periods, ask Prometheus.
+Prometheus has the values for other periods and for all servers together.
 """
 
 import math
@@ -14,23 +14,26 @@ from ..monitoring.scope_limits import IN_TIME
 from ..scope import load_params, load_scope
 
 STARTED_S = time.time()
-RUNBOOK = "docs/runbook/server.md"
+RUNBOOK = "docs/runbook.md"
+SERVER_RUNBOOK = "docs/runbook/server.md"
+PREDICTION_SIGNALS = ("label", "confidence", "entropy")  # all others describe the input
 ROUNDING = 1e-9  # 1 - 0.999 is not quite 0.001
-State = Literal["kept", "broken", "unsure", "waiting"]
+State = Literal["met", "missed", "unclear", "waiting"]
 
 
-class Promise(NamedTuple):
-    """A promise: its state, the current value, the promised one, its heading in a runbook."""
+class LimitStatus(NamedTuple):
+    """A limit and its current value, in words for the status page."""
 
     name: str
     state: State
-    now: str
-    promised: str
-    runbook: str
+    value: str
+    limit: str
+    runbook: str  # page#heading
+    action: str  # the first thing to do if the limit is not met
 
 
 class MetricsSnapshot:
-    """The metrics of this process at one moment; a metric that does not exist is NaN."""
+    """The metrics of this process at one moment. A metric that does not exist is NaN."""
 
     def __init__(self) -> None:
         self._samples = [s for family in REGISTRY.collect() for s in family.samples]
@@ -44,25 +47,41 @@ class MetricsSnapshot:
         return {s.labels[label]: s.value for s in self._samples if s.name == name}
 
     def count_failures(self) -> tuple[float, float]:
-        """Return how many requests failed with 5xx, and of how many, without those with 4xx."""
+        """Return the number of requests that failed with 5xx, and of all except those with 4xx."""
         refused = self.by_label("refusals_total", "status")
         failed = sum(n for status, n in refused.items() if status.startswith("5"))
         return failed, failed + sum(self.by_label("predictions_total", "label").values())
 
-    def count_late(self) -> tuple[float, float, float]:
-        """Return how many requests took longer than promised, of how many, and the p95 in ms."""
+    def latency_counts(self) -> dict[float, float]:
+        """Return the cumulative number of requests by their upper bound of latency in seconds."""
         buckets = self.by_label("prediction_latency_seconds_bucket", "le").items()
-        counts = {float(bound): n for bound, n in buckets}
-        asked = counts[math.inf]
-        in_time = counts[load_scope().max_latency_p95_s]
-        return asked - in_time, asked, 1000 * quantile(IN_TIME, counts)
+        return {float(bound): n for bound, n in buckets}
+
+    def count_late(self) -> tuple[float, float]:
+        """Return the number of requests above max_latency_p95_ms, and of all requests."""
+        counts = self.latency_counts()
+        total = counts[math.inf]
+        return total - counts[load_scope().max_latency_p95_s], total
+
+    def worst_drift(self) -> tuple[float, str]:
+        """Return the largest drift score and its signal; NaN until the window is full."""
+        scores = self.by_label("drift_score", "signal").items()
+        return max(
+            ((score, signal) for signal, score in scores if score >= 0), default=(math.nan, "")
+        )
+
+    def do_inputs_drift(self) -> bool:
+        """Return whether the alert InputDrift would fire now."""
+        limit = load_scope().watch.max_drift_score
+        scores = self.by_label("drift_score", "signal").items()
+        return any(score > limit for signal, score in scores if signal not in PREDICTION_SIGNALS)
 
 
 def budget_left(bad: float, total: float, objective: float) -> float:
-    """Return the share of an error budget that is left: 1 is untouched, below 0 is overspent.
+    """Return the unused share of an error budget: 1 is unused, below 0 is exhausted.
 
-    1 - `objective` of `total` requests may be `bad` (Beyer et al. 2018, "The Site Reliability
-    Workbook", chapter 5).
+    The budget is a share of 1 - `objective` of all requests (Beyer et al. 2018, "The Site
+    Reliability Workbook", chapter 5).
     """
     if not bad:
         return 1.0
@@ -70,100 +89,163 @@ def budget_left(bad: float, total: float, objective: float) -> float:
 
 
 def quantile(q: float, counts: Mapping[float, float]) -> float:
-    """Estimate a quantile, in the unit of the bounds, as Prometheus' `histogram_quantile` does.
+    """Estimate a quantile of a histogram like `histogram_quantile` of Prometheus.
 
-    `counts` are cumulative, by their upper bounds in ascending order; values are assumed to be
-    evenly spread between two bounds. NaN without values, infinite above the last finite bound.
+    `counts` are cumulative, by upper bound in ascending order. Values are assumed to be evenly
+    spread within a bucket. NaN without values, infinite above the last finite bound.
     """
-    wanted = q * max(counts.values())
+    rank = q * max(counts.values())
     low = 0.0
     below = 0.0
     for bound, count in counts.items():
-        if count >= wanted > 0:
-            return low + (bound - low) * (wanted - below) / (count - below)
+        if count >= rank > 0:
+            return low + (bound - low) * (rank - below) / (count - below)
         low = bound
         below = count
     return math.nan
 
 
-def check_promises(metrics: MetricsSnapshot, gates: Mapping[str, float]) -> list[Promise]:
-    """Compare each promise with its current value; `gates` has what the gates measured, by id."""
+def check_limits(metrics: MetricsSnapshot, gates: Mapping[str, float]) -> list[LimitStatus]:
+    """Compare each limit with its current value; `gates` are the values of the gates, by id."""
     scope = load_scope()
-    watch = scope.watch
-    late, asked, p95_ms = metrics.count_late()
-    failed, requests = metrics.count_failures()
-    p95 = f"about {p95_ms:.3g} ms" if p95_ms < math.inf else "far above it"
-    in_time = f"{100 * IN_TIME:g} % within {scope.max_latency_p95_ms:g} ms"
-    in_time += f"; p95 is {p95}" if asked else ""
-    answered = f"at least {100 * scope.min_availability:g} %"
-    answered += f"; {failed:,.0f} of {requests:,.0f} failed"
-    age_days = (time.time() - metrics.value("model_trained_timestamp_seconds")) / 86_400
-    scores = [score for score in metrics.by_label("drift_score", "signal").values() if score >= 0]
-    drift = max(scores, default=math.nan)
     size_mb, usd = (gates.get(gate, math.nan) for gate in ("model_size", "cost"))
+    age_days = (time.time() - metrics.value("model_trained_timestamp_seconds")) / 86_400
+    drift, signal = metrics.worst_drift()
+    drift_alert = "predictiondrift" if signal in PREDICTION_SIGNALS else "inputdrift"
     return [
-        _share("In time", late, asked, IN_TIME, in_time, f"{RUNBOOK}#latency"),
-        _share("Available", failed, requests, scope.min_availability, answered, f"{RUNBOOK}#availability"),
+        _latency(metrics),
+        _availability(metrics),
         _quality(metrics),
-        _within("Worst drift", drift, ".2f", watch.max_drift_score, "", "docs/runbook.md#drift"),
-        _within("Model age", age_days, ".1f", watch.max_model_age_days, " days", f"{RUNBOOK}#stale-model"),
-        _within("Model size", size_mb, ".2g", scope.max_model_mb, " MB", "docs/runbook.md#broken-promise"),
-        _within("Cost a month", usd, ".0f", scope.max_cost_usd_month, " USD", f"{RUNBOOK}#cost"),
+        _at_most(
+            "Drift",
+            drift,
+            f"{drift:.2f}",
+            f"{scope.watch.max_drift_score:g}",
+            f"{SERVER_RUNBOOK}#{drift_alert}",
+            f"{signal} moved the most. Compare some recent inputs with the training data.",
+        ),
+        _at_most(
+            "Model age",
+            age_days,
+            f"{age_days:.1f} days",
+            f"{scope.watch.max_model_age_days:g} days",
+            f"{SERVER_RUNBOOK}#modelstale",
+            "Check why the last retraining failed, or retrain with recent data.",
+        ),
+        _at_most(
+            "Model size",
+            size_mb,
+            f"{size_mb:.2g} MB",
+            f"{scope.max_model_mb:g} MB",
+            f"{RUNBOOK}#limits-not-met",
+            "Release a smaller model. The runbook lists what to change.",
+        ),
+        _at_most(
+            "Cost per month",
+            usd,
+            f"{usd:.0f} USD",
+            f"{scope.max_cost_usd_month:g} USD",
+            f"{SERVER_RUNBOOK}#costoverbudget",
+            "Compare the planned traffic and the prices with the budget.",
+        ),
     ]
 
 
+def _latency(metrics: MetricsSnapshot) -> LimitStatus:
+    late, total = metrics.count_late()
+    counts = metrics.latency_counts()
+    p95_s = quantile(IN_TIME, counts)
+    largest_s = max(bound for bound in counts if bound < math.inf)
+    p95 = f"about {1000 * p95_s:.3g}" if p95_s < math.inf else f"above {1000 * largest_s:g}"
+    limit = f"at least {100 * IN_TIME:g} % within {load_scope().max_latency_p95_ms:g} ms"
+    return _share(
+        "Latency",
+        late,
+        total,
+        IN_TIME,
+        f"{limit}; p95 now: {p95} ms" if total else limit,
+        f"{SERVER_RUNBOOK}#latencybudgetburn",
+        "Check the load of this machine. Roll back if the release is new, or add servers.",
+    )
+
+
+def _availability(metrics: MetricsSnapshot) -> LimitStatus:
+    failed, total = metrics.count_failures()
+    objective = load_scope().min_availability
+    limit = f"at least {100 * objective:g} %"
+    return _share(
+        "Availability",
+        failed,
+        total,
+        objective,
+        f"{limit}; {failed:,.0f} of {total:,.0f} failed" if total else limit,
+        f"{SERVER_RUNBOOK}#availabilitybudgetburn",
+        "Status 500: read the log, and roll back if the release is new. Status 503: add servers.",
+    )
+
+
 def _share(
-    name: str, bad: float, total: float, objective: float, promised: str, runbook: str
-) -> Promise:
-    """Check a share of bad requests; unsure while a single one is more than the share allows."""
+    name: str, bad: float, total: float, objective: float, limit: str, runbook: str, action: str
+) -> LimitStatus:
+    """Compare a share of bad requests; unclear while the budget is less than one request."""
     if not total:
-        return Promise(name, "waiting", "–", promised, runbook)
+        return LimitStatus(name, "waiting", "–", limit, runbook, action)
     allowed = (1 - objective) * total + ROUNDING
     state: State
     if bad <= allowed:
-        state = "kept"
+        state = "met"
     elif allowed >= 1 or objective == 1:
-        state = "broken"
+        state = "missed"
     else:
-        state = "unsure"
-    return Promise(name, state, percent(1 - bad / total, 2), promised, runbook)
+        state = "unclear"
+    return LimitStatus(name, state, percent(1 - bad / total, 2), limit, runbook, action)
 
 
-def _within(name: str, value: float, form: str, limit: float, unit: str, runbook: str) -> Promise:
-    promised = f"at most {limit:g}{unit}"
-    if math.isnan(value):
-        return Promise(name, "waiting", "–", promised, runbook)
-    state: State = "kept" if value <= limit else "broken"
-    return Promise(name, state, f"{value:{form}}{unit}", promised, runbook)
+def _at_most(
+    name: str, number: float, value: str, limit: str, runbook: str, action: str
+) -> LimitStatus:
+    """Compare a number with the number that `limit` begins with."""
+    limit_text = f"at most {limit}"
+    if math.isnan(number):
+        return LimitStatus(name, "waiting", "–", limit_text, runbook, action)
+    state: State = "met" if number <= float(limit.split()[0]) else "missed"
+    return LimitStatus(name, state, value, limit_text, runbook, action)
 
 
-def _quality(metrics: MetricsSnapshot) -> Promise:
-    """Check the quality on labelled requests: broken if chance does not explain it."""
+def _quality(metrics: MetricsSnapshot) -> LimitStatus:
+    """Compare the metric on labelled requests; missed only if chance does not explain it."""
     scope = load_scope()
-    wanted = load_params().labelled_window
+    window = load_params().labelled_window
     name = f"Quality ({scope.metric})"
-    floor = f"at least {scope.min_metric:g}"
-    value = metrics.value("labelled_quality")
-    highest = metrics.value("labelled_quality_at_most")
-    if not math.isnan(value):
+    limit = f"at least {scope.min_metric:g}"
+    runbook = f"{SERVER_RUNBOOK}#qualitybelowpromise"
+    action = "Check the labels. Roll back if the release is new, or label more and retrain."
+    quality = metrics.value("labelled_quality")
+    upper_bound = metrics.value("labelled_quality_at_most")
+    if not math.isnan(quality):
         state: State
-        if highest < scope.min_metric:
-            state = "broken"
-        elif value >= scope.min_metric:
-            state = "kept"
+        if upper_bound < scope.min_metric:
+            state = "missed"
+        elif quality >= scope.min_metric:
+            state = "met"
         else:
-            state = "unsure"
-        sure = f"; {100 * scope.confidence:g} % sure that it is at most {highest:.3f}"
-        return Promise(name, state, f"{value:.3f}", floor + sure, f"{RUNBOOK}#quality")
-    came = f"; {wanted * metrics.value('labelled_window_fill_ratio'):.0f} of {wanted} labels came"
-    guess = metrics.value("estimated_accuracy")
-    if math.isnan(guess):
-        return Promise(name, "waiting", "–", floor + came, f"{RUNBOOK}#quality")
-    return Promise(name, "waiting", f"≈ {guess:.3f}", f"{floor}{came}: estimated", f"{RUNBOOK}#quality")
+            state = "unclear"
+        limit += f"; upper bound ({100 * scope.confidence:g} % confidence): {upper_bound:.3f}"
+        return LimitStatus(name, state, f"{quality:.3f}", limit, runbook, action)
+    labels = window * metrics.value("labelled_window_fill_ratio")
+    limit += f"; {labels:.0f} of {window} labels"
+    estimate = metrics.value("estimated_accuracy")
+    if metrics.do_inputs_drift():
+        value, limit = "–", f"{limit}; not estimated while inputs drift"
+    elif math.isnan(estimate):
+        value = "–"
+    else:
+        value, limit = f"≈ {estimate:.3f}", f"{limit}; estimated from the confidence"
+    return LimitStatus(name, "waiting", value, limit, runbook, action)
 
 
 def percent(share: float, digits: int) -> str:
-    """Format a share, rounded down: anything less than all is never 100 %."""
+    """Format a share, rounded down, so that 100 % means all."""
     if math.isinf(share):
         return "none"
     floor = math.floor(round(share * 10 ** (2 + digits), 6)) / 10**digits

@@ -1,4 +1,4 @@
-"""Environment variables of the server and of its load test."""
+"""Environment variables of the server and of the load test."""
 
 from pydantic import Field, SecretStr
 
@@ -14,12 +14,12 @@ class ServerSettings(Settings):
     port: int = Field(8000, description="Port to listen on.", ge=1, le=65_535)
     api_keys: SecretStr = Field(
         SecretStr(""),
-        description="API keys, separated by blanks. Clients send one as `x-api-key`; "
-        "without any, every client may ask.",
+        description="API keys, separated by spaces. Clients send one as `x-api-key`. If neither "
+        "this nor API_KEYS_FILE is set, no key is required.",
     )
     api_keys_file: str = Field(
         "",
-        description="File with the API keys, one per line, instead of API_KEYS.",
+        description="File with API keys, one per line, instead of API_KEYS.",
         examples=["/run/secrets/api_keys"],
     )
 
@@ -29,7 +29,7 @@ class LoadSettings(Settings):
 
     load_url: str = Field(
         "",
-        description="Server to load; without it, one is started for the test.",
+        description="Server to test. If unset, the load test starts one.",
         examples=["http://127.0.0.1:8000"],
     )
-    load_key: SecretStr = Field(SecretStr(""), description="API key to send to that server.")
+    load_key: SecretStr = Field(SecretStr(""), description="API key that the load test sends.")

@@ -1,14 +1,19 @@
-"""The status page: promises, error budgets, drift, labels, the model and its challenger."""
+"""The status page: limits, error budgets, drift, labels, the model and its challenger.
 
+The runbook is served under its path in the repository, so that the page can link to it.
+"""
+
+import asyncio
 import json
 import math
+import re
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -17,16 +22,20 @@ from ..monitoring.scope_limits import IN_TIME
 from ..releases.registry import RELEASES
 from .champion import UNRELEASED, Served
 from .promises import (
+    PREDICTION_SIGNALS,
+    RUNBOOK,
+    SERVER_RUNBOOK,
     STARTED_S,
+    LimitStatus,
     MetricsSnapshot,
     budget_left,
-    check_promises,
+    check_limits,
     percent,
 )
 from .state import ServerState, state_of
 
-MARKS = {"kept": "✓ kept", "broken": "✗ broken", "unsure": "? unsure", "waiting": "… no data yet"}
-ANSWER_SIGNALS = ("label", "confidence", "entropy")
+MARKS = {"met": "✓ met", "missed": "✗ not met", "unclear": "? unclear", "waiting": "… no data yet"}
+CHECK_EVERY_S = 60  # the times on the page are this exact; a check costs as much as a scrape
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
     autoescape=True,
@@ -38,12 +47,12 @@ router = APIRouter(include_in_schema=False)
 
 
 class Bar(NamedTuple):
-    """A row with a bar, which is full at a share of 1, and the value in words."""
+    """A row with a bar, which is full at a share of 1, and a text."""
 
     name: str
     share: float
     text: str
-    is_broken: bool = False
+    is_missed: bool = False
 
     @property
     def width_percent(self) -> str:
@@ -53,54 +62,99 @@ class Bar(NamedTuple):
 @router.get("/status", response_class=HTMLResponse)
 @router.get("/", response_class=HTMLResponse)
 async def status(request: Request) -> str:
-    """Show the metrics of this server to people."""
+    """Show the metrics of this server."""
     state = state_of(request)
     served, scope, trial = state.served, state.scope, state.trial
     metrics = MetricsSnapshot()
-    folder = REPORTS if served.release == UNRELEASED else RELEASES / served.release
-    gates = {gate["id"]: gate["observed"] for gate in _read(folder / "gates.json", [])}
+    limits = compare_limits(state, metrics)
     fill = metrics.value("drift_window_fill_ratio")
     rules = trial.rules.items() if trial else ()
     return TEMPLATES.get_template("status.html").render(
         project=scope.project,
-        since=_moment(STARTED_S),
+        started=_moment(STARTED_S),
         marks=MARKS,
-        promises=check_promises(metrics, gates),
+        limits=limits,
+        since={name: _moment(seconds) for name, seconds in state.missed_since_s.items()},
+        pages=[page for page in (RUNBOOK, SERVER_RUNBOOK) if Path(page).exists()],
         budgets=_budgets(metrics, state),
         window=served.monitor.window.reference.window,
         window_filled=Bar("Window filled", fill, percent(fill, 0)),
         max_drift_score=scope.watch.max_drift_score,
         drift=_drift(metrics, scope.watch.max_drift_score),
         labels=_labels(metrics),
-        model=_model(metrics, served, _read(folder / "manifest.json", {})),
+        model=_model(metrics, served),
         trial=trial,
-        rules=[_with_alarm_line(name, rule.usage, 1) for name, rule in rules],
+        rules=[_with_limit_line(name, rule.usage, 1) for name, rule in rules],
     )
 
 
-def _with_alarm_line(name: str, value: float, limit: float) -> Bar:
-    """Return a bar on which the limit is in the middle, so that values above it can be seen."""
+@router.get(f"/{RUNBOOK}", response_class=HTMLResponse)
+async def runbook() -> str:
+    """Show the general runbook."""
+    return _runbook(Path(RUNBOOK))
+
+
+@router.get(f"/{SERVER_RUNBOOK}", response_class=HTMLResponse)
+async def server_runbook() -> str:
+    """Show the runbook of the server."""
+    return _runbook(Path(SERVER_RUNBOOK))
+
+
+def _runbook(page: Path) -> str:
+    """Render the sections of a runbook, each with the id by which GitHub would link to it."""
+    try:
+        title, *parts = re.split(r"(?m)^##? (.+)$", page.read_text())[1:]
+    except OSError:
+        raise HTTPException(404, f"{page} is not in this image") from None
+    sections = [
+        (re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-"), heading, text.strip())
+        for heading, text in zip(parts[1::2], parts[2::2], strict=True)
+    ]
+    template = TEMPLATES.get_template("runbook.html")
+    return template.render(title=title, introduction=parts[0].strip(), sections=sections)
+
+
+def compare_limits(state: ServerState, metrics: MetricsSnapshot) -> list[LimitStatus]:
+    """Compare all limits, and record since when each of them is not met."""
+    folder = _reports_of(state.served)
+    gates = {gate["id"]: gate["observed"] for gate in _read(folder / "gates.json", [])}
+    limits = check_limits(metrics, gates)
+    now_s, since_s = time.time(), state.missed_since_s
+    missed = [limit.name for limit in limits if limit.state == "missed"]
+    state.missed_since_s = {name: since_s.get(name, now_s) for name in missed}
+    return limits
+
+
+async def watch_limits(state: ServerState) -> None:
+    """Compare the limits every `CHECK_EVERY_S`, until cancelled."""
+    while True:
+        await asyncio.sleep(CHECK_EVERY_S)
+        compare_limits(state, MetricsSnapshot())
+
+
+def _with_limit_line(name: str, value: float, limit: float) -> Bar:
+    """Return a bar with the limit in the middle, so that values above it are visible."""
     return Bar(name, value / limit / 2, f"{value:.2f}", value > limit)
 
 
 def _budgets(metrics: MetricsSnapshot, state: ServerState) -> list[Bar]:
-    late, asked, _ = metrics.count_late()
+    late, total = metrics.count_late()
     failed, requests = metrics.count_failures()
     left = {
-        "In time": budget_left(late, asked, IN_TIME),
-        "Available": budget_left(failed, requests, state.scope.min_availability),
+        "Latency": budget_left(late, total, IN_TIME),
+        "Availability": budget_left(failed, requests, state.scope.min_availability),
     }
     return [Bar(name, share, percent(share, 0), share < 0) for name, share in left.items()]
 
 
 def _drift(metrics: MetricsSnapshot, limit: float) -> dict[str, list[Bar]]:
-    """Return the signals by group; there are none until the window is full."""
+    """Return the signals by group. They have no score until the window is full."""
     groups: dict[str, list[Bar]] = {"Input": [], "Embedding": [], "Prediction": []}
     for name, score in metrics.by_label("drift_score", "signal").items():
         group = "Embedding" if name.startswith("embedding_") else "Input"
-        group = "Prediction" if name in ANSWER_SIGNALS else group
+        group = "Prediction" if name in PREDICTION_SIGNALS else group
         if score >= 0:
-            groups[group].append(_with_alarm_line(name, score, limit))
+            groups[group].append(_with_limit_line(name, score, limit))
     return groups
 
 
@@ -112,23 +166,30 @@ def _labels(metrics: MetricsSnapshot) -> dict[str, str]:
     return (
         ({"Last label": _moment(last_s)} if last_s > 0 else {})
         | {
-            "Joined": f"{joined.get('yes', 0):.0f} since the start",
-            "Unknown requests": f"{joined.get('no', 0):.0f}",
-            "Calibration error": "–" if math.isnan(error) else f"{error:.3f} (0 is honest)",
+            "Matched to a request": f"{joined.get('yes', 0):.0f} since start",
+            "Unknown request": f"{joined.get('no', 0):.0f}",
+            "Calibration error": "–"
+            if math.isnan(error)
+            else f"{error:.3f} (0 = perfectly calibrated)",
         }
         | {f"Slice {name}": f"{value:.3f}" for name, value in slices if value >= 0}
     )
 
 
-def _model(metrics: MetricsSnapshot, served: Served, manifest: dict[str, Any]) -> dict[str, str]:
+def _model(metrics: MetricsSnapshot, served: Served) -> dict[str, str]:
+    manifest = _read(_reports_of(served) / "manifest.json", {})
     predictions = metrics.by_label("predictions_total", "label").values()
     return {
         "Release": f"{served.release} {manifest.get('name', '')}",
         "SHA-256": served.sha256[:12],
         "Trained": _moment(metrics.value("model_trained_timestamp_seconds")),
-        "Data, md5": manifest.get("data", {}).get(str(RAW), "not recorded, as it is no release"),
+        "Data (MD5)": manifest.get("data", {}).get(str(RAW), "not recorded: unreleased model"),
         "Predictions": f"{sum(predictions):.0f}",
     }
+
+
+def _reports_of(served: Served) -> Path:
+    return REPORTS if served.release == UNRELEASED else RELEASES / served.release
 
 
 def _moment(seconds: float) -> str:
@@ -137,7 +198,7 @@ def _moment(seconds: float) -> str:
     units = {"days": 86_400, "h": 3600, "min": 60, "s": 1}
     unit = next((unit for unit, length_s in units.items() if ago_s >= 2 * length_s), "s")
     moment = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"
-    return f"{moment} UTC, {ago_s / units[unit]:.0f} {unit} ago"
+    return f"{moment} UTC ({ago_s / units[unit]:.0f} {unit} ago)"
 
 
 def _read(path: Path, default: Any) -> Any:

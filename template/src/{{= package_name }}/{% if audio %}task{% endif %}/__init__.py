@@ -1,7 +1,7 @@
-"""What makes this project yours: the data, its features, their contract and the model.
+"""Your code: the dataset, its features, their contract, and the model.
 
-The rest of the package asks this folder for the names below and nothing else. `copier update`
-never touches it.
+The rest of the package uses only the functions and constants that these modules define now.
+Template updates never change this folder.
 """
 
 INTERFACE = 1

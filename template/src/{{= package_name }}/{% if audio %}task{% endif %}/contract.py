@@ -1,17 +1,17 @@
-"""What a clip must sound like, in training data and in requests alike."""
+"""Limits for clips, in training data and in production."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
 
 class Facts(BaseModel):
-    """The limits of what `describe` finds; a dead or unplugged microphone breaks them."""
+    """Limits for the facts of `describe`. Clips of an unplugged microphone are invalid."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
-    seconds: float = Field(ge=0.2, le=5)  # a word is longer; only the loudest second is used
-    loudness_db: float = Field(ge=-80, le=-3)  # about 3 steps of 16 bit; a sine at full scale
+    seconds: float = Field(ge=0.2, le=5)  # words are longer; only the loudest second is used
+    loudness_db: float = Field(ge=-80, le=-3)  # from about 3 steps of 16 bit to a sine at full scale
     peak: float = Field(ge=0.001, le=1)  # 33 steps of 16 bit
-    silence_share: float = Field(ge=0, le=0.999)  # above: a click
+    silence_share: float = Field(ge=0, le=0.999)  # above: only a click
     frequency_hz: float = Field(ge=20, le=8000)  # audible, and below half the sample rate
 
 
@@ -25,5 +25,5 @@ EXAMPLE = {
 
 
 def contract() -> type[BaseModel]:
-    """Return the model that checks the facts of one example."""
+    """Return the pydantic model that validates the facts of one example."""
     return Facts

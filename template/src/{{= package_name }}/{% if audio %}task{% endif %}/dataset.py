@@ -1,7 +1,7 @@
-"""Your files to examples: one folder per label, WAV inside.
+"""Read labelled WAV files, one folder per label.
 
-`stop/17.wav` has the label `stop`; `stop/noisy/17.wav` is also in the slice `noisy`, a group
-whose quality is judged on its own.
+`stop/17.wav` has the label `stop`. `stop/noisy/17.wav` is also in the slice `noisy`: a group with
+its own quality gate.
 """
 
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ SUFFIXES = {".wav"}
 
 
 def load_examples(source: Path) -> Iterator[Example]:
-    """Yield every labelled clip below the folder."""
+    """Yield all labelled clips in the folder."""
     return labelled_files(source, SUFFIXES)
 
 
 def infer_schema(source: Path) -> Schema:
-    """Take the names of the folders as the labels."""
+    """Use the folder names as labels."""
     labels = sorted({example.label for example in labelled_files(source, SUFFIXES)})
     return Schema.model_construct(source=str(source), labels=labels)

@@ -1,4 +1,4 @@
-"""One sound clip to what the model sees: training, calibration, server, device all call these."""
+"""From a sound clip to the input of the model, with the same code in training and production."""
 
 import io
 import wave
@@ -12,11 +12,11 @@ WINDOW = 512  # samples, 32 ms
 HOP = 320  # samples, 20 ms
 BANDS = 32
 QUIET_PEAK = 0.01  # 1 is full scale
-RANGE_DB = 50  # what is quieter than this below the loudest is one floor
-MAX_HEADER_BYTES = 4096  # more beside the samples means that the header lies about their number
+RANGE_DB = 50  # quieter than this below the maximum counts as silence
+MAX_HEADER_BYTES = 4096  # more than this besides samples: the header is wrong
 MAX_PAYLOAD_BYTES = 400_000
 CONTENT_TYPES = {"audio/wav": ".wav", "audio/x-wav": ".wav"}
-FEATURES_VERSION = 1  # raise it when `features` changes what it returns
+FEATURES_VERSION = 1  # increase it when you change `features`
 
 Raw = np.ndarray  # float32 (samples,), -1 to 1
 FORMAT = {"sample_rate_hz": SAMPLE_RATE_HZ, "channels": 1, "bits": 16}
@@ -27,22 +27,22 @@ def decode(payload: bytes) -> Raw:
     """Read a WAV file: float32 (samples,), -1 to 1.
 
     Raises:
-        Refusal: it is not WAV, not 16,000 Hz mono 16 bit PCM, empty, or of another length than
-            its header says.
+        Refusal: it is not WAV, not 16,000 Hz mono 16 bit PCM, empty, or its length differs from
+            the header.
     """
     try:
         with wave.open(io.BytesIO(payload)) as clip:
-            found = clip.getframerate(), clip.getnchannels(), 8 * clip.getsampwidth()
+            actual = clip.getframerate(), clip.getnchannels(), 8 * clip.getsampwidth()
             declared_bytes = 2 * clip.getnframes()
             data = clip.readframes(clip.getnframes())
-    except (wave.Error, EOFError, RuntimeError) as error:  # the last: a chunk reaches too far
+    except (wave.Error, EOFError, RuntimeError) as error:  # RuntimeError: a chunk is too long
         rule = f"a whole WAV file, {RULE} PCM ({str(error) or 'cut short'})"
         raise Refusal("payload", payload[:8], rule, b"RIFF$}\x00\x00") from error
-    for (field, right), value in zip(FORMAT.items(), found, strict=True):
-        if value != right:
-            raise Refusal(field, value, RULE, right)
+    for (field, expected), value in zip(FORMAT.items(), actual, strict=True):
+        if value != expected:
+            raise Refusal(field, value, RULE, expected)
     if len(data) != declared_bytes or len(payload) - declared_bytes > MAX_HEADER_BYTES:
-        rule = f"the samples that the header declares fill the payload of {len(payload)} bytes"
+        rule = f"the number of bytes in the header must match the payload of {len(payload)} bytes"
         raise Refusal("declared_bytes", declared_bytes, rule, len(payload) - 44)
     if not data:
         raise Refusal("seconds", 0.0, "at least one sample", 1.0)
@@ -52,20 +52,19 @@ def decode(payload: bytes) -> Raw:
 def features(samples: Raw) -> np.ndarray:
     """Return float32 (BANDS, 49 frames): the log-mel spectrogram of the loudest second.
 
-    Floored, centred and in units of its own spread, so that neither the distance to the
-    microphone nor its gain matters.
+    Clipped from below and standardized: distance to the microphone and gain do not matter.
     """
     clip = _loudest_second(samples)
     frames = np.lib.stride_tricks.sliding_window_view(clip, WINDOW)[::HOP]
     power = np.abs(np.fft.rfft(frames * _HANN)) ** 2
-    loudness_db: np.ndarray = 10 * np.log10(_MEL @ power.T + 1e-12)  # finite for digital silence
-    heard_db = np.maximum(loudness_db, loudness_db.max() - RANGE_DB)
-    x: np.ndarray = (heard_db - heard_db.mean()) / (heard_db.std() + 0.1)  # no division by 0
+    loudness_db: np.ndarray = 10 * np.log10(_MEL @ power.T + 1e-12)  # + 1e-12: finite for digital silence
+    clipped_db = np.maximum(loudness_db, loudness_db.max() - RANGE_DB)
+    x: np.ndarray = (clipped_db - clipped_db.mean()) / (clipped_db.std() + 0.1)  # no division by 0
     return x.astype(np.float32)
 
 
 def _loudest_second(samples: Raw) -> np.ndarray:
-    """Cut one second (SAMPLE_RATE_HZ,) out where it is loudest; pad what is shorter evenly."""
+    """Return the loudest second, (SAMPLE_RATE_HZ,); pad shorter clips evenly."""
     if (missing := SAMPLE_RATE_HZ - len(samples)) > 0:
         return np.pad(samples, (missing // 2, missing - missing // 2))
     energy = np.cumsum(np.pad(samples, (1, 0)).astype(np.float64) ** 2)
@@ -74,7 +73,7 @@ def _loudest_second(samples: Raw) -> np.ndarray:
 
 
 def describe(samples: Raw) -> dict[str, float]:
-    """Return the facts that the contract limits and the drift monitor follows."""
+    """Return the facts that the contract validates and drift monitoring watches."""
     loudness = float(np.sqrt(np.mean(samples**2)))
     slope = float(np.sqrt(np.mean(np.diff(samples, prepend=samples[:1]) ** 2))) * SAMPLE_RATE_HZ
     size = np.abs(samples)
@@ -89,7 +88,7 @@ def describe(samples: Raw) -> dict[str, float]:
 
 
 def quiet(facts: dict[str, float]) -> bool:
-    """Whether nothing in a clip is as loud as a voice: a device then asks no model about it."""
+    """Whether a clip is too quiet for a voice, and needs no prediction."""
     return facts["peak"] < QUIET_PEAK
 
 

@@ -1,4 +1,4 @@
-"""The network. Replace it freely: anything that `torch.onnx.export` takes will do."""
+"""The network. Replace it with any module that `torch.onnx.export` supports."""
 
 from torch import nn
 
@@ -8,14 +8,14 @@ WIDTH = 32
 def build_model(input_shape: tuple[int, ...], classes: int) -> nn.Module:
     """Return a small temporal convnet: float32 (n, bands, frames) to logits (n, classes).
 
-    The bands are channels, so that every kernel hears all frequencies at once (Choi et al. 2019,
-    "Temporal convolution for real-time keyword spotting on mobile devices").
+    Bands are channels: every kernel covers all frequencies (Choi et al. 2019, "Temporal convolution
+    for real-time keyword spotting").
     """
     return _network(input_shape, classes, WIDTH)
 
 
 def build_student(input_shape: tuple[int, ...], classes: int) -> nn.Module:
-    """Return a convnet of half the width, for `compress` to try; optional."""
+    """Return a convnet of half the width, which `compress` tries; optional."""
     return _network(input_shape, classes, WIDTH // 2)
 
 
@@ -32,6 +32,6 @@ def _network(input_shape: tuple[int, ...], classes: int, width: int) -> nn.Modul
 
 
 def _block(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
-    """Convolve over 100 ms or more, then normalise; odd kernels keep the frames aligned."""
+    """Convolve over 100 ms or more, then normalise. Odd kernels keep frames aligned."""
     convolution = nn.Conv1d(inputs, outputs, 5, stride, padding=2, bias=False)
     return [convolution, nn.BatchNorm1d(outputs), nn.ReLU()]

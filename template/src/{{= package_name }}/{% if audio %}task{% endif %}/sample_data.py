@@ -1,4 +1,4 @@
-"""Made-up speakers saying four short words in two rooms. Delete this with your data in."""
+"""Made-up data: synthetic speakers say four words in two rooms. Delete it once you have data."""
 
 import io
 import wave
@@ -9,7 +9,7 @@ import numpy as np
 from ..examples import Example
 from .features import SAMPLE_RATE_HZ
 
-WINDOW, HOP = 256, 128  # samples: 16 ms, in which a mouth hardly moves
+WINDOW, HOP = 256, 128  # samples; 16 ms, in which speech hardly changes
 SOUNDS = {  # ms; levels of voice and hiss; first formant, second formant, centre of the hiss in Hz
     "-": (45, 0.0, 0.0, 450, 1300, 3000),
     "e": (130, 1.0, 0.0, 550, 1850, 5000),
@@ -24,11 +24,11 @@ SOUNDS = {  # ms; levels of voice and hiss; first formant, second formant, centr
     "y": (70, 0.8, 0.0, 280, 2250, 5000),
 }
 WORDS = {"go": "-gOu", "no": "nOu", "silence": "", "stop": "s-to-p", "yes": "yes"}
-ROOMS = {"quiet": (0.05, 0.3), "noisy": (0.8, 2.5)}  # loudness of the noise beside that of speech
+ROOMS = {"quiet": (0.05, 0.3), "noisy": (0.8, 2.5)}  # loudness of noise, relative to speech
 
 
 def sample_examples(n: int = 2000, seed: int = 0) -> Iterator[Example]:
-    """Yield `n` WAV payloads, each label equally often, the same for the same seed."""
+    """Yield `n` WAV examples with balanced labels, reproducible by `seed`."""
     rng = np.random.default_rng(seed)
     for i in range(n):
         label = sorted(WORDS)[i % len(WORDS)]
@@ -43,7 +43,7 @@ def sample_examples(n: int = 2000, seed: int = 0) -> Iterator[Example]:
 
 
 def _word(rng: np.random.Generator, sounds: str) -> np.ndarray:
-    """Let one speaker's formants shape pulses and hiss, frame by frame: (samples,), loudness 1.
+    """Filter pulses and hiss with the formants of a random speaker: (samples,), loudness 1.
 
     Source and filter as in Fant 1960, "Acoustic theory of speech production".
     """
@@ -59,7 +59,7 @@ def _word(rng: np.random.Generator, sounds: str) -> np.ndarray:
     voice = voice * (_peak(first_hz, 90) + 0.6 * _peak(second_hz, 130))
     spectra = voice * _spectra(pulses / pulses.std())
     spectra += hiss * _peak(hiss_hz, 1200) * _spectra(rng.normal(0, 1, len(pulses)))
-    early, late = np.split(np.fft.irfft(spectra), 2, axis=1)  # halves that overlap and add up
+    early, late = np.split(np.fft.irfft(spectra), 2, axis=1)  # overlap-add
     word: np.ndarray = np.append(early, np.zeros(HOP)) + np.append(np.zeros(HOP), late)
     word /= word.std()
     return word
@@ -72,13 +72,13 @@ def _peak(centre_hz: np.ndarray, width_hz: float) -> np.ndarray:
 
 
 def _spectra(sound: np.ndarray) -> np.ndarray:
-    """Return the spectra of half overlapping frames: complex (frames, WINDOW // 2 + 1)."""
+    """Return the spectra of half-overlapping frames: complex (frames, WINDOW // 2 + 1)."""
     frames = np.lib.stride_tricks.sliding_window_view(sound, WINDOW)[::HOP]
     return np.fft.rfft(frames * np.hanning(WINDOW + 1)[:-1])
 
 
 def _noise(rng: np.random.Generator, samples: int, softest: float, loudest: float) -> np.ndarray:
-    """Return a room's noise of a random loudness and colour: float64 (samples,)."""
+    """Return noise of random loudness and colour: float64 (samples,)."""
     white = rng.normal(0, 1, samples + 1)
     noise: np.ndarray = white[1:] + rng.uniform(-0.3, 0.9) * white[:-1]
     noise *= np.exp(rng.uniform(np.log(softest), np.log(loudest))) / noise.std()

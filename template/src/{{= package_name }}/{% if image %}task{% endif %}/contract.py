@@ -1,15 +1,15 @@
-"""What an image must look like, in training data and in requests alike."""
+"""Limits for images, in training data and in production."""
 
 from pydantic import BaseModel, Field
 
 
 class Facts(BaseModel, allow_inf_nan=False):
-    """The limits of what `describe` finds."""
+    """Limits for the facts of `describe`."""
 
-    width_px: float = Field(ge=8)  # smaller is no photo, but an icon or a tracking pixel
+    width_px: float = Field(ge=8)  # smaller: an icon or a tracking pixel
     height_px: float = Field(ge=8)
-    brightness: float = Field(ge=0.01, le=0.99)  # outside: a covered lens, or overexposed
-    contrast: float = Field(ge=0.002)  # below half a grey level: one colour
+    brightness: float = Field(ge=0.01, le=0.99)  # outside: covered lens, or overexposed
+    contrast: float = Field(ge=0.002)  # lower, half a grey level: a single colour
     sharpness: float = Field(ge=0)
 
 
@@ -17,5 +17,5 @@ EXAMPLE = {"width_px": 640, "height_px": 480, "brightness": 0.4, "contrast": 0.1
 
 
 def contract() -> type[BaseModel]:
-    """Return the model that checks the facts of one example."""
+    """Return the pydantic model that validates the facts of one example."""
     return Facts

@@ -1,7 +1,7 @@
-"""Your files to examples: one folder per label, PNG or JPEG inside.
+"""Read labelled PNG and JPEG files, one folder per label.
 
-`scratched/17.png` has the label `scratched`; `scratched/line-2/17.png` is also in the slice
-`line-2`, a group whose quality is judged on its own.
+`scratched/17.png` has the label `scratched`. `scratched/line-2/17.png` is also in the slice
+`line-2`: a group with its own quality gate.
 """
 
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ SUFFIXES = {".png", ".jpg", ".jpeg"}
 
 
 def load_examples(source: Path) -> Iterator[Example]:
-    """Yield every labelled image below the folder."""
+    """Yield all labelled images in the folder."""
     return labelled_files(source, SUFFIXES)
 
 
 def infer_schema(source: Path) -> Schema:
-    """Take the names of the folders as the labels."""
+    """Use the folder names as labels."""
     labels = sorted({example.label for example in labelled_files(source, SUFFIXES)})
     return Schema.model_construct(source=str(source), labels=labels)

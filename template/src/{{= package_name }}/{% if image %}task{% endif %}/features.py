@@ -1,4 +1,4 @@
-"""One image to what the model sees: training, calibration, server and device all call these."""
+"""From an image to the input of the model, with the same code in training and production."""
 
 import io
 
@@ -8,10 +8,10 @@ from PIL import Image
 from ..refusal import Refusal
 
 SIDE_PX = 48
-MAX_SIDE_PX = 8192  # checked before a pixel is decoded: small files can unpack to gigabytes
+MAX_SIDE_PX = 8192  # checked before decoding: small files can unpack to gigabytes
 MAX_PAYLOAD_BYTES = 8_000_000
 CONTENT_TYPES = {"image/png": ".png", "image/jpeg": ".jpg"}
-FEATURES_VERSION = 1  # raise it when `features` changes what it returns
+FEATURES_VERSION = 1  # increase it when you change `features`
 
 Raw = Image.Image
 
@@ -20,7 +20,7 @@ def decode(payload: bytes) -> Raw:
     """Open a PNG or JPEG.
 
     Raises:
-        Refusal: it is neither, it is cut short, or a side is too long.
+        Refusal: it is another format, truncated, or too large.
     """
     try:
         image = Image.open(io.BytesIO(payload), formats=["PNG", "JPEG"])
@@ -35,16 +35,16 @@ def decode(payload: bytes) -> Raw:
 
 
 def features(image: Raw) -> np.ndarray:
-    """Return float32 (3, SIDE_PX, SIDE_PX): resized, centred, in units of its own contrast."""
+    """Return float32 (3, SIDE_PX, SIDE_PX): resized and standardized."""
     small = image.resize((SIDE_PX, SIDE_PX), Image.Resampling.BILINEAR)
     pixels = np.asarray(small, dtype=np.float32).transpose(2, 0, 1) / 255
     pixels -= pixels.mean()
-    pixels /= pixels.std() + 0.02  # keeps the noise of a blank image small
+    pixels /= pixels.std() + 0.02  # does not amplify the noise of blank images
     return pixels
 
 
 def describe(image: Raw) -> dict[str, float]:
-    """Return the facts that the contract limits and the drift monitor follows."""
+    """Return the facts that the contract validates and drift monitoring watches."""
     grey = np.asarray(image.convert("L"), dtype=np.float32) / 255
     return {
         "width_px": float(image.width),

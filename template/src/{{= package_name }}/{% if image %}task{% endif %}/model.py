@@ -1,4 +1,4 @@
-"""The network. Replace it freely: anything that `torch.onnx.export` takes will do."""
+"""The network. Replace it with any module that `torch.onnx.export` supports."""
 
 from torch import nn
 
@@ -6,12 +6,12 @@ WIDTH = 16
 
 
 def build_model(input_shape: tuple[int, ...], classes: int) -> nn.Module:
-    """Return a small convolutional net: float32 (n, 3, height, width) to logits (n, classes)."""
+    """Return a small convnet: float32 (n, 3, height, width) to logits (n, classes)."""
     return _network(input_shape, classes, WIDTH)
 
 
 def build_student(input_shape: tuple[int, ...], classes: int) -> nn.Module:
-    """Return a net of half the width, for `compress` to try; optional."""
+    """Return a convnet of half the width, which `compress` tries; optional."""
     return _network(input_shape, classes, WIDTH // 2)
 
 
@@ -28,6 +28,6 @@ def _network(input_shape: tuple[int, ...], classes: int, width: int) -> nn.Modul
 
 
 def _block(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
-    """Convolve, then normalise: dense 3x3 kernels lose least when they become int8."""
+    """Convolve, then normalise. Dense 3x3 kernels lose little accuracy in int8."""
     convolution = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
     return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]

@@ -1,4 +1,4 @@
-"""Made-up phone screens on two inspection lines, some scratched. Delete this with your data in."""
+"""Made-up data: phone screens on two lines, half scratched. Delete it once you have data."""
 
 import io
 from collections.abc import Iterator
@@ -8,14 +8,14 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from ..examples import Example
 
-SIDE_PX = 80  # photographed larger than the model looks at, as in life
-LIGHT = {"line-1": 105, "line-2": 135}  # mean grey level under the lamps of each line
+SIDE_PX = 80  # larger than the input of the model, like real photos
+LIGHT = {"line-1": 105, "line-2": 135}  # mean grey level on each line
 
 
 def sample_examples(n: int = 2000, seed: int = 0) -> Iterator[Example]:
-    """Yield `n` PNG payloads, half of them `scratched`, the same for the same seed.
+    """Yield `n` PNG examples, half of them `scratched`, reproducible by `seed`.
 
-    Dust, glare and curled hairs are on both kinds; only a scratch is thin, long and straight.
+    Both labels have dust, glare and curled hairs. Only scratches are thin, long and straight.
     """
     rng = np.random.default_rng(seed)
     for i in range(n):
@@ -30,7 +30,7 @@ def sample_examples(n: int = 2000, seed: int = 0) -> Iterator[Example]:
 
 
 def _screen(rng: np.random.Generator, light: int) -> Image.Image:
-    """A tinted surface with a glare, some dust and perhaps a hair."""
+    """Draw a tinted surface with glare, dust and sometimes a hair."""
     height, width = np.mgrid[0:SIDE_PX, 0:SIDE_PX]
     x, y = rng.uniform(0, SIDE_PX, 2)
     reach = rng.uniform(300, 2500)
@@ -58,7 +58,7 @@ def _scratch(rng: np.random.Generator, draw: ImageDraw.ImageDraw) -> None:
 
 
 def _finish(rng: np.random.Generator, screen: Image.Image) -> Image.Image:
-    """Add what the camera adds: a little blur and noise."""
+    """Add the blur and noise of a camera."""
     soft = screen.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 0.8)))
     noisy = np.asarray(soft) + rng.normal(0, 4, (SIDE_PX, SIDE_PX, 1))
     return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))

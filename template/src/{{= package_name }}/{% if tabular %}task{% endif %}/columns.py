@@ -1,4 +1,4 @@
-"""The columns of `schema.yaml`, and the one rule that training rows and requests both meet."""
+"""The columns of `schema.yaml`, and a validator for rows in training and production."""
 
 from functools import lru_cache
 from typing import Literal
@@ -10,7 +10,7 @@ from ..schema import Schema
 
 
 class Column(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
-    """One column of a table: a number between two limits, or one of a few values."""
+    """A column: a number between two limits, or a category with a list of values."""
 
     kind: Literal["number", "category"]
     centre: float = 0.0
@@ -22,17 +22,17 @@ class Column(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 
 @lru_cache(maxsize=1)
 def columns_of(schema: Schema) -> dict[str, Column]:
-    """Return each column by its name, in the order of the file.
+    """Return the columns by name, in the order of the file.
 
     Raises:
-        ValueError: a column of the file is none; pydantic names the key.
+        ValueError: the definition of a column is invalid.
     """
     return TypeAdapter(dict[str, Column]).validate_python(schema.columns)
 
 
 @lru_cache(maxsize=1)
 def row_of(schema: Schema) -> SchemaValidator:
-    """Return the check of one row; it gives a plain dict, because a column may have any name."""
+    """Return a validator for rows. It returns a dict: columns can have any name."""
     fields = {name: _field(column) for name, column in columns_of(schema).items()}
     return SchemaValidator(core_schema.typed_dict_schema(fields, extra_behavior="forbid"))
 

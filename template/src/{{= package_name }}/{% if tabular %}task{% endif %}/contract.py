@@ -1,10 +1,10 @@
-"""What the facts of a row must look like, in training data and in requests alike."""
+"""Limits for the facts of a row, in training data and in production."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Facts(BaseModel):
-    """Finite numbers, one per column: `decode` has checked the row itself against `schema.yaml`."""
+    """One finite number per column. `decode` validates the row itself with `schema.yaml`."""
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
     __pydantic_extra__: dict[str, float]
@@ -14,5 +14,5 @@ EXAMPLE = {"amount_usd": 42.0}
 
 
 def contract() -> type[BaseModel]:
-    """Return the model that checks the facts of one example."""
+    """Return the pydantic model that validates the facts of one example."""
     return Facts

@@ -1,8 +1,8 @@
-"""Your table to examples: a CSV or Parquet file, one example a row.
+"""Read labelled rows from a CSV or Parquet file.
 
-In `schema.yaml`, `label_column` names the answer and `slice_column` a group whose quality is
-judged on its own, which stays an input too (empty: no groups). A column that you delete from
-`schema.yaml` is no longer read. Ids are row numbers: append rows, and none changes its split.
+In `schema.yaml`, `label_column` is the label, and `slice_column` divides rows into slices with
+their own quality gates (empty: one slice); it stays an input. Columns that you delete from
+`schema.yaml` are not read. Ids are row numbers: appending rows keeps the split of all others.
 """
 
 import json
@@ -21,18 +21,18 @@ from ..refusal import Refusal
 from ..schema import Schema, load_schema
 from .columns import Column, columns_of
 
-MAX_VALUES = 50  # of a label, a slice or a category
-MIN_ROWS_PER_VALUE = 4  # on average: text with more values than this allows is an id
-MAX_NUMBER = 1e30  # leaves room for arithmetic in float32
+MAX_VALUES = 50  # distinct ones of a label, slice or category
+MIN_ROWS_PER_VALUE = 4  # on average; text with fewer is an id
+MAX_NUMBER = 1e30  # larger numbers could overflow float32
 IQR_OF_NORMAL = 1.349  # interquartile range / standard deviation
-TAKEN = {"label", "confidence", "entropy"}  # what the drift monitor calls the facts of an answer
+TAKEN = {"label", "confidence", "entropy"}  # names of predicted values in drift monitoring
 
 
 def load_examples(source: Path) -> Iterator[Example]:
-    """Yield every row, with the columns that `schema.yaml` names.
+    """Yield all rows with the columns in `schema.yaml`.
 
     Raises:
-        Refusal: the file is not a table we can read, or a column is missing or has gaps.
+        Refusal: the file cannot be read, or a column is missing or has missing values.
     """
     schema = load_schema()
     table = _read(source)
@@ -44,10 +44,10 @@ def load_examples(source: Path) -> Iterator[Example]:
 
 
 def infer_schema(source: Path) -> Schema:
-    """Keep the label and slice column of `schema.yaml`; take the rest from the file.
+    """Keep label and slice column of `schema.yaml`, and infer the rest from the file.
 
     Raises:
-        Refusal: the file is not a table we can read, or a column of it cannot be used.
+        Refusal: the file cannot be read, or a column cannot be used.
     """
     schema = load_schema()
     table = _read(source)
@@ -57,9 +57,10 @@ def infer_schema(source: Path) -> Schema:
     _slices(table, schema)
     names = [name for name in table.column_names if name != schema.label_column]
     if not names:
-        raise Refusal("columns", table.column_names, "one or more besides the label", "amount_usd")
+        raise Refusal("columns", table.column_names, "at least one besides the label", "amount_usd")
     if taken := sorted(TAKEN.intersection(names)):
-        raise Refusal("columns", taken[0], "a name that no answer has: rename it", f"{taken[0]}_in")
+        rule = "not a name that the drift monitor uses; rename the column"
+        raise Refusal("columns", taken[0], rule, f"{taken[0]}_in")
     columns = {name: _infer(table, name).model_dump(exclude_defaults=True) for name in names}
     return Schema(
         source=str(source),
@@ -88,13 +89,13 @@ def _read(source: Path) -> pa.Table:
     if len(table) == 0:
         raise Refusal("source", str(source), "a table with rows", "payments.csv")
     if "" in names or len(set(names)) < len(names):
-        rule = "each column has a name of its own (with pandas, write index=False)"
+        rule = "column names must be unique and not empty (with pandas, write index=False)"
         raise Refusal("columns", names, rule, ["amount_usd", "label"])
     return table
 
 
 def _read_csv(source: Path) -> pa.Table:
-    """Guess types from the whole file, where pyarrow would guess from its first megabyte."""
+    """Infer types from the whole file; by default, pyarrow reads only the first megabyte."""
     whole = pa.csv.ReadOptions(block_size=min(source.stat().st_size + 1, 2**31 - 1))
     gaps = pa.csv.ConvertOptions(strings_can_be_null=True)
     return pa.csv.read_csv(source, read_options=whole, convert_options=gaps)
@@ -111,43 +112,44 @@ def _slices(table: pa.Table, schema: Schema) -> list[str]:
 
 
 def _values(table: pa.Table, name: str, kind: str, key: str = "columns in schema.yaml") -> list:
-    """Return the column as float or str (rows,); refuse gaps, and text that is no category."""
+    """Return a column as float or str; reject missing values, and text with too many values."""
     if name not in table.column_names:
         rule = f"one of the columns of the file: {', '.join(table.column_names)}"
         raise Refusal(key, name, rule, table.column_names[-1])
     try:
         cast = table[name].cast(pa.float64() if kind == "number" else pa.string())
     except pa.ArrowException:
-        found = str(table[name].type)
-        raise Refusal(name, found, "numbers or UTF-8 text; convert or drop it", 42.0) from None
+        kind_of_values = str(table[name].type)
+        rule = "numbers or UTF-8 text; convert or drop the column"
+        raise Refusal(name, kind_of_values, rule, 42.0) from None
     values: list[Any] = cast.to_pylist()
     if gaps := sum(map(_is_gap, values)):
-        rule = "a finite value in each row; fill the gaps, or drop the rows or the column"
+        rule = "every row needs a finite value; fill the gaps, or drop the rows or the column"
         raise Refusal(name, f"{gaps} of {len(values)} values missing or infinite", rule, 0)
     many = min(MAX_VALUES, len(values) / MIN_ROWS_PER_VALUE)
     if kind == "category" and (distinct := len(set(values))) > many:
-        rule = f"at most {many:.0f} values; group them, or drop an id, a date, free text"
+        rule = f"at most {many:.0f} values; group them, or drop ids, dates and free text"
         raise Refusal(name, f"{distinct} values in {len(values)} rows", rule, ["food", "travel"])
     return values
 
 
 def _is_gap(value: float | str | None) -> bool:
     if isinstance(value, float):
-        return not abs(value) <= MAX_NUMBER  # so that NaN is one
-    return value in (None, "nan", "inf", "-inf")  # what becomes of a float as text
+        return not abs(value) <= MAX_NUMBER  # written this way, NaN is a gap
+    return value in (None, "nan", "inf", "-inf")  # floats as text
 
 
 def _infer(table: pa.Table, name: str) -> Column:
-    """Describe one column; what the model will see is scaled by training rows alone."""
+    """Describe a column. Only training rows determine how it is scaled."""
     numeric = pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean
     kind = "number" if any(is_(table[name].type) for is_ in numeric) else "category"
     values = _values(table, name, kind)
     if len(distinct := sorted(set(values))) < 2:
-        raise Refusal(name, distinct[0], "more than one value; drop it", [0, 1])
+        raise Refusal(name, distinct[0], "more than one value; drop the column", [0, 1])
     if kind == "category":
         return Column(kind="category", values=distinct)
     if (np.diff(values) == 1).all():
-        raise Refusal(name, values[:3], "not a row number; drop it", 42.0)
+        raise Refusal(name, values[:3], "not a row number; drop the column", 42.0)
     width = distinct[-1] - distinct[0]
     training = [value for i, value in enumerate(values) if split_of(_id(i)) == "train"]
     quarter, centre, three_quarters = np.quantile(training, [0.25, 0.5, 0.75])

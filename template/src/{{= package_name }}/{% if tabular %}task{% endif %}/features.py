@@ -1,4 +1,4 @@
-"""One row to what the model sees: training, calibration, server and device all call these."""
+"""From a row to the input of the model, with the same code in training and production."""
 
 import math
 from collections.abc import Mapping
@@ -14,16 +14,16 @@ from .columns import Column, columns_of, row_of
 
 MAX_PAYLOAD_BYTES = 100_000
 CONTENT_TYPES = {"application/json": ".json"}
-FEATURES_VERSION = 1  # raise it when `features` changes what it returns
+FEATURES_VERSION = 1  # increase it when you change `features`
 
-Raw = Mapping[str, Any]  # float or str of each column of `schema.yaml`, in that order
+Raw = Mapping[str, Any]  # values, float or str, by column, in the order of `schema.yaml`
 
 
 def decode(payload: bytes) -> Raw:
-    """Read a JSON object that has every column of `schema.yaml`, and no other.
+    """Read a JSON object with exactly the columns of `schema.yaml`.
 
     Raises:
-        Refusal: it is no such object, or a value is of another kind, unknown or out of range.
+        Refusal: it is not a JSON object, a column is missing or unknown, or a value is invalid.
     """
     schema = load_schema()
     try:
@@ -34,23 +34,23 @@ def decode(payload: bytes) -> Raw:
 
 
 def _refusal(error: ValidationError, columns: Mapping[str, Column]) -> Refusal:
-    """Name the first wrong column; a misspelled one before the one that is then missing."""
+    """Describe the first error; unknown columns first, they explain missing ones."""
     errors = error.errors(include_url=False)
     first = min(errors, key=lambda e: e["type"] != "extra_forbidden")
     field = str(first["loc"][0])[:SHOWN] if first["loc"] else "payload"
     value = None if first["type"] == "missing" else first["input"]
     if first["type"] == "extra_forbidden":
         close = get_close_matches(field, columns, n=1)
-        rule = f"did you mean {close[0]}?" if close else "no such column in schema.yaml"
+        rule = f"did you mean {close[0]}?" if close else "not a column in schema.yaml"
         return Refusal(field, value, rule, (close or list(columns))[0])
-    usual = {name: c.centre if c.kind == "number" else c.values[0] for name, c in columns.items()}
-    return Refusal(field, value, first["msg"].lower(), usual.get(field, usual))
+    valid = {name: c.centre if c.kind == "number" else c.values[0] for name, c in columns.items()}
+    return Refusal(field, value, first["msg"].lower(), valid.get(field, valid))
 
 
 def features(row: Raw) -> np.ndarray:
-    """Return float32 (width,): numbers in spreads around their centre, categories one-hot.
+    """Return float32 (width,): standardized numbers, and one-hot categories.
 
-    The inverse hyperbolic sine is linear near the centre and a logarithm in the tails.
+    The inverse hyperbolic sine is linear near the centre and logarithmic in the tails.
     """
     x: list[float] = []
     for name, column in columns_of(load_schema()).items():
@@ -62,7 +62,7 @@ def features(row: Raw) -> np.ndarray:
 
 
 def describe(row: Raw) -> dict[str, float]:
-    """Return the facts that the drift monitor follows: a category is its place in the list."""
+    """Return the facts that drift monitoring watches; a category is its index in the list."""
     columns = columns_of(load_schema())
     return {
         name: value if columns[name].kind == "number" else float(columns[name].values.index(value))

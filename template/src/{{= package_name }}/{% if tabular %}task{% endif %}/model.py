@@ -1,4 +1,4 @@
-"""The network. Replace it freely: anything that `torch.onnx.export` takes will do."""
+"""The network. Replace it with any module that `torch.onnx.export` supports."""
 
 from torch import nn
 
@@ -11,7 +11,7 @@ def build_model(input_shape: tuple[int, ...], classes: int) -> nn.Module:
 
 
 def build_student(input_shape: tuple[int, ...], classes: int) -> nn.Module:
-    """Return a perceptron of half the width, for `compress` to try; optional."""
+    """Return a perceptron of half the width, which `compress` tries; optional."""
     return _network(input_shape, classes, WIDTH // 2)
 
 

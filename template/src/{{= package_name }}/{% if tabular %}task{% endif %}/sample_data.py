@@ -1,4 +1,4 @@
-"""Made-up payments that somebody reviewed, some of them fraud. Delete this with your data in."""
+"""Made-up data: reviewed payments, some of them fraud. Delete it once you have data."""
 
 import json
 from collections.abc import Iterator
@@ -12,19 +12,19 @@ MERCHANTS = ["electronics", "fashion", "games", "groceries", "travel"]
 
 
 class _Story(NamedTuple):
-    """Why a payment looked odd: what is typical, around which single payments scatter."""
+    """A kind of payment: typical values, around which payments scatter."""
 
     label: str
     share: float
-    online: float  # chance
-    night: float  # chance
+    online: float  # probability
+    night: float  # probability
     device_age_days: float
-    phone_distance_km: float  # from the phone of the payer to where the payment is made
+    phone_distance_km: float  # between phone and place of the payment
     payments_last_hour: float
-    amount_ratio: float  # to the usual amount of the payer
+    amount_ratio: float  # to the usual amount
 
 
-# No column tells alone: each fraud has twins that differ from it in one respect.
+# No single column is enough: each kind of fraud has legitimate twins that differ in one value.
 STORIES = [
     _Story("fraud", 0.16, 0.98, 0.98, 1, 300, 1.5, 3.0),  # account taken over
     _Story("legitimate", 0.14, 0.98, 0.02, 1, 300, 1.5, 3.0),  # new phone
@@ -38,7 +38,7 @@ STORIES = [
 
 
 def sample_examples(n: int = 4000, seed: int = 0) -> Iterator[Example]:
-    """Yield `n` payments as JSON payloads, 40 % of them `fraud`, the same for the same seed."""
+    """Yield `n` payments as JSON, 40 % of them `fraud`, reproducible by `seed`."""
     rng = np.random.default_rng(seed)
     shares = [story.share for story in STORIES]
     for i, k in enumerate(rng.choice(len(STORIES), n, p=shares)):
@@ -66,5 +66,5 @@ def _payment(rng: np.random.Generator, story: _Story) -> dict[str, float | str]:
 
 
 def _around(rng: np.random.Generator, typical: float, scatter: float) -> float:
-    """Draw a positive number: log-normal, `scatter` in units of the natural logarithm."""
+    """Draw a log-normal number; `scatter` is the deviation of its natural logarithm."""
     return float(typical * np.exp(rng.normal(0, scatter)))

@@ -1,8 +1,8 @@
-"""Record what each stage of a render reads: Python runs this first where PYTHONPATH names it.
+"""Record what each stage of a render reads; Python imports this file if it is on PYTHONPATH.
 
-For `python -m PACKAGE STAGE` and the processes which that starts, $TRACES/STAGE gets a line for
-each file of the project that is opened for reading, and for each key of `scope.yaml` and
-`params.yaml` that is looked at, as `scope.yaml:KEY`.
+`python -m PACKAGE STAGE` and its child processes write to $TRACES/STAGE: one line per file of the
+project opened for reading, and one per key read from `scope.yaml` or `params.yaml`, as
+`scope.yaml:KEY`.
 """
 
 import os
@@ -29,7 +29,7 @@ def record(stage: str) -> None:
                 watch(name)
 
     def watch(name: str) -> None:
-        """Record each look at a field of the model that this file is read into."""
+        """Record reads of the fields of the Pydantic model for this file."""
         module = next(m for key, m in sys.modules.items() if key.endswith(".scope"))
         model = getattr(module, {"scope.yaml": "Scope", "params.yaml": "Params"}[name])
         fields = frozenset(model.model_fields)

@@ -1,0 +1,86 @@
+"""What each gate means, in one sentence for people who did not build the model."""
+
+from typing import NamedTuple
+
+from ..scope import load_scope
+
+
+class Meaning(NamedTuple):
+    """The part of the project that a gate is about, what it means, and the unit of its limit."""
+
+    part: str
+    sentence: str
+    unit: str = ""
+
+
+DATA = "Data"
+QUALITY = "Quality on held-out examples"
+FILE = "Model file"
+USE = "Speed, size and cost"
+
+# By the id of the gate. Ids with a place or a file format in them are found by the longest part.
+MEANINGS = {
+    "contract": Meaning(DATA, "Every example satisfies the input contract."),
+    "split_labels": Meaning(DATA, "The training, validation and test splits contain every label."),
+    "leakage": Meaning(DATA, "No input is in two splits: the model is tested on unseen inputs."),
+    "label_conflicts": Meaning(DATA, "No input has two different labels."),
+    "repeated_ids": Meaning(DATA, "No two examples share an id."),
+    "quality": Meaning(
+        QUALITY, "With {confidence} confidence, {metric} on similar new inputs is at least this."
+    ),
+    "worst_slice": Meaning(
+        QUALITY, "The same bound for the slice in which the model is weakest. Slices are below."
+    ),
+    "baseline_gain": Meaning(
+        QUALITY,
+        "With {confidence} confidence, the model beats the baseline ({baseline}) by at least this.",
+    ),
+    "finite_weights": Meaning(FILE, "All weights of the exported model are finite numbers."),
+    "finite_answers": Meaning(FILE, "All predicted probabilities are finite numbers."),
+    "onnx_parity": Meaning(
+        FILE, "The largest difference in any probability between PyTorch and the exported file."
+    ),
+    "int8_parity": Meaning(
+        FILE, "The share of predictions that compressing the model did not change."
+    ),
+    "int8_drop": Meaning(FILE, "How much {metric} compressing the model cost."),
+    "batch_parity": Meaning(
+        FILE, "How much the other inputs in a batch change a probability, at most."
+    ),
+    "parity": Meaning(
+        FILE, "The largest difference in any probability between this file and the ONNX file."
+    ),
+    "latency_p95_network": Meaning(
+        USE, "95 of 100 runs of the network alone take at most this long.", "ms"
+    ),
+    "latency_p95": Meaning(
+        USE, "95 of 100 predictions take at most this long, decoding included.", "ms"
+    ),
+    "failures": Meaning(USE, "Every request of the benchmark got a prediction."),
+    "model_size": Meaning(USE, "The size of the file that is shipped.", "MB"),
+    "cost": Meaning(
+        USE,
+        "Running it at peak traffic, at the prices in prices.yaml. Training, labelling and people"
+        " are not included.",
+        "USD per month",
+    ),
+    "build_or_buy": Meaning(
+        USE, "Running it costs at most what buying the same would cost.", "USD per month"
+    ),
+}
+
+
+def meaning_of(gate_id: str) -> Meaning:
+    """Return the meaning of a gate; its sentence is empty if this file does not list it."""
+    padded = f"_{gate_id}_"
+    known = [id for id in MEANINGS if padded.startswith(f"_{id}_") or padded.endswith(f"_{id}_")]
+    if not known:
+        return Meaning("Other limits", "")
+    meaning = MEANINGS[max(known, key=len)]
+    scope = load_scope()
+    sentence = meaning.sentence.format(
+        confidence=f"{100 * scope.confidence:g} %",
+        metric=scope.metric,
+        baseline=scope.baseline,
+    )
+    return meaning._replace(sentence=sentence)

@@ -1,0 +1,104 @@
+"""Rows of the report: each value with its place on a bar, and where its limit is."""
+
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from ..gates import Gate
+from ..scope import load_scope
+from .meanings import Meaning, meaning_of
+from .pages import format_number
+
+SLICES_SHOWN = 12
+Row = dict[str, Any]
+
+
+def list_gates(gates: list[Gate]) -> dict[str, list[Row]]:
+    """Return rows of the page by the part of the project that they are about."""
+    rows = [(meaning_of(gate.id), gate) for gate in gates]
+    order = list(dict.fromkeys(meaning.part for meaning, _ in rows))
+    rows.sort(key=lambda row: order.index(row[0].part))
+    return {
+        part: [_describe_gate(*row) for row in group]
+        for part, group in groupby(rows, key=lambda row: row[0].part)
+    }
+
+
+def _describe_gate(meaning: Meaning, gate: Gate) -> Row:
+    at_least = gate.comparison == ">="
+    none_allowed = gate.limit == 0 and not at_least
+    # The limit is a mark on a bar from 0 to 1, or to a little more than the limit.
+    end = 1.0 if at_least and gate.limit <= 1 else 1.25 * abs(gate.limit)
+    start = min(0.0, gate.limit)
+    return {
+        "gate": gate,
+        "meaning": meaning,
+        "margin": _margin(gate),
+        "width": None if none_allowed else _percent(gate.observed, start, end),
+        "mark": _percent(gate.limit, start, end),
+        "limit": "none allowed"
+        if none_allowed
+        else f"{'at least' if at_least else 'at most'} {format_number(gate.limit)}",
+    }
+
+
+def _margin(gate: Gate) -> str:
+    """Return how far the value is from its limit."""
+    gap = gate.observed - gate.limit
+    if not np.isfinite(gap):
+        return "cannot be compared"
+    if gate.comparison == "<=" and gate.limit > 0 and gate.observed >= 0:
+        return f"{100 * gate.observed / gate.limit:,.0f} % of the limit"
+    if gate.limit == 0 and gate.comparison == "<=":
+        return ""
+    if gap == 0:
+        return "exactly at the limit"
+    return f"{format_number(abs(gap))} {'above' if gap > 0 else 'below'} the limit"
+
+
+def _percent(value: float, start: float, end: float) -> float:
+    """Return where a value is on a bar, in percent of its length."""
+    if not np.isfinite(value) or end <= start:
+        return 0.0
+    return round(100 * min(max((value - start) / (end - start), 0), 1), 1)
+
+
+def list_slices(quality: Row) -> Row:
+    """Return all examples and the slices, the weakest first, on a scale on which they differ."""
+    scope = load_scope()
+    slices = sorted(quality["slices"].items(), key=lambda item: item[1]["lower_bound"])
+    shown = [("All examples", quality["score"]), *slices[:SLICES_SHOWN]]
+    limits = [scope.min_metric] + [scope.min_metric - scope.max_slice_gap] * len(slices)
+    bounds = [score["lower_bound"] for _, score in shown]
+    start = max(0.0, np.floor(10 * min(*limits, *filter(np.isfinite, bounds)) - 0.5) / 10)
+    rows = [
+        {
+            "name": name,
+            "score": score,
+            "limit": limit,
+            "is_met": score["lower_bound"] >= limit,
+            "from": _percent(score["lower_bound"], start, 1),
+            "to": _percent(score["value"], start, 1),
+            "mark": _percent(limit, start, 1),
+        }
+        for (name, score), limit in zip(shown, limits, strict=False)
+    ]
+    return {"rows": rows, "start": start, "hidden": len(slices) - len(slices[:SLICES_SHOWN])}
+
+
+def list_variants(rows: dict[str, Row], shipped: str | None) -> list[Row]:
+    """Return the variants from the smallest to the largest; those that failed come last."""
+    largest_mb = max((row["size_mb"] for row in rows.values() if "size_mb" in row), default=1)
+    described = [
+        {
+            "name": name,
+            "row": row,
+            "is_shipped": name == shipped,
+            "width": _percent(row.get("size_mb", 0), 0, largest_mb),
+            "missed": ", ".join(row.get("broken", [])),
+            "reason": row.get("failed") or row.get("not_run") or "",
+        }
+        for name, row in rows.items()
+    ]
+    return sorted(described, key=lambda each: each["row"].get("size_mb", np.inf))

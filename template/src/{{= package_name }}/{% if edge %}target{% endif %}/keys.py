@@ -1,0 +1,19 @@
+"""Settings of a project whose model runs on devices."""
+
+from .alert_limits import AlertLimits
+from .device import SEND, DeviceParams, DeviceScope
+
+TARGET = "edge"
+EXAMPLES = {"a device": SEND}
+
+
+class TargetScope(DeviceScope, frozen=True, extra="forbid"):
+    """Keys of scope.yaml that other targets lack."""
+
+
+class TargetParams(DeviceParams, frozen=True, extra="forbid"):
+    """Keys of params.yaml that other targets lack."""
+
+
+class TargetWatch(AlertLimits, frozen=True, extra="forbid"):
+    """Alert limits that other targets lack: none."""

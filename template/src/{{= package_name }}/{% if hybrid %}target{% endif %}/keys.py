@@ -1,0 +1,37 @@
+"""Settings of a project whose model runs on devices and, for unsure decisions, on a server."""
+
+from pydantic import Field
+
+from . import device, server
+
+TARGET = "hybrid"
+EXAMPLES = {"the server": server.SEND, "a device": device.SEND}
+
+
+class TargetScope(server.ServerScope, device.DeviceScope, frozen=True, extra="forbid"):
+    """Keys of scope.yaml that other targets lack."""
+
+    ask_server_below: float = Field(
+        0,
+        ge=0,
+        le=1,
+        description="Confidence below which a device also asks the server, to compare the two.",
+    )
+
+
+class TargetParams(server.ServerParams, device.DeviceParams, frozen=True, extra="forbid"):
+    """Keys of params.yaml that other targets lack."""
+
+    server_url: str = Field(
+        "",
+        pattern=r"^(https?://\S+)?$",
+        description="Server that devices ask about unsure decisions, like "
+        "`https://example.com/predict`. Empty: none.",
+    )
+    unsure_mb: float = Field(
+        8, ge=1, description="Disk space on a device for inputs that wait for the server."
+    )
+
+
+class TargetWatch(server.ServerWatch, frozen=True, extra="forbid"):
+    """Alert limits that other targets lack."""

@@ -1,0 +1,96 @@
+"""Write `includes/settings.md`, the page about all settings, from the code of every kind of render.
+
+`make deps` runs it. Until then, `tests/template/test_settings_page.py` fails.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+import copier
+
+from environment import ROOT, release
+from repository import done, run_in
+
+PAGE = ROOT / "includes" / "settings.md"
+NAME = "{{= package_name | upper }}"
+KINDS = {  # in this order, a kind has most lines of those after it
+    "hybrid, mqtt": {"target": "hybrid", "uplink": "mqtt"},
+    "hybrid, https": {"target": "hybrid"},
+    "edge, mqtt": {"target": "edge", "uplink": "mqtt"},
+    "edge, https": {"target": "edge"},
+    "cloud": {"target": "cloud"},
+}
+CONDITIONS = {
+    "server": {"hybrid, mqtt", "hybrid, https", "cloud"},
+    "device": set(KINDS) - {"cloud"},
+    "hybrid": {"hybrid, mqtt", "hybrid, https"},
+    "mqtt": {"hybrid, mqtt", "edge, mqtt"},
+    "https": {"hybrid, https", "edge, https"},
+}
+Line = tuple[str, int, str]  # the heading above it, its number among equal lines, its text
+
+
+def describe(folder: Path) -> dict[str, str]:
+    """Return the page of each kind of render, as its command `settings` prints it."""
+    source = release(folder / "source")
+    pages = {}
+    for kind, answers in KINDS.items():
+        render = folder / kind.replace(", ", "-")
+        copier.run_copy(str(source), render, data=answers, defaults=True, quiet=True)
+        command = ("python", "-m", "scratch_detector", "settings")
+        pages[kind] = done(run_in(render, *command, PYTHONPATH="src"))
+    return pages
+
+
+def _lines(page: str) -> Iterator[Line]:
+    heading, seen = "", list[Line]()
+    for text in page.splitlines():
+        if text and not text.startswith("|"):
+            heading = text
+        line = (heading, sum(other[::2] == (heading, text) for other in seen), text)
+        seen.append(line)
+        yield line
+
+
+def merge(pages: dict[str, str]) -> str:
+    """Return one page with Jinja's conditions around the lines that only some kinds have."""
+    merged: list[Line] = []
+    kinds: dict[Line, set[str]] = {}
+    for kind, page in pages.items():
+        at = 0
+        for line in _lines(page):
+            if line in kinds:
+                at = merged.index(line) + 1
+            else:
+                merged.insert(at, line)
+                at += 1
+            kinds.setdefault(line, set()).add(kind)
+    written = []
+    for where, group in groupby(merged, kinds.__getitem__):
+        block = [f"{text.replace('SCRATCH_DETECTOR', NAME)}\n" for *_, text in group]
+        if where != set(pages):
+            block = [f"# ? if {_condition(where)}\n", *block, "# ? endif\n"]
+        written += block
+    return "".join(written)
+
+
+def _condition(kinds: set[str]) -> str:
+    for words, where in CONDITIONS.items():
+        if kinds == where:
+            return words
+    raise SystemExit(f"CONDITIONS has none that holds in just {sorted(kinds)}: add one")
+
+
+def main() -> None:
+    before = PAGE.read_text() if PAGE.exists() else ""
+    with tempfile.TemporaryDirectory() as folder:
+        PAGE.touch()  # the template includes it
+        after = merge(describe(Path(folder)))
+    PAGE.write_text(after)
+    print(f"{PAGE.relative_to(ROOT)}: {'unchanged' if after == before else 'rewritten'}")
+
+
+if __name__ == "__main__":
+    main()

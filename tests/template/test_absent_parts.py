@@ -1,0 +1,91 @@
+"""A render mentions only the parts that it has, in its files and in their names."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import Render
+
+# Words of each part. `_` and a capital letter end a word: `device_id` and `DeviceSilent` count.
+DEVICE = {"edge", "edges", "device", "devices", "outbox", "fleet", "tuf", "collector", "collectors"}
+SERVER = {"fastapi", "uvicorn", "uvloop", "httptools", "kubernetes", "canary", "kserve"}
+MQTT = {"mqtt", "mqtts", "paho"}
+FORMATS = {"executorch", "litert", "coreml", "coremltools", "openvino"}
+CI = {"workflow", "workflows", "zizmor"}
+PHRASES = {
+    "tuf": re.compile(r"the update framework", re.IGNORECASE),
+    "canary": re.compile(r"status page|load.test|make serve\b", re.IGNORECASE),
+}
+WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+# The same words with another meaning.
+ALLOWED = re.compile(r"width=device-width|torch\.device\b|\bdevice_age_days\b")
+
+KINDS: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "cloud": ({"target": "cloud"}, DEVICE | MQTT | FORMATS),
+    "cloud, sound": ({"target": "cloud", "modality": "audio"}, DEVICE | MQTT | FORMATS),
+    "cloud, table": ({"target": "cloud", "modality": "tabular"}, DEVICE | MQTT | FORMATS),
+    "cloud, asked for MQTT": ({"target": "cloud", "uplink": "mqtt"}, DEVICE | MQTT),
+    "cloud, no CI": ({"target": "cloud", "ci": "none"}, DEVICE | CI),
+    "cloud, one format": (
+        {"target": "cloud", "export_formats": "openvino"},
+        DEVICE | FORMATS - {"openvino"},
+    ),
+    "edge": ({"target": "edge"}, SERVER | MQTT | FORMATS),
+    "edge, sound": ({"target": "edge", "modality": "audio"}, SERVER | MQTT | FORMATS),
+    "edge, table": ({"target": "edge", "modality": "tabular"}, SERVER | MQTT | FORMATS),
+    "edge, MQTT": ({"target": "edge", "uplink": "mqtt"}, SERVER | FORMATS),
+    "edge, no CI": ({"target": "edge", "ci": "none"}, SERVER | CI),
+    "hybrid": ({"target": "hybrid"}, MQTT | FORMATS),
+    "hybrid, no CI": ({"target": "hybrid", "ci": "none"}, MQTT | FORMATS | CI),
+}
+
+
+def mentions(text: str, words: set[str]) -> set[str]:
+    """Return which of the words a text contains, and which phrases that belong to them."""
+    text = ALLOWED.sub("", text)
+    phrases = {key for key, phrase in PHRASES.items() if key in words and phrase.search(text)}
+    return words & {word.lower() for word in WORD.findall(text)} | phrases
+
+
+def places(folder: Path, words: set[str]) -> list[str]:
+    """Return `file:line` for each mention; line 0 is the name of the file."""
+    found = []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = path.relative_to(folder).as_posix()
+        if name == ".copier-answers.yml":  # the answers, which Copier writes
+            continue
+        for number, line in enumerate([name, *path.read_text().splitlines()]):
+            if seen := mentions(line, words):
+                found.append(f"{name}:{number}: {', '.join(sorted(seen))}: {line.strip()[:80]}")
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_mentions_only_parts_that_exist(kind: str, render: Render) -> None:
+    answers, words = KINDS[kind]
+    assert places(render(**answers), words) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("the devices report", "devices"),
+        ("device_latency_p95_ms", "device"),
+        ("alert: DeviceSilent", "device"),
+        ("The Update Framework", "tuf"),
+        ("see the status page", "canary"),
+        ("run `make serve`", "canary"),
+        ("from paho.mqtt import client", "mqtt"),
+    ],
+)
+def test_finds_a_mention(line: str, word: str, tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_text(f"one\n{line}\n")
+    (found,) = places(tmp_path, DEVICE | SERVER | MQTT)
+    assert found.startswith("notes.md:2: ") and word in found
+
+
+def test_finds_the_name_of_a_file_and_keeps_other_meanings(tmp_path: Path) -> None:
+    (tmp_path / "fleet.json").write_text('<meta content="width=device-width">\n"knowledge"\n')
+    assert places(tmp_path, DEVICE) == ["fleet.json:0: fleet: fleet.json"]

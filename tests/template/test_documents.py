@@ -1,0 +1,158 @@
+"""Documents, of this repo and of each kind of project: links lead somewhere, commands exist."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urldefrag
+
+import pytest
+import yaml
+
+from conftest import ROOT, Render
+
+KINDS: dict[str, dict[str, str]] = {
+    "cloud": {"target": "cloud"},
+    "edge": {"target": "edge", "modality": "audio"},
+    "hybrid": {"target": "hybrid", "modality": "tabular", "uplink": "mqtt"},
+    "formats": {"target": "cloud", "export_formats": "openvino", "ci": "none"},
+}
+LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"")
+FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+# Written by `make model`, `make release`, a server or a device; a fresh project has none of them.
+WRITTEN = ("data", "models", "reports", "releases", "repository", "keys", "dist", "uv.lock")
+WRITTEN_DOCS = ("docs/card.md",)
+
+
+def tracked(folder: Path) -> list[Path]:
+    """The Markdown files that git tracks or would track below a folder of this repo."""
+    command = ["git", "ls-files", "-co", "--exclude-standard", "-z", "*.md"]
+    names = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+    return [folder / name for name in names.split("\0") if name and (folder / name).exists()]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page, as GitHub derives them from its headings."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).strip().replace(" ", "-") for h in headings}
+
+
+def broken_links(pages: list[Path]) -> Iterator[str]:
+    for page in pages:
+        for match in LINK.finditer(FENCE.sub("", page.read_text())):
+            address, anchor = urldefrag(match[1] or match[2])
+            if re.match(r"\w+:", address):
+                continue
+            target = page.parent / address if address else page
+            if not target.exists():
+                yield f"{page}: {address} does not exist"
+            elif anchor and anchor not in anchors(target):
+                yield f"{page}: {address} has no heading for #{anchor}"
+
+
+def test_links_of_this_repo_lead_somewhere() -> None:
+    pages = [page for page in tracked(ROOT) if not page.is_relative_to(ROOT / "template")]
+    assert len(pages) > 15
+    assert list(broken_links(pages)) == []
+
+
+@pytest.fixture(params=KINDS)
+def project(request: pytest.FixtureRequest, render: Render) -> Path:
+    return render(**KINDS[request.param])
+
+
+def documents(project: Path) -> list[Path]:
+    return [*project.glob("*.md"), *(project / "docs").rglob("*.md")]
+
+
+def test_links_of_a_project_lead_somewhere(project: Path) -> None:
+    assert list(broken_links(documents(project))) == []
+
+
+def targets(makefile: Path) -> set[str]:
+    return set(re.findall(r"^([a-z][a-z-]*):", makefile.read_text(), re.MULTILINE))
+
+
+def made(text: str) -> set[str]:
+    """The targets of every `make ...` in code: `make setup model` are two."""
+    code = "\n".join([*FENCE.findall(text), *re.findall(r"`([^`\n]+)`", text)])
+    code += "\n" + "\n".join(re.findall(r"^ {4}.+$", text, re.MULTILINE))
+    calls = re.findall(r"(?:^|[`$&;\s])make((?: +[a-z][a-z-]*)+)", re.sub("#.*", "", code))
+    return {target for call in calls for target in call.split()}
+
+
+def test_commands_of_a_project_exist(project: Path) -> None:
+    makefile = targets(project / "Makefile")
+    commands = set(re.findall(r'"([a-z]+)"', (project / "src/scratch_detector/cli.py").read_text()))
+    for folder in ("device", "fleet", "serving", "formats", "releases", "retraining"):
+        for path in (project / "src/scratch_detector" / folder).glob("*.py"):
+            commands |= set(re.findall(r'Command\(\s*"([a-z]+)"', path.read_text()))
+    wrong = []
+    for page in documents(project):
+        text = page.read_text()
+        wrong += [f"{page.name}: make {name}" for name in sorted(made(text) - makefile)]
+        called = set(re.findall(r"python -m scratch_detector ([a-z]+)", text))
+        wrong += [f"{page.name}: {name}" for name in sorted(called - commands - {"STAGE"})]
+    assert wrong == []
+
+
+def test_files_that_a_project_names_exist(project: Path) -> None:
+    package = project / "src/scratch_detector"
+    wrong = []
+    for page in documents(project):
+        for name in re.findall(r"`([\w./-]+/[\w.-]+\.\w+)`", page.read_text()):
+            if name.startswith((*WRITTEN, "/")) or name in WRITTEN_DOCS:
+                continue
+            if not any((base / name).exists() for base in (project, package, page.parent)):
+                wrong.append(f"{page.relative_to(project)}: {name}")
+    assert wrong == []
+
+
+def test_commands_of_this_repo_exist(render: Render) -> None:
+    known = targets(ROOT / "Makefile") | targets(render(target="hybrid") / "Makefile")
+    known |= {f"bench-{path.stem}" for path in (ROOT / "benchmarks").glob("*.py")}
+    pages = [*tracked(ROOT / "docs"), ROOT / "README.md", *tracked(ROOT / "examples")]
+    wrong = {page.name: made(page.read_text()) - known for page in pages}
+    assert {name: missing for name, missing in wrong.items() if missing} == {}
+
+
+def test_a_missing_target_or_link_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# Top\n\n[a](b.md) [c](#nothing) [d](#top)\n\nRun `make setup modle`.\n")
+    assert len(list(broken_links([page]))) == 2
+    assert made(page.read_text()) == {"setup", "modle"}
+
+
+def stages_before(dvc: Path) -> dict[str, set[str]]:
+    """The stages that each stage reads from, without those that another one implies."""
+    stages = yaml.safe_load(dvc.read_text())["stages"]
+    writes: dict[str, str] = {}
+    for stage, spec in stages.items():
+        for kind in ("outs", "metrics"):
+            for output in spec.get(kind, []):
+                writes[output if isinstance(output, str) else next(iter(output))] = stage
+    reads = {s: {writes[d] for d in v["deps"] if d in writes} for s, v in stages.items()}
+
+    def above(stage: str) -> set[str]:
+        return reads[stage].union(*(above(other) for other in reads[stage]))
+
+    return {s: {o for o in reads[s] if not any(o in above(p) for p in reads[s])} for s in reads}
+
+
+def drawn(text: str) -> dict[str, set[str]]:
+    """The arrows between stages in the diagram of a README."""
+    (model,) = re.findall(r"subgraph model.*?\n(.*?)\n\s*end", text, re.DOTALL)
+    before: dict[str, set[str]] = {}
+    for line in model.splitlines():
+        names = line.split("-->")
+        for left, right in zip(names, names[1:], strict=False):
+            before.setdefault(left.strip(), set())
+            before.setdefault(right.strip(), set()).add(left.strip())
+    return before
+
+
+def test_the_diagram_shows_the_stages_of_dvc(render: Render) -> None:
+    text = (ROOT / "README.md").read_text()
+    stages = stages_before(render() / "dvc.yaml")
+    assert drawn(text) == stages
+    assert drawn(text.replace("--> export", "")) != stages
