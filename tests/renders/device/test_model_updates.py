@@ -377,7 +377,7 @@ ATTACKS: dict[str, tuple[Callable[[Publisher], object], str]] = {
     "foreign keys": (foreign, "UnsignedMetadataError: timestamp was signed by 0/1 keys"),
     "expired": (stale, "ExpiredMetadataError: timestamp.json is expired"),
     "root below": (lambda p: p.python(BELOW), "UnsignedMetadataError: root was signed by 1/2 keys"),
-    "broken gate": (lambda p: forge(p, observed=9, passed=False), "must hold kept promises only"),
+    "broken gate": (lambda p: forge(p, observed=9, passed=False), "does not meet all limits"),
     "verdict against its numbers": (lambda p: forge(p, passed=False), "but the numbers say True"),
     "other release key": (other_release_key, "was not signed with keys/release.pub"),
     "nan": (lambda p: faulty("nan", "", p), "answers zeros with what is no number"),

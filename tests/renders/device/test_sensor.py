@@ -30,7 +30,9 @@ def heard(
     """Capture once with the command of a row of the runbook; say what came, and if it is quiet."""
     shutil.copytree(render(modality=modality, target="edge"), folder)
     (command,) = re.findall(
-        rf"^\| {sensor} \| `(.+)` \|$", (folder / "docs/runbook/devices.md").read_text(), re.MULTILINE
+        rf"^\| {sensor} \| `(.+)` \|$",
+        (folder / "docs/runbook/devices.md").read_text(),
+        re.MULTILINE,
     )
     if not shutil.which(command.split()[0]):
         pytest.skip(f"{command.split()[0]} is not installed")
