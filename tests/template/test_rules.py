@@ -41,14 +41,15 @@ NUMBERS = [
     1e3,
     1e5,
 ]
-TASK_VARIANTS = {"image", "audio", "tabular"}
+# Of the folders `task` and `target` there is one variant each in a render, at the same path.
+VARIANTS = {"image", "audio", "tabular", "cloud", "edge", "hybrid", "https", "mqtt"}
 
 
 def test_only_the_locked_package_name_is_in_paths() -> None:
     values = {name for path in PATHS for name in re.findall(r"\{\{=\s*([\w.]+)", path)}
     conditions = {name for path in PATHS for name in re.findall(r"\{%-? *if (\w+)", path)}
     assert values == {"package_name", "_copier_conf.answers_file"}
-    assert conditions == TASK_VARIANTS
+    assert conditions == VARIANTS
     assert CONFIG["package_name"]["ask"] is False
 
 
