@@ -30,13 +30,7 @@ def capture(
     """Run the `capture` command of a row once; return the suffix and the `quiet` of the payload."""
     shutil.copytree(render(modality=modality, target="edge"), folder)
     (command,) = re.findall(
-<<<<<<< HEAD
         rf"^\| {sensor} \| `(.+)` \|$", (folder / "docs/devices.md").read_text(), re.MULTILINE
-=======
-        rf"^\| {sensor} \| `(.+)` \|$",
-        (folder / "docs/runbook/devices.md").read_text(),
-        re.MULTILINE,
->>>>>>> v-shared
     )
     if not shutil.which(command.split()[0]):
         pytest.skip(f"{command.split()[0]} is not installed")
