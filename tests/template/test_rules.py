@@ -54,7 +54,7 @@ def test_no_answer_but_the_locked_package_name_is_in_a_path() -> None:
 
 def test_what_the_upgrade_page_calls_yours_is_never_touched() -> None:
     page = (ROOT / "docs/upgrade.md").read_text()
-    (row,) = re.findall(r"^\| yours \|(.+?)\|", page, re.MULTILINE)
+    (row,) = re.findall(r"^\| you \|(.+?)\|", page, re.MULTILINE)
     assert set(re.findall(r"`(.+?)`", row)) == set(CONFIG["_skip_if_exists"])
 
 
