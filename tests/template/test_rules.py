@@ -55,7 +55,7 @@ def test_only_the_locked_package_name_is_in_paths() -> None:
 
 def test_files_listed_as_yours_are_never_updated() -> None:
     page = (ROOT / "docs/upgrade.md").read_text()
-    (row,) = re.findall(r"^\| yours \|(.+?)\|", page, re.MULTILINE)
+    (row,) = re.findall(r"^\| you \|(.+?)\|", page, re.MULTILINE)
     assert set(re.findall(r"`(.+?)`", row)) == set(CONFIG["_skip_if_exists"])
 
 
