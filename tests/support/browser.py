@@ -84,11 +84,11 @@ def dump_dom(url: str, folder: Path, *flags: str) -> str:
 def print_to_pdf(url: str, folder: Path) -> bytes:
     """Return a page as it is printed."""
     path = folder / "page.pdf"
-    loaded(url, folder, "--no-pdf-header-footer", f"--print-to-pdf={path}")
+    dump_dom(url, folder, "--no-pdf-header-footer", f"--print-to-pdf={path}")
     return path.read_bytes()
 
 
 def take_screenshot(url: str, folder: Path, path: Path, width_px: int, height_px: int) -> None:
     """Write the upper part of a page to a PNG."""
     size = f"--window-size={width_px},{height_px}"
-    loaded(url, folder, "--hide-scrollbars", size, f"--screenshot={path}")
+    dump_dom(url, folder, "--hide-scrollbars", size, f"--screenshot={path}")
