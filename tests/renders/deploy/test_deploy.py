@@ -143,7 +143,7 @@ FAULTS: list[tuple[Callable[[Files], None], str, Any]] = [
     (alerts_reach_somebody, "compose/alertmanager/volumes/0", "alertmanager:/x"),
     (alerts_reach_somebody, "compose/alertmanager/volumes/1", "alertmanager:/x"),
     (alerts_reach_somebody, "secrets", 0),
-    (alerts_reach_somebody, "alertmanager/route/receiver", "nobody"),
+    (alerts_reach_somebody, "alertmanager/route/receiver", "missing"),
     (alerts_reach_somebody, "alertmanager/inhibit_rules/0/target_matchers", ['severity="ticket"']),
     (alerts_reach_somebody, "alertmanager/inhibit_rules/0/equal", []),
     (the_journal_outlives_its_container, "compose/server/volumes/1", "journal:/data"),
