@@ -24,34 +24,6 @@ ALLOWED = re.compile(
     r"width=device-width|torch\.device\b|\bdevice_age_days\b|CollectorRegistry|\.github/workflows"
 )
 
-# Files that still mention parts they should not, until their own changes are merged.
-OPEN = {
-    "deploy/compose.yaml",
-    "docs/decisions/0002-one-entrance-for-payloads.md",
-    "docs/decisions/0003-evidence-and-verdicts.md",
-    "docs/runbook.md",
-    "docs/runbook/server.md",
-    "src/scratch_detector/device/uploader.py",
-    "src/scratch_detector/device/wire_format.py",
-    "src/scratch_detector/fleet/collector.py",
-    "src/scratch_detector/fleet/settings.py",
-    "docs/settings.md",  # the descriptions in fleet/settings.py
-    "src/scratch_detector/formats/executorch.py",
-    "src/scratch_detector/monitoring/drift.py",
-    "src/scratch_detector/pipeline/benchmark.py",
-    "src/scratch_detector/pipeline/deps.py",
-    "src/scratch_detector/pipeline/reference.py",
-    "src/scratch_detector/predictor.py",
-    "src/scratch_detector/serving/status.html",
-    "src/scratch_detector/task/features.py",
-    "src/scratch_detector/task/model.py",
-    "tests/monitoring/test_alerts.py",
-    "tests/monitoring/test_server_alerts.py",
-    "tests/serving/test_feedback.py",
-    "tests/test_deploy.py",
-    "tests/test_gates.py",
-}
-
 KINDS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "cloud": ({"target": "cloud"}, DEVICE | MQTT | FORMATS),
     "cloud, sound": ({"target": "cloud", "modality": "audio"}, DEVICE | MQTT | FORMATS),

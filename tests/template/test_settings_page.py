@@ -1,6 +1,5 @@
 """`includes/settings.md`, the page about all settings, matches the code of every kind of render."""
 
-
 import pytest
 
 from conftest import Render
@@ -16,7 +15,9 @@ def test_the_page_is_current(pages: dict[str, str]) -> None:
     assert merge(pages) == PAGE.read_text(), "run `make deps`"
 
 
-def test_each_kind_of_render_has_the_page_of_its_code(pages: dict[str, str], render: Render) -> None:
+def test_each_kind_of_render_has_the_page_of_its_code(
+    pages: dict[str, str], render: Render
+) -> None:
     for kind, page in pages.items():
         assert (render(**KINDS[kind]) / "docs/settings.md").read_text() == page, kind
 

@@ -1,7 +1,4 @@
-"""Gates: every limit of `scope.yaml`, compared with the measurements in `reports/`.
-
-Stages measure; this module alone decides whether a model meets its limits.
-"""
+"""Gates: the only place where measurements in `reports/` meet the limits of `scope.yaml`."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -30,9 +30,8 @@ Criterion = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 def train() -> None:
     """Fit the network and the baseline on the training split, with the seed of `params.yaml`."""
-    params = load_params()
     labels = load_schema().labels
-    torch.manual_seed(params.seed)
+    torch.manual_seed(load_params().seed)
     torch.use_deterministic_algorithms(True)
     x, y, _ = load_split("train")
     model = build_model(x.shape[1:], len(labels))
