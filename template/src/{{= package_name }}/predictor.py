@@ -62,7 +62,8 @@ class Predictor:
             version = json.loads(metadata["features_version"])
         except Exception as error:  # onnxruntime's errors have no narrower base class
             reason = str(error).splitlines()[0]
-            raise SystemExit(f"{path} is not a model of this project ({reason}). {REMEDY}") from None
+            wrong = f"{path} is not a model of this project ({reason})"
+            raise SystemExit(f"{wrong}. {REMEDY}") from None
         if version != FEATURES_VERSION:
             versions = f"features version {version}, but the code computes {FEATURES_VERSION}"
             raise SystemExit(f"{path} needs {versions}. {REMEDY}")

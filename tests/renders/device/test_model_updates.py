@@ -381,7 +381,7 @@ ATTACKS: dict[str, tuple[Callable[[Publisher], object], str]] = {
     "verdict against its numbers": (lambda p: forge(p, passed=False), "but the numbers say True"),
     "other release key": (other_release_key, "was not signed with keys/release.pub"),
     "nan": (lambda p: faulty("nan", "", p), "answers zeros with what is no number"),
-    "newer opset": (lambda p: faulty("newer-opset", ELSEWHERE, p), "is no model of this project"),
+    "newer opset": (lambda p: faulty("newer-opset", ELSEWHERE, p), "is not a model of this project"),
 }
 
 
