@@ -59,7 +59,8 @@ def infer_schema(source: Path) -> Schema:
     if not names:
         raise Refusal("columns", table.column_names, "at least one besides the label", "amount_usd")
     if taken := sorted(TAKEN.intersection(names)):
-        raise Refusal("columns", taken[0], "a name that no answer has; rename the column", f"{taken[0]}_in")
+        rule = "a name that no answer has; rename the column"
+        raise Refusal("columns", taken[0], rule, f"{taken[0]}_in")
     columns = {name: _infer(table, name).model_dump(exclude_defaults=True) for name in names}
     return Schema(
         source=str(source),
