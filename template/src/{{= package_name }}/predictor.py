@@ -61,8 +61,9 @@ class Predictor:
             self.trained_at: float = json.loads(metadata["trained_at"])
             version = json.loads(metadata["features_version"])
         except Exception as error:  # onnxruntime's errors have no narrower base class
-            found = str(error).splitlines()[0]
-            raise SystemExit(f"{path} is not a model of this project ({found}). {REMEDY}") from None
+            reason = str(error).splitlines()[0]
+            wrong = f"{path} is not a model of this project ({reason})"
+            raise SystemExit(f"{wrong}. {REMEDY}") from None
         if version != FEATURES_VERSION:
             versions = f"features version {version}, but the code computes {FEATURES_VERSION}"
             raise SystemExit(f"{path} needs {versions}. {REMEDY}")
@@ -78,8 +79,8 @@ class Predictor:
         Embeddings are None if the network does not end in a linear layer, and for files that were
         exported before 0.3.0.
         """
-        found = dict(zip(self._outputs, self._session.run(self._outputs, {"x": x}), strict=True))
-        return softmax(found["logits"]), found.get("embedding")
+        outputs = dict(zip(self._outputs, self._session.run(self._outputs, {"x": x}), strict=True))
+        return softmax(outputs["logits"]), outputs.get("embedding")
 
     def predict(self, payload: bytes) -> Prediction:
         """Predict one payload.
@@ -97,7 +98,7 @@ class Predictor:
         """Predict several inputs in one run; an error of one input does not affect the others."""
         probabilities, embeddings = self.run(np.stack([x for x, _ in inputs]))
         entropies = entropy(probabilities)
-        found: list[Prediction | Exception] = []
+        results: list[Prediction | Exception] = []
         for i, best in enumerate(probabilities.argmax(axis=1)):
             # NaN wins an argmax; without one, rows sum to 1.
             confidence = float(probabilities[i, best])
@@ -105,10 +106,10 @@ class Predictor:
                 label = self.labels[best]
                 facts = inputs[i].facts
                 embedding = None if embeddings is None else embeddings[i]
-                found.append(Prediction(label, confidence, facts, float(entropies[i]), embedding))
+                results.append(Prediction(label, confidence, facts, float(entropies[i]), embedding))
             else:
-                found.append(NotFinite(f"model {self.sha256[:12]} returned {probabilities[i]}"))
-        return found
+                results.append(NotFinite(f"model {self.sha256[:12]} returned {probabilities[i]}"))
+        return results
 
 
 def prepare(payload: bytes) -> Prepared:

@@ -11,9 +11,9 @@ class Refusal(ValueError):
     """An input is invalid: the field, its value, the rule, and a valid example."""
 
     def __init__(self, field: str, value: object, rule: str, example: object) -> None:
-        found = repr(value)[:SHOWN]
-        super().__init__(f"{field}: got {found}; {rule}, for example {example!r}")
-        self.detail = {"field": field, "value": found, "rule": rule, "example": repr(example)}
+        shown_value = repr(value)[:SHOWN]
+        super().__init__(f"{field}: got {shown_value}; {rule}, for example {example!r}")
+        self.detail = {"field": field, "value": shown_value, "rule": rule, "example": repr(example)}
 
     @classmethod
     def from_validation(cls, error: ValidationError, example: Mapping[str, object]) -> "Refusal":

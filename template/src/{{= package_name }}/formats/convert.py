@@ -25,7 +25,7 @@ from .format import NotRunnableError
 from .runtime import FACTS, ConvertedModel
 
 HELP = "`make formats` installs the converter; it supports only some operators in task/model.py."
-WIDTH = 150  # of the table. CI logs have no terminal; the default of 80 columns would truncate it.
+WIDTH = 150  # of the table; the default, 80 columns in CI logs, would truncate it
 
 
 def convert(name: str) -> None:

@@ -64,5 +64,5 @@ def _check_structure(spec: Any) -> None:
     weights = sum(prod(d.constant.size for d in value.dimensions) for value in values)
     needed = sum(weight.numel() for weight in network.parameters() if weight.dim() > 1)
     if actual != expected or weights < needed:
-        found = f"{FILE} has {actual} and {weights} weights"
-        raise SystemExit(f"{found}; the network has {expected} and {needed}.")
+        contents = f"{FILE} has {actual} and {weights} weights"
+        raise SystemExit(f"{contents}; the network has {expected} and {needed}.")

@@ -129,15 +129,15 @@ def measure_quality(variant: Network, exported: Predictor, scope: Scope) -> Row:
     """Measure the quality of a variant, and its agreement with the exported model."""
     x, truth, slices = load_split("validation")
     probabilities, expected = variant.probabilities(x), exported.probabilities(x)
-    answers, fp32 = probabilities.argmax(1), expected.argmax(1)
+    predicted, fp32 = probabilities.argmax(1), expected.argmax(1)
     label_count = len(exported.labels)
     metric = METRICS[scope.metric]
-    gain = gain_lower_bound(metric, truth, answers, fp32, label_count, scope.confidence)
+    gain = gain_lower_bound(metric, truth, predicted, fp32, label_count, scope.confidence)
     return (
-        measure(truth, answers, fp32, slices, label_count)
+        measure(truth, predicted, fp32, slices, label_count)
         | {
             # Bounds: a variant that agrees by chance would fail on the test split.
-            "same_lower_bound": share_lower_bound(answers == fp32, scope.confidence),
+            "same_lower_bound": share_lower_bound(predicted == fp32, scope.confidence),
             "drop_upper_bound": 0 - gain,  # `-gain` would print -0
             "max_difference": float(abs(probabilities - expected).max()),
             "batch_gap": _batch_gap(variant, x[:BATCH]),

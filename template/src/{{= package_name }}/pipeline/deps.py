@@ -122,17 +122,17 @@ class Package:
         task = self.folder / "task"
         uses_task = any(name.startswith(f"{self.name}.task.") for name in loaded)
         named = {self.modules[name].parent / text for name in loaded for text in self._texts[name]}
-        found: set[Path] = set()
+        data: set[Path] = set()
         for path in self.folder.rglob("*"):
             hidden = any(part[0] in "._" for part in path.relative_to(self.folder).parts)
             if path.is_dir() or path.suffix == ".py" or hidden:
                 continue
             if uses_task and path.is_relative_to(task):
                 tracked = path.with_suffix("") if path.suffix == ".dvc" else path  # by `dvc add`
-                found.add(_data_folder(tracked, task) or tracked)
+                data.add(_data_folder(tracked, task) or tracked)
             elif path in named:
-                found.add(path)
-        return found
+                data.add(path)
+        return data
 
     def _shorten(self, path: Path) -> str:
         folder = path.parts[0]
@@ -231,10 +231,10 @@ def compare(text: str, changed: str) -> list[str]:
 def _rewrite_list(items: list[str], needed: list[str], indent: str) -> list[str]:
     kept, by_hand = [], set()
     for item in items:
-        found = CODE_LINE.fullmatch(item.rstrip())
-        if found is None or found[2]:
+        code = CODE_LINE.fullmatch(item.rstrip())
+        if code is None or code[2]:
             kept.append(item)
-            by_hand |= {found[1]} if found else set()
+            by_hand |= {code[1]} if code else set()
     if items:
         indent = " " * _indent(items[0])
     return kept + [f"{indent}- ${{src}}/{path}\n" for path in needed if path not in by_hand]

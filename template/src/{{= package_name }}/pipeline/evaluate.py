@@ -18,18 +18,18 @@ def evaluate() -> None:
     x, truth, slices = load_split("test")
     fp32 = Predictor(ONNX).probabilities(x).argmax(1)
     probabilities = shipped.probabilities(x)
-    answers = probabilities.argmax(1)
+    predicted = probabilities.argmax(1)
     simple = _baseline(x)
     gains = {
         name: gain_lower_bound(metric, truth, best, simple, n, scope.confidence)
-        for name, best in {"gain_lower_bound": answers, "gain_ceiling": truth}.items()
+        for name, best in {"gain_lower_bound": predicted, "gain_ceiling": truth}.items()
     }
-    report = measure(truth, answers, fp32, slices, n) | {
+    report = measure(truth, predicted, fp32, slices, n) | {
         "model_sha256": shipped.sha256,
         "data_sha256": load_data_sha256(),
         "metric": scope.metric,
         "labels": shipped.labels,
-        "confusion": confusion(truth, answers, n).tolist(),
+        "confusion": confusion(truth, predicted, n).tolist(),
         "baseline": score(metric, truth, simple, n) | gains,
         "nonfinite_answers": count_nonfinite(probabilities),
     }
@@ -40,5 +40,5 @@ def evaluate() -> None:
 def _baseline(x: np.ndarray) -> np.ndarray:
     with np.load(BASELINE) as linear:
         scores = x.reshape(len(x), -1) @ linear["weight"].T + linear["bias"]
-    answers: np.ndarray = scores.argmax(1)
-    return answers
+    predicted: np.ndarray = scores.argmax(1)
+    return predicted

@@ -29,14 +29,14 @@ def export() -> None:
     probabilities = Predictor(ONNX).probabilities(x)
     arrays = [onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(ONNX).graph.initializer]
     weights = [array for array in arrays if array.dtype.kind == "f"]
-    evidence = {
+    measurements = {
         "examples": len(x),
         "max_difference": float(abs(probabilities - expected).max()),
         "weights": sum(array.size for array in weights),
         "nonfinite_weights": sum(int((~np.isfinite(array)).sum()) for array in weights),
         "nonfinite_answers": count_nonfinite(probabilities),
     }
-    write_report("export", evidence)
+    write_report("export", measurements)
 
 
 def write_onnx(model: nn.Module, x: np.ndarray, checkpoint: dict[str, Any], path: Path) -> None:

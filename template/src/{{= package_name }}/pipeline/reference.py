@@ -33,15 +33,15 @@ def save_reference(shipped: Predictor) -> None:
     params, held_out = load_params(), [load_split(split)[:2] for split in ("validation", "test")]
     x, truth = (np.concatenate(arrays) for arrays in zip(*held_out, strict=True))
     probabilities, embedding = shipped.run(x)
-    confidence, answers = probabilities.max(1), probabilities.argmax(1)
+    confidence, predicted = probabilities.max(1), probabilities.argmax(1)
     signals = load_facts("train") | {"confidence": confidence, "entropy": entropy(probabilities)}
-    signals["label"] = answers.astype(np.float64)
+    signals["label"] = predicted.astype(np.float64)
     _, trained_on = shipped.run(load_split("train")[0])
     whitening = None if trained_on is None else fit_whitening(trained_on)
     if whitening and embedding is not None:
         signals |= whitening.apply(embedding)
     reference = fit_reference(signals, params.drift_window, params.drift_false_alarm_rate)
-    threshold = fit_confidence_threshold(confidence, answers == truth)
+    threshold = fit_confidence_threshold(confidence, predicted == truth)
     more = {"whitening": whitening, "sure_from": threshold}
     REFERENCE.write_text(reference.model_copy(update=more).model_dump_json() + "\n")
 

@@ -42,13 +42,13 @@ def train() -> None:
     CHECKPOINT.parent.mkdir(parents=True, exist_ok=True)
     torch.save(facts | weights, CHECKPOINT)
     _train_baseline(x, y, len(labels))
-    evidence = {
+    measurements = {
         "examples": len(x),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "best_epoch": 1 + int(np.nanargmin(curve["validation_loss"])),  # whose weights are kept
         "curve": curve,
     }
-    write_report("train", facts | evidence)
+    write_report("train", facts | measurements)
 
 
 def fit(

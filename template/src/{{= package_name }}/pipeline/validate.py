@@ -57,8 +57,8 @@ def validate() -> None:
         "one input with conflicting labels": conflicting,
         "duplicate id": repeated,
     }
-    for problem, found in problems.items():
-        for examples in found[:SHOWN]:
+    for problem, cases in problems.items():
+        for examples in cases[:SHOWN]:
             print(f"{RAW}: {problem}: {examples}")
     report = {
         "examples": ids.total(),
