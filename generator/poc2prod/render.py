@@ -35,7 +35,7 @@ def render(
                 defaults=True,
                 overwrite=True,
                 quiet=True,
-                # Copier would refuse a template with tasks; none of ours needs them.
+                # Copier would refuse a template with tasks; this one needs none.
                 skip_tasks=True,
             )
         except Exception as error:  # templates and git raise many kinds of errors

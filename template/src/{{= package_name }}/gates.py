@@ -1,7 +1,4 @@
-"""Gates: every limit of `scope.yaml`, compared with the measurements in `reports/`.
-
-Stages measure; this module alone decides whether a model meets its limits.
-"""
+"""Gates: the only place where measurements in `reports/` meet the limits of `scope.yaml`."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -170,12 +167,7 @@ def _use_gates() -> list[Gate]:
             for place, count in failures.items()
         ),
         *(
-            gate(
-                f"latency_p95_{place}",
-                f"latency p95 ms, {place}, timed here",
-                ms,
-                "max_latency_p95_ms",
-            )
+            gate(f"latency_p95_{place}", f"p95, {place}, timed here, ms", ms, "max_latency_p95_ms")
             for place, ms in p95_ms.items()
         ),
         gate("cost", "USD per month (prices.yaml)", cost_usd, "max_cost_usd_month"),

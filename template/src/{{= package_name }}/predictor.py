@@ -107,8 +107,7 @@ class Predictor:
                 embedding = None if embeddings is None else embeddings[i]
                 found.append(Prediction(label, confidence, facts, float(entropies[i]), embedding))
             else:
-                answer = probabilities[i].tolist()
-                found.append(NotFinite(f"model {self.sha256[:12]} returned {answer}"))
+                found.append(NotFinite(f"model {self.sha256[:12]} returned {probabilities[i]}"))
         return found
 
 

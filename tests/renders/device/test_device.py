@@ -169,8 +169,8 @@ def test_sandbox_allows_upload_update_and_socket(installed: On, docker: Docker) 
     when_there(lambda: 'updates_total{outcome="checked"} 1.0' in installed(*metrics))
     assert json.loads(installed("cat", f"{STATE}/models/state.json"))["trial"]
     who = ["setpriv", "--reuid=camera", f"--regid={NAME}", "--clear-groups"]
-    asked = " ".join(who) + f" python3.11 -c '{ASK}' < /root/example.png"
-    assert json.loads(installed("sh", "-c", asked))["label"] in ("clean", "scratched")
+    script = " ".join(who) + f" python3.11 -c '{ASK}' < /root/example.png"
+    assert json.loads(installed("sh", "-c", script))["label"] in ("clean", "scratched")
 
 
 def test_service_has_no_privileges_and_writes_only_its_state(installed: On) -> None:

@@ -82,7 +82,7 @@ from scratch_detector.releases import registry
 (path,) = Path(".").glob("payload.*")
 payload = path.read_bytes()
 model_trial.load_params = lambda: type("P", (), {"update_url": ""})
-model_trial.TRIAL_ANSWERS = 3
+model_trial.TRIAL_PREDICTIONS = 3
 
 def whole():
     state = slots.read_state()
@@ -96,7 +96,7 @@ def work():
     model = model_trial.DeviceModel()
     while slots.read_state().trial:
         model.poll()
-        model.answer(prepare(payload))
+        model.infer(prepare(payload))
 
 def start():
     if pid := os.fork():
@@ -164,7 +164,7 @@ class Device(NamedTuple):
         assert "Traceback" not in error
         return process.returncode, error
 
-    def refused(self, **env: str) -> str:
+    def expect_refusal(self, **env: str) -> str:
         """Run an update that must be refused and change nothing; return its error."""
         before = self.state(), self.show_model()
         code, error = self.update(**env)
@@ -384,8 +384,8 @@ ATTACKS: dict[str, tuple[Callable[[Publisher], object], str]] = {
         lambda p: p.python(SIGN_BELOW_THRESHOLD),
         "UnsignedMetadataError: root was signed by 1/2 keys",
     ),
-    "broken gate": (lambda p: forge(p, observed=9, passed=False), "must hold kept promises only"),
-    "verdict against its numbers": (lambda p: forge(p, passed=False), "but the numbers say True"),
+    "broken gate": (lambda p: forge(p, observed=9, passed=False), "does not meet all limits"),
+    "verdict against its numbers": (lambda p: forge(p, passed=False), "but the numbers"),
     "other release key": (use_other_release_key, "was not signed with keys/release.pub"),
     "nan": (
         lambda p: publish_faulty("nan", "", p),
@@ -393,7 +393,7 @@ ATTACKS: dict[str, tuple[Callable[[Publisher], object], str]] = {
     ),
     "newer opset": (
         lambda p: publish_faulty("newer-opset", ELSEWHERE, p),
-        "is no model of this project",
+        "model of this project",
     ),
 }
 
@@ -404,7 +404,7 @@ def test_rejects_attacks_and_keeps_the_last_good_model(
 ) -> None:
     device.accept(publisher.ids[0])
     attack(publisher)
-    assert words in device.refused()
+    assert words in device.expect_refusal()
 
 
 def test_rejects_a_replayed_repository(publisher: Publisher, device: Device) -> None:
@@ -414,7 +414,7 @@ def test_rejects_a_replayed_repository(publisher: Publisher, device: Device) -> 
     device.accept(publisher.ids[1])
     shutil.rmtree(repository)
     (publisher.folder / "replayed").rename(repository)
-    assert "BadVersionNumberError" in device.refused()
+    assert "BadVersionNumberError" in device.expect_refusal()
 
 
 def test_does_not_download_a_model_above_max_model_mb(
@@ -422,7 +422,7 @@ def test_does_not_download_a_model_above_max_model_mb(
 ) -> None:
     scope = device.folder / "scope.yaml"
     scope.write_text(re.sub(r"max_model_mb: [\d.]+", "max_model_mb: 0.001", scope.read_text()))
-    assert "MB, limit 0.001 MB" in device.refused()
+    assert "MB, limit 0.001 MB" in device.expect_refusal()
     assert not list((device.folder / "data/models").rglob("model.onnx"))
 
 
@@ -450,7 +450,7 @@ def test_next_update_continues_after_a_network_failure(
                 "an update must end before the next one is due"
             )
         else:
-            device.refused()
+            device.expect_refusal()
     device.set(update_every_s=3600)
     fetched = {path.name for path in (device.folder / "data/models/drafts").glob("*/*")}
     assert len(fetched) == (7 if word == "manifest.dsse" else 0)
@@ -472,7 +472,7 @@ def test_next_update_continues_after_a_network_failure(
 def test_keeps_its_model_without_a_server(publisher: Publisher, device: Device) -> None:
     device.accept(publisher.ids[0])
     device.set(update_url="http://127.0.0.1:9")
-    assert "No update from http://127.0.0.1:9" in device.refused()
+    assert "No update from http://127.0.0.1:9" in device.expect_refusal()
     device.set(update_url='""')
     assert "update_url in params.yaml" in device.update()[1]
 
@@ -502,7 +502,7 @@ def test_rejects_signatures_of_a_replaced_key(publisher: Publisher, device: Devi
         "from scratch_detector.fleet import publish\n"
         "publish.Root.verify_delegate = lambda *_: None\npublish.publish()"
     )
-    assert "UnsignedMetadataError: timestamp was signed by 0/1 keys" in device.refused()
+    assert "UnsignedMetadataError: timestamp was signed by 0/1 keys" in device.expect_refusal()
 
 
 def test_updates_through_a_proxy(publisher: Publisher, device: Device, server: str) -> None:
@@ -529,7 +529,7 @@ def test_full_disk_keeps_the_last_good_model(publisher: Publisher, device: Devic
         device.accept(publisher.ids[0])
         publisher.publish(publisher.ids[1])
         fill(models)
-        assert "No space left" in device.refused()
+        assert "No space left" in device.expect_refusal()
         (models / "filler").unlink()
         assert device.update()[0] == 0 and device.state()["trial"] == publisher.ids[1]
         fill(models)

@@ -364,10 +364,10 @@ def test_events_stay_on_the_device_while_the_collectors_disk_is_full(
 class FaultyCollector(BaseHTTPRequestHandler):
     """A collector with a fault."""
 
-    asked = 0
+    requests = 0
 
     def do_POST(self) -> None:
-        type(self).asked += 1
+        type(self).requests += 1
         length = int(self.headers["content-length"])
         lines = self.rfile.read(length).split(b"\n")
         self.answer([json.loads(line)["id"] for line in lines[1:]])
@@ -426,7 +426,7 @@ class StoresAllButTheFirst(FaultyCollector):
 
 @contextmanager
 def serving(handler: type[FaultyCollector]) -> Iterator[int]:
-    handler.asked = 0
+    handler.requests = 0
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -445,7 +445,7 @@ def test_faulty_collector_loses_no_event_and_blocks_no_put(
         settings(folder, 'upload_url: ""', f"upload_url: http://127.0.0.1:{port}/events")
         sender = device(folder, 300)
         assert sender.stdout.readline() == "all are put\n"
-        until(lambda: handler_class.asked >= 3)
+        until(lambda: handler_class.requests >= 3)
         end(sender)
     assert waiting(folder) == list(range(300)) and dropped(folder) == 0
 

@@ -19,7 +19,7 @@ from .model_trial import DeviceModel
 HANG_S = 10
 RECENT = 250  # decisions that the reported p95 covers; 12 of them are slower than it
 DECISIONS = Counter(
-    "decisions", "Decisions by outcome: `answered` by the model, or why it was not", ["outcome"]
+    "decisions", "Decisions by outcome; `answered` are those of the model", ["outcome"]
 )
 
 
@@ -62,7 +62,7 @@ class Decider:
             inputs = prepare(payload)
             if _is_quiet(inputs.facts):
                 return {"skipped": "quiet"}
-            prediction = self.model.answer(inputs)
+            prediction = self.model.infer(inputs)
         except Refusal as refusal:
             return self._fail_safe("refused") | {"refused": refusal.detail}
         except Exception as error:  # the errors of onnxruntime have no common base class
@@ -76,6 +76,6 @@ class Decider:
 
 
 def _is_quiet(facts: dict[str, float]) -> bool:
-    """Return whether `quiet` of `task/features.py`, if defined, says to skip the payload."""
+    """Return whether `quiet` of `task/features.py`, if defined, returns true for these facts."""
     quiet = getattr(features, "quiet", None)
     return quiet is not None and bool(quiet(facts))

@@ -9,6 +9,8 @@ from .outbox import Outbox
 from .uploader import Uploader, read_telemetry
 from .wire_format import Telemetry
 
+MIN_TIMED = 20  # decisions; the p95 of fewer is the time of the slowest one
+
 
 def read_health(decider: Decider, outbox: Outbox, uploader: Uploader) -> tuple[int, dict[str, Any]]:
     """Return an HTTP status and the content of `/healthz`.
@@ -18,7 +20,8 @@ def read_health(decider: Decider, outbox: Outbox, uploader: Uploader) -> tuple[i
     """
     is_hanging = decider.is_hanging()
     telemetry = read_telemetry(outbox, decider.recent_ms)
-    problems = _exceeded_limits(telemetry, uploader.silent_s())
+    is_timed = len(decider.recent_ms) >= MIN_TIMED
+    problems = _exceeded_limits(telemetry, uploader.silent_s(), is_timed)
     if outbox.dropped_now:
         problems.append(f"DeviceDroppedDecisions: {outbox.dropped_now} since the loop started")
     if is_hanging:
@@ -27,11 +30,12 @@ def read_health(decider: Decider, outbox: Outbox, uploader: Uploader) -> tuple[i
     return 503 if is_hanging else 200, health | telemetry.model_dump()
 
 
-def _exceeded_limits(telemetry: Telemetry, silent_s: float) -> list[str]:
+def _exceeded_limits(telemetry: Telemetry, silent_s: float, is_timed: bool) -> list[str]:
     scope = load_scope()
+    p95_ms = telemetry.latency_p95_ms if is_timed else None
     current_s = telemetry.model_current_timestamp_seconds
     observed = {
-        "DeviceSlow": (telemetry.latency_p95_ms, scope.max_latency_p95_ms, "ms p95 latency"),
+        "DeviceSlow": (p95_ms, scope.max_latency_p95_ms, "ms p95 latency"),
         "DeviceDrifting": (telemetry.drift_score_max, scope.watch.max_drift_score, "drift score"),
     }
     if limits := scope.fleet:

@@ -29,7 +29,7 @@ class JsonHandler(BaseHTTPRequestHandler):
     timeout = 10  # seconds per read; a client that stops sending frees its thread after that
 
     def read_body(self, max_bytes: int) -> bytes:
-        """Read up to twice `max_bytes`, so that the caller can reject a body that is too large.
+        """Read up to twice `max_bytes`; the caller rejects a body that is too large.
 
         A client that is still sending when the connection closes gets a reset instead of the reply.
         Beyond twice the limit, that is accepted.
@@ -41,12 +41,12 @@ class JsonHandler(BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Send errors of the base class, such as an unknown method, as JSON."""
         self.close_connection = True
-        self.answer_json(code, {"detail": message or self.responses[HTTPStatus(code)][0]})
+        self.reply_json(code, {"detail": message or self.responses[HTTPStatus(code)][0]})
 
-    def answer_json(self, status: int, content: dict[str, Any]) -> None:
-        self.answer(status, json.dumps(content).encode(), "application/json")
+    def reply_json(self, status: int, content: dict[str, Any]) -> None:
+        self.reply(status, json.dumps(content).encode(), "application/json")
 
-    def answer(self, status: int, body: bytes, content_type: str) -> None:
+    def reply(self, status: int, body: bytes, content_type: str) -> None:
         self.send_response_only(status)
         self.send_header("content-type", content_type)
         self.send_header("content-length", str(len(body)))

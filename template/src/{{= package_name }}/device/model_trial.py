@@ -25,7 +25,7 @@ from .slots import SLOTS, STATE_PATH, edit_state, read_state
 # A trial succeeds after 20 predictions, or after 10 min on a device with few payloads. It tests
 # memory, processor and speed; accuracy is covered by the gates. A model that fails on one input in
 # seven fails within 20 predictions with a probability of 95 %.
-TRIAL_ANSWERS = 20
+TRIAL_PREDICTIONS = 20
 TRIAL_S = 600
 # A model that kills the process cannot end its trial, so starts are counted too. One or two may be
 # power cuts; after three unfinished starts the trial has failed.
@@ -46,10 +46,10 @@ class MonitoredPredictor(Predictor):
     def __init__(self, path: Path, reference: Path, trial: str) -> None:
         super().__init__(path)
         self.trial = trial
-        self.answer_count = 0
+        self.prediction_count = 0
         self.monitor = Monitor(self, reference)
 
-    def answer(self, inputs: Prepared) -> Prediction:
+    def infer(self, inputs: Prepared) -> Prediction:
         """Run the model once.
 
         Raises:
@@ -61,14 +61,14 @@ class MonitoredPredictor(Predictor):
             raise ModelFailure(str(error)) from error
         if isinstance(result, Exception):
             raise ModelFailure(str(result)) from result
-        self.answer_count += 1
+        self.prediction_count += 1
         return result
 
 
 class DeviceModel:
     """Runs the current model, and replaces it when `update` has fetched a newer one.
 
-    `answer` and `poll` may be called from different threads: a new model loads while the old one
+    `infer` and `poll` may be called from different threads: a new model loads while the old one
     still serves payloads.
 
     Raises:
@@ -86,7 +86,7 @@ class DeviceModel:
         self._lock = RLock()
         self._load()
 
-    def answer(self, inputs: Prepared) -> Prediction:
+    def infer(self, inputs: Prepared) -> Prediction:
         """Predict once. If a model on trial fails, the previous model takes over.
 
         Raises:
@@ -95,24 +95,24 @@ class DeviceModel:
         start_s = time.monotonic()
         predictor = self.predictor  # `poll` may replace it meanwhile
         try:
-            prediction = predictor.answer(inputs)
+            prediction = predictor.infer(inputs)
         except ModelFailure as failure:
             if not predictor.trial:
                 raise
             self._end_trial(predictor.trial, failure)
-            return self.answer(inputs)
+            return self.infer(inputs)
         predictor.monitor.observe(prediction)
         took_ms = 1000 * (time.monotonic() - start_s)
         if predictor.trial and took_ms > self._deadline_ms:
             self._end_trial(predictor.trial, ModelFailure(f"a prediction took {took_ms:.0f} ms"))
-        elif predictor.trial and predictor.answer_count >= TRIAL_ANSWERS:
+        elif predictor.trial and predictor.prediction_count >= TRIAL_PREDICTIONS:
             self._end_trial(predictor.trial)
         return prediction
 
     def poll(self) -> bool:
         """Start an update, load a model that was fetched, and end a trial, each when due.
 
-        Returns whether an update ended or the state changed, so that the caller writes the metrics.
+        Returns whether an update ended or the state changed: the caller then writes the metrics.
         """
         with self._lock:
             update_ended = self._poll_update()
@@ -177,7 +177,7 @@ class DeviceModel:
                 return
             print(f"Using the installed model: {error}", file=sys.stderr, flush=True)
             with suppress(OSError), edit_state() as state:
-                state.good = ""  # so that the next update fetches it again
+                state.good = ""  # the next update fetches it again
             self._open("")
 
     def _open(self, id: str) -> None:

@@ -98,16 +98,16 @@ def _fetch(updater: Updater, id: str, files: dict[str, TargetFile]) -> None:
             raise SystemExit(f"{name} has {file.length / 1e6:.3g} MB, limit {limit_mb:g} MB.")
     state = read_state()
     draft = DRAFTS / id
-    kept = (SLOTS / state.good, SLOTS / state.trial, draft)
+    in_use = (SLOTS / state.good, SLOTS / state.trial, draft)
     for folder in [*SLOTS.glob("[0-9a-f]" * 12), *DRAFTS.glob("*")]:
-        if folder not in kept:
+        if folder not in in_use:
             shutil.rmtree(folder)
     draft.mkdir(parents=True, exist_ok=True)
     for name, file in files.items():
         if not updater.find_cached_target(file, str(draft / name)):
             updater.download_target(file, str(draft / name))
     _check(draft)
-    # Sync before the move, so that after a power cut a folder in its slot is complete.
+    # Sync before the move: after a power cut, a folder in its slot is complete.
     for path in (*draft.iterdir(), draft):
         descriptor = os.open(path, os.O_RDONLY)
         os.fsync(descriptor)

@@ -90,7 +90,7 @@ class Connection:
         try:
             return self._request(body, self._client or self._connect())
         except BaseException:
-            # Reconnect, so that a late reply to this batch is not taken for the next one's.
+            # Reconnect: a late reply to this batch must not be read as the reply to the next one.
             if self._client:
                 self._client.disconnect()
                 self._client = None

@@ -62,7 +62,7 @@ class Outbox:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._reserve(int(max_mb * 1e6 - LOG_BYTES - INDEX_BYTES) // PAGE_BYTES)
             # SQLite deletes the log when the last connection closes, unless it is read-only. This
-            # one closes last, so that a start on a full disk finds the log.
+            # one closes last: a start on a full disk needs the log.
             self._reader = open_reader(path)
             log = path.with_name(f"{path.name}-wal")
             if log.stat().st_size < LOG_BYTES:

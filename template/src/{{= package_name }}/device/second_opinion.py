@@ -23,7 +23,7 @@ from .outbox import Outbox
 from .retry import keep_working
 
 UNSURE = Path("data/unsure.db")
-# A payload may take at most 1/8 of the queue, so that one large payload does not displace many.
+# A payload may take at most 1/8 of the queue, or one large payload would displace many.
 MAX_SHARE = 1 / 8
 # Also sent to the server, which then drops a request that it cannot answer in time.
 TIMEOUT_S = 10
@@ -76,23 +76,23 @@ class SecondOpinion(Thread):
         """
         waiting = self._unsure.oldest(1)
         for seq, id, body in waiting:
-            kept = json.loads(body)
+            queued = json.loads(body)
             try:
-                answer = _ask_server(id, base64.b64decode(kept["payload"]))
+                prediction = _ask_server(id, base64.b64decode(queued["payload"]))
             except HTTPError as error:
                 if error.code not in PERMANENT_REFUSALS:
                     raise
                 outcome = "refused"
             else:
-                outcome = self._record(id, kept["decision"], answer)
+                outcome = self._record(id, queued["decision"], prediction)
             self._unsure.acknowledge(seq)
             OPINIONS.labels(outcome).inc()
         return bool(waiting)
 
-    def _record(self, id: str, decision: dict[str, Any], answer: dict[str, Any]) -> str:
+    def _record(self, id: str, decision: dict[str, Any], prediction: dict[str, Any]) -> str:
         """Put both predictions into the outbox; return `agreed` or `disagreed`."""
-        outcome = "agreed" if answer["label"] == decision["label"] else "disagreed"
-        opinion = {key: answer[key] for key in ("label", "confidence", "model_sha256")}
+        outcome = "agreed" if prediction["label"] == decision["label"] else "disagreed"
+        opinion = {key: prediction[key] for key in ("label", "confidence", "model_sha256")}
         event = decision | {"outcome": outcome, "second_opinion": opinion}
         # The time distinguishes events of the same payload.
         event_id = hashlib.sha256(f"second {id} {decision['time']}".encode()).hexdigest()
@@ -107,5 +107,5 @@ def _ask_server(id: str, payload: bytes) -> dict[str, Any]:
         "x-request-id": id,
         "x-timeout-ms": str(1000 * TIMEOUT_S),
     }
-    answer: dict[str, Any] = post(load_params().server_url, payload, headers, TIMEOUT_S)
-    return answer
+    prediction: dict[str, Any] = post(load_params().server_url, payload, headers, TIMEOUT_S)
+    return prediction

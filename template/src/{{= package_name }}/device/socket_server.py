@@ -46,11 +46,11 @@ class DecisionHandler(JsonHandler):
 
     def do_GET(self) -> None:
         if self.path == "/healthz":
-            self.answer_json(*self.server.health())
+            self.reply_json(*self.server.health())
         elif self.path == "/metrics":
-            self.answer(200, generate_latest(REGISTRY), CONTENT_TYPE_LATEST)
+            self.reply(200, generate_latest(REGISTRY), CONTENT_TYPE_LATEST)
         else:
-            self.answer_json(404, {"detail": f"Nothing at {self.path}. {PATHS}."})
+            self.reply_json(404, {"detail": f"Nothing at {self.path}. {PATHS}."})
 
     def do_POST(self) -> None:
         payload = self.read_body(MAX_PAYLOAD_BYTES)
@@ -58,11 +58,11 @@ class DecisionHandler(JsonHandler):
             rule = f"a payload of 1 to {MAX_PAYLOAD_BYTES} bytes for /decide"
             request = f"{self.path} {self.headers.get('content-length', '')}"
             refusal = Refusal("content-length", request, rule, 1000)
-            self.answer_json(422, {"detail": [refusal.detail]})
+            self.reply_json(422, {"detail": [refusal.detail]})
             return
         decision = self.server.decider.decide(payload)
         # Reply before writing to disk: a sync may take longer than the model.
-        self.answer_json(200, decision)
+        self.reply_json(200, decision)
         self.server.record(payload, decision, decision["time"])
 
 

@@ -137,19 +137,19 @@ class CollectorHandler(JsonHandler):
 
     def do_GET(self) -> None:
         if self.path == "/metrics":
-            self.answer(200, generate_latest(self.server.registry), CONTENT_TYPE_LATEST)
+            self.reply(200, generate_latest(self.server.registry), CONTENT_TYPE_LATEST)
         elif self.path == "/healthz":
-            self.answer(200, b"", "application/json")
+            self.reply(200, b"", "application/json")
         else:
-            self.answer_json(404, {"detail": f"Nothing at {self.path}. {PATHS}."})
+            self.reply_json(404, {"detail": f"Nothing at {self.path}. {PATHS}."})
 
     def do_POST(self) -> None:
         body = self.read_body(MAX_BATCH_BYTES)
         if self.path != "/events":
-            self.answer_json(404, {"detail": f"Nothing at {self.path}. {PATHS}."})
+            self.reply_json(404, {"detail": f"Nothing at {self.path}. {PATHS}."})
             return
         status, reply = self.server.fleet.receive(body, self.headers.get("x-api-key", ""))
-        self.answer_json(status, reply)
+        self.reply_json(status, reply)
 
 
 def collect() -> None:

@@ -29,7 +29,7 @@ UNITS = Path("usr/lib/systemd/system")
 # The wheels of onnxruntime need glibc 2.28, the version of Debian 10.
 PLATFORMS = {"amd64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}
 # Measured for images: 143 MB on amd64, 137 MB on arm64 (NumPy, onnxruntime, Pillow, bytecode). The
-# limit is tight, so that another large library does not go unnoticed.
+# limit is tight: another large library should not go unnoticed.
 MAX_INSTALLED_MB = 150
 BLOCK_BYTES = 4096  # of ext4: rounding up to whole blocks matters with thousands of small files
 # Parts of libraries for their developers, for C programs, or for training.
@@ -123,7 +123,7 @@ def _build_tree(tree: Path, name: str, arch: str) -> None:
     home = tree / "opt" / name
     unit = f"{name}.service"
     shutil.copytree(SOURCE / "root", tree)
-    # In `deploy/` the files are named device.*, so that paths do not depend on the project name.
+    # In `deploy/` the files are named device.*: paths there do not depend on the project name.
     for path in list(tree.rglob("device*")):
         path.rename(path.with_name(path.name.replace("device", name)))
     (python,) = re.findall(r"=/usr/bin/python([\d.]+)", (tree / UNITS / unit).read_text())
@@ -137,7 +137,7 @@ def _build_tree(tree: Path, name: str, arch: str) -> None:
         shutil.copyfile(path, place)
     (home / PARAMS).symlink_to(f"/etc/{name}/{PARAMS}")
     (home / "data").symlink_to(f"/var/lib/{name}")
-    # The link that `systemctl enable` would create, so that install.sh needs no running systemd.
+    # The link that `systemctl enable` would create; install.sh needs no running systemd for it.
     wants = tree / UNITS / "multi-user.target.wants"
     wants.mkdir()
     (wants / unit).symlink_to(f"../{unit}")

@@ -24,7 +24,7 @@ def subscribe(url: str, receive: Receive) -> Client:
     While the collector is not connected the broker stores nothing for it; devices get no reply and
     send again.
     """
-    # Twice the limit, so that a batch that is too large gets a reply with the reason.
+    # Twice the limit, because a batch that is too large should get a reply with the reason.
     client, topic = create_client(url, 2 * MAX_BATCH_BYTES)
 
     def on_connect(_: Client, data: object, flags: object, reason: Any, properties: object) -> None:

@@ -25,7 +25,7 @@ REPOSITORY = Path("repository")
 METADATA = REPOSITORY / "metadata"
 TARGETS = REPOSITORY / "targets"
 # The roles that each key signs. Only `online` has to stay on the machine that runs `publish` every
-# week. Two of the three root keys have to sign, so that one may be lost or stolen.
+# week. Two of the three root keys have to sign: one may be lost or stolen.
 ROLES = {
     "targets": ["targets"],
     "online": ["snapshot", "timestamp"],

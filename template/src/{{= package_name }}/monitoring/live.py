@@ -89,6 +89,7 @@ def monitor() -> None:
     """
     if not (scores := read_metric("drift_score", "signal")):
         raise SystemExit(f"{metrics_url()} has no drift scores. Does it belong to this project?")
+    limit = load_scope().watch.max_drift_score
     if (age_s := metrics_age_s()) is not None:
         print(f"{metrics_url()} was written {age_s:.0f} s ago.")
         if age_s > MAX_AGE_S:
@@ -98,7 +99,6 @@ def monitor() -> None:
         window = load_params().drift_window
         print(f"no data yet, {fill * window:.0f} of {window} predictions")
         return
-    limit = load_scope().watch.max_drift_score
     for signal, score in sorted(scores.items(), key=lambda item: -item[1]):
         print(f"{'DRIFT' if score > limit else 'ok   '}  {signal:<24} {score:8.2f} <= {limit:g}")
     if moved := [signal for signal, score in scores.items() if score > limit]:

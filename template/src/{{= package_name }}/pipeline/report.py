@@ -28,16 +28,16 @@ from .summary import (
     purpose,
 )
 
-TEXT, SOFT, EDGE = "#1d2522", "#5b6661", "#e1e5e2"
+TEXT, SOFT, BORDER = "#1d2522", "#5b6661", "#e1e5e2"
 GOOD, BAD = "#2f7d5b", "#b3372f"
-COLOURS = {TEXT: "text", SOFT: "soft", EDGE: "edge", GOOD: "kept", BAD: "broken"}
+COLOURS = {TEXT: "text", SOFT: "soft", BORDER: "border", GOOD: "kept", BAD: "broken"}
 STYLE: dict[Any, Any] = {  # matplotlib types its keys as literals
     "svg.fonttype": "none",  # text that can be selected, in the font of the page
     "svg.hashsalt": "report",
     "text.parse_math": False,  # a label may contain dollar signs
     "font.size": 9,
     "text.color": TEXT,
-    "axes.edgecolor": EDGE,
+    "axes.edgecolor": BORDER,
     "axes.labelcolor": SOFT,
     "axes.spines.top": False,
     "axes.spines.right": False,
