@@ -94,7 +94,7 @@ def draw_interview() -> str:
     (screen,) = SCREEN.findall(README.read_text())
     lines = screen.splitlines()
     text = Text("\n".join(lines))
-    text.highlight_regex(r"(?m)^\(\d+/\d+\).*(\n +\S.*\))?", "bold")
+    text.highlight_regex(r"(?m)^\(\d+/\d+\).*(\n {3,}\S.*)?", "bold")
     text.highlight_regex(r"(?m)^  (?! ).*$", "green")
     text.highlight_regex(r"(?m)^ \S.*$", "cyan")
     console = Console(
