@@ -25,7 +25,7 @@ from .champion import Served, log
 # comparisons, not after a time: 2,000 requests take 7 minutes at 5 per s, and 20 s at 100 per s.
 STEPS = (0.01, 0.05, 0.25, 1.0)
 # Share of the requests that are compared. A comparison runs both models twice, so this adds at most
-# 40 % to the load, and a step takes about 2,000 requests.
+# 40 % to the runs of a model, and a step takes about 2,000 requests.
 COMPARED_SHARE = 0.1
 # Comparisons per step, and observations per decision of a rule. With 200, a limit of 10 % passes a
 # challenger that differs in 5 % of the cases with probability 0.999, and halts one that differs in
