@@ -1,9 +1,9 @@
-"""How long does Copier take to write the default answers?
+"""Time `copier copy` of the default answers.
 
-Three ways, interleaved, after one uncounted copy each: in process from a plain folder (what the
-tests do), in process from a git repository that Copier clones (what `poc2prod new` does), and the
-`copier` command as a process of its own. CPU seconds include every git process that Copier starts.
-Not called `copy.py`, because that would hide Python's own `copy` from everything imported here.
+Three ways in turns, after one warm-up each: in this process from a plain folder (like the tests),
+in this process from a git repository (like `poc2prod new`), and with the `copier` command. CPU
+seconds include the git processes that Copier starts. The name `copy.py` would shadow Python's
+`copy` module.
 """
 
 from functools import partial
@@ -15,14 +15,14 @@ import measure
 
 RUNS = 10
 GOAL_CPU_S = 1.0
-PLAIN = "in process, plain folder"
+PLAIN = "in this process, plain folder"
 
 with measure.workspace() as work:
     plain = measure.template(work / "plain")
     repository = measure.template(work / "repository", as_git=True)
     ways = {
         PLAIN: partial(measure.render, plain),
-        "in process, git": partial(measure.render, repository),
+        "in this process, git": partial(measure.render, repository),
         "copier command, git": partial(measure.copy_command, repository),
     }
     costs = {way: [] for way in ways}

@@ -1,9 +1,9 @@
-"""What does it buy that `/predict` runs outside of FastAPI's request handling?
+"""Measure what `/predict` saves by bypassing FastAPI's request handling.
 
-One render for tables, where a request is mostly HTTP. Every round starts the server three times:
-as the template ships it, with the same route behind FastAPI's middleware, and with an ordinary
-FastAPI route; see `inside/serving/routes.py`. 8 and 64 clients ask in a closed loop. CPU is that of
-the server's process, from /proc, so this needs Linux; a ratio is taken within each round.
+The render is for tables, where a request is mostly HTTP. Each round starts the server three times:
+as it is, with the same route behind FastAPI's middleware, and with an ordinary FastAPI route; see
+`inside/serving/routes.py`. 8 and 64 clients send requests in a closed loop. CPU time is read from
+/proc, which needs Linux. Ratios are computed within each round.
 """
 
 import http.client
@@ -18,7 +18,7 @@ from rich.progress import track
 
 import measure
 
-ROUNDS, CLIENTS, SECONDS, PROMISE_MS = 7, (8, 64), 2, 1000
+ROUNDS, CLIENTS, SECONDS, LIMIT_MS = 7, (8, 64), 2, 1000
 ROUTES = ("direct", "middleware", "ordinary")
 STAGES = ["ingest", "validate", "featurize", "train", "export", "int8", "evaluate", "example"]
 INSIDE = measure.INSIDE / "serving"
@@ -26,13 +26,13 @@ TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
 
 
 def cpu_ms(pid: int) -> float:
-    """Return the CPU time that a process has used."""
+    """Return the CPU time of a process in ms."""
     stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return TICK_MS * (int(stat[11]) + int(stat[12]))
 
 
 def label_of(port: int, payload: Path) -> str:
-    """Ask once for the answer that the load generator is to expect."""
+    """Return the label that the load generator must expect."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     headers = {"content-type": measure.KINDS[payload.suffix]}
     connection.request("POST", "/predict", payload.read_bytes(), headers)
@@ -42,9 +42,9 @@ def label_of(port: int, payload: Path) -> str:
 
 
 def one_server(folder: Path, place: Path, payload: Path, route: str) -> dict[int, float]:
-    """Return the CPU time per request of one server in ms, by number of clients."""
+    """Return the CPU ms per request of one server, by number of clients."""
     command = [place / "bin" / "python", INSIDE / "routes.py", route]
-    found = {}
+    cpu_per_request = {}
     with measure.server(command, folder, measure.variables(folder, place)) as running:
         kind = measure.KINDS[payload.suffix]
         words = [str(running.port), str(payload), kind, label_of(running.port, payload)]
@@ -56,19 +56,17 @@ def one_server(folder: Path, place: Path, payload: Path, route: str) -> dict[int
                 before = cpu_ms(running.pid)
                 print(f"{count} {SECONDS}", file=clients.stdin, flush=True)
                 result = json.loads(clients.stdout.readline())
-                found[count] = (cpu_ms(running.pid) - before) / result["requests"]
-    return found
+                cpu_per_request[count] = (cpu_ms(running.pid) - before) / result["requests"]
+    return cpu_per_request
 
 
 rounds = []
 with measure.workspace() as work:
     source = measure.template(work / "template")
-    render = measure.render(
-        source, work / "repo", modality="tabular", max_latency_p95_ms=PROMISE_MS
-    )
+    render = measure.render(source, work / "repo", modality="tabular", max_latency_p95_ms=LIMIT_MS)
     full = measure.training(render)
-    road = [full / "bin" / "python", measure.INSIDE / "road.py", measure.PACKAGE, *STAGES]
-    measure.run(road, render, measure.variables(render, full))
+    stages = [full / "bin" / "python", measure.INSIDE / "run_stages.py", measure.PACKAGE, *STAGES]
+    measure.run(stages, render, measure.variables(render, full))
     served = measure.environment(measure.requirements(render, "serve"))
     (example,) = (render / "data").glob("example.*")
     for _ in track(range(ROUNDS), "Serving", console=measure.console):

@@ -1,8 +1,8 @@
-"""How long from nothing to a served prediction, once everything is installed?
+"""Time the way from an empty folder to a served prediction, with the environment installed.
 
-The steps and commands of the README, except that the environment is there: `copier copy` from a
-git repository, `make model`, `make example`, `make release`, `make serve` until it is ready, one
-prediction over HTTP. Wall seconds, because somebody waits for them.
+The commands of the README: `copier copy` from a git repository, `make model`, `make example`,
+`make release`, `make serve` until it is ready, and one prediction over HTTP. Wall seconds, because
+a user waits for them.
 """
 
 import subprocess
@@ -26,8 +26,8 @@ PARTS = (
 )
 
 
-def walk(repository: Path, folder: Path, place: Path) -> dict[str, float]:
-    """Go the whole way once; return the seconds of each part."""
+def run_once(repository: Path, folder: Path, place: Path) -> dict[str, float]:
+    """Run all commands once; return the seconds of each part."""
     env, marks = measure.variables(folder, place), [time.perf_counter()]
     measure.copy_command(repository, folder)
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
@@ -46,15 +46,15 @@ with measure.workspace() as work:
     repository = measure.template(work / "template", as_git=True)
     with measure.console.status("Setting up the environment"):
         place = measure.training(measure.render(repository, work / "render"))
-    runs = track(range(RUNS), "Walking", console=measure.console)
-    walks = [walk(repository, work / f"run-{i}", place) for i in runs]
+    runs = track(range(RUNS), "Running", console=measure.console)
+    all_parts = [run_once(repository, work / f"run-{i}", place) for i in runs]
 
-totals = [sum(parts.values()) for parts in walks]
-parts = {part: median(seconds[part] for seconds in walks) for part in PARTS}
+totals = [sum(parts.values()) for parts in all_parts]
+parts = {part: median(seconds[part] for seconds in all_parts) for part in PARTS}
 table = [["part", "wall s", "goal", "share"]]
 for part, seconds in parts.items():
     table.append([part, f"{seconds:.2f}", "", f"{seconds / sum(parts.values()):.0%}"])
-table.append(["all", f"{median(totals):.2f}", f"<= {GOAL_S}", "100%"])
+table.append(["total", f"{median(totals):.2f}", f"<= {GOAL_S}", "100%"])
 figures = {"goal_s": GOAL_S, "wall_s": median(totals), "all_wall_s": totals, "parts_s": parts}
-title = f"From nothing to a served prediction, median of {RUNS}"
+title = f"From an empty folder to a served prediction, median of {RUNS}"
 measure.report(title, table, figures, RUNS, place)

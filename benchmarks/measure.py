@@ -1,4 +1,4 @@
-"""What the benchmarks share: renders, their environments, what work costs, and the report."""
+"""Shared by the benchmarks: renders, their environments, timing and the report."""
 
 import http.client
 import json
@@ -29,7 +29,7 @@ from environment import requirements as requirements  # noqa: E402
 from environment import variables as variables  # noqa: E402
 
 INSIDE = Path(__file__).parent / "inside"  # scripts that run in the environment of a render
-PACKAGE = "scratch_detector"  # what the default answers call it
+PACKAGE = "scratch_detector"  # package name of the default answers
 MODALITIES = ("image", "audio", "tabular")
 KINDS = {".png": "image/png", ".wav": "audio/wav", ".json": "application/json"}
 READY_WITHIN_S = 60
@@ -37,14 +37,14 @@ console = Console(stderr=True)
 
 
 class Cost(NamedTuple):
-    """Seconds on the clock, and seconds of CPU of this process and those it waited for."""
+    """Wall seconds, and CPU seconds of this process and its ended children."""
 
     wall_s: float
     cpu_s: float
 
 
 class Running(NamedTuple):
-    """A server that answers."""
+    """A ready server."""
 
     pid: int
     port: int
@@ -52,7 +52,7 @@ class Running(NamedTuple):
 
 
 def cost(action: Callable[[], object]) -> Cost:
-    """Run it once and say what it took."""
+    """Run an action once and return its cost."""
     wall, cpu = time.perf_counter(), _cpu_s()
     action()
     return Cost(time.perf_counter() - wall, _cpu_s() - cpu)
@@ -65,7 +65,7 @@ def _cpu_s() -> float:
 
 @contextmanager
 def workspace() -> Iterator[Path]:
-    """Give a temporary folder, and keep the settings of whoever runs this out of it."""
+    """Yield a temporary folder, isolated from the user's settings of Copier and git."""
     with TemporaryDirectory(prefix="poc2prod-bench-") as name:
         folder = Path(name)
         (folder / "copier.yml").write_text("{}\n")
@@ -81,7 +81,7 @@ def workspace() -> Iterator[Path]:
 
 
 def template(folder: Path, as_git: bool = False) -> Path:
-    """Copy the template as a release would hold it; on demand in git."""
+    """Copy the template as in a release, optionally as a git repository."""
     release(folder)
     if as_git:
         for step in (["init", "-q"], ["add", "--all"], ["commit", "-q", "-m", "Release"]):
@@ -90,32 +90,32 @@ def template(folder: Path, as_git: bool = False) -> Path:
 
 
 def render(source: Path, folder: Path, **answers: Any) -> Path:
-    """Render in this process, with defaults for what is not answered."""
+    """Render in this process, with default answers except for those given."""
     copier.run_copy(str(source), folder, data=answers, defaults=True, quiet=True, vcs_ref="HEAD")
     return folder
 
 
 def copy_command(source: Path, folder: Path) -> Path:
-    """Render the defaults with the `copier` command, as a user without our own one would."""
+    """Render the defaults with the `copier` command."""
     options = ["copy", "--defaults", "--quiet", "--vcs-ref", "HEAD"]
     subprocess.run([sys.executable, "-m", "copier", *options, source, folder], check=True)
     return folder
 
 
 def training(folder: Path) -> Path:
-    """Return the environment in which a render is developed."""
+    """Return the development environment of a render."""
     return environment(requirements(folder, "serve", "train", "dev"))
 
 
 def run(command: Sequence[str | Path], folder: Path, env: dict[str, str]) -> None:
-    """Run a command of a render to its end; it must succeed."""
+    """Run a command of a render; it must succeed."""
     result = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
     if result.returncode:
         raise SystemExit(f"{command} failed:\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}")
 
 
 def is_ready(port: int) -> bool:
-    """Ask a server of ours whether it has its model."""
+    """Whether the server of a render is ready."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/readyz")
@@ -133,7 +133,7 @@ def server(
     env: dict[str, str],
     is_ready: Callable[[int], bool] = is_ready,
 ) -> Iterator[Running]:
-    """Start a server, wait until it is ready, hand it over, stop it."""
+    """Start a server, yield it once it is ready, and stop it at the end."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -157,7 +157,7 @@ def server(
 
 
 def predict(port: int, payload: Path, times: int = 1) -> None:
-    """Ask for predictions over one connection; each must be answered 200."""
+    """Request predictions over one connection; each must return status 200."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     body, headers = payload.read_bytes(), {"content-type": KINDS[payload.suffix]}
     for _ in range(times):
@@ -165,12 +165,12 @@ def predict(port: int, payload: Path, times: int = 1) -> None:
         response = connection.getresponse()
         answer = response.read()
         if response.status != http.HTTPStatus.OK:
-            raise SystemExit(f"The server answered {response.status}: {answer!r}")
+            raise SystemExit(f"The server returned {response.status}: {answer!r}")
     connection.close()
 
 
 def show(title: str, table: Sequence[Sequence[str]]) -> None:
-    """Print a table, headings first."""
+    """Print a table whose first row holds the headings."""
     drawn = Table(title=title, title_justify="left")
     for i, heading in enumerate(table[0]):
         drawn.add_column(heading, justify="right" if i else "left")
@@ -186,9 +186,9 @@ def report(
     runs: int,
     place: Path | None = None,
 ) -> None:
-    """Print the table (headings first) for people, then one line of JSON for machines.
+    """Print a table for people, then one line of JSON for machines.
 
-    With the environment of a render as `place`, the JSON has the versions in it.
+    With the environment of a render as `place`, the JSON includes its package versions.
     """
     show(title, table)
     versions = {"python": platform.python_version(), "copier": version("copier")}

@@ -1,10 +1,8 @@
-"""What does DVC cost on top of the work itself?
+"""Measure the overhead of DVC.
 
-The same road, from sample data to verdicts, as `dvc repro` (a process per stage, hashes, a cache)
-and in one process that calls the stages one after the other. Each run starts in a fresh copy of
-the default render; the sides alternate, after one uncounted `dvc repro`; each pair gives a ratio.
-The ratio is what counts: seconds are those of this machine, and on a shared one wall seconds
-stray, so the ratio of CPU seconds stands beside that of wall seconds.
+All stages run as `dvc repro` (a process per stage, hashes, a cache) and in one process, in turns
+and after one warm-up. Each run starts in a fresh copy of the default render, and each pair gives a
+ratio. Ratios of CPU seconds are printed too, because wall seconds vary on a shared machine.
 """
 
 import shutil
@@ -22,12 +20,16 @@ with measure.workspace() as work:
     rendered = measure.render(measure.template(work / "template"), work / "render")
     place = measure.training(rendered)
     sides = {
-        "one process": [place / "bin" / "python", measure.INSIDE / "road.py", measure.PACKAGE],
+        "one process": [
+            place / "bin" / "python",
+            measure.INSIDE / "run_stages.py",
+            measure.PACKAGE,
+        ],
         "dvc repro": [place / "bin" / "dvc", "repro"],
     }
 
-    def walk(side: str) -> measure.Cost:
-        """Walk the road once, in a copy of the render that has never seen it."""
+    def run_all(side: str) -> measure.Cost:
+        """Run all stages once, in a fresh copy of the render."""
         folder = shutil.copytree(rendered, work / "run")
         subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
         env = measure.variables(folder, place)
@@ -36,8 +38,8 @@ with measure.workspace() as work:
         return spent
 
     with measure.console.status("Warming up"):
-        walk("dvc repro")
-    pairs = [[*map(walk, sides)] for _ in track(range(PAIRS), "Pairs", console=measure.console)]
+        run_all("dvc repro")
+    pairs = [[*map(run_all, sides)] for _ in track(range(PAIRS), "Pairs", console=measure.console)]
 
 ratios = [repro.wall_s / single.wall_s for single, repro in pairs]
 cpu_ratios = [repro.cpu_s / single.cpu_s for single, repro in pairs]
@@ -53,4 +55,4 @@ figures = {
     "one_process": [pair[0]._asdict() for pair in pairs],
     "dvc_repro": [pair[1]._asdict() for pair in pairs],
 }
-measure.report("The road: dvc repro against one process", table, figures, PAIRS, place)
+measure.report("All stages: dvc repro compared with one process", table, figures, PAIRS, place)

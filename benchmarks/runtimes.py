@@ -1,11 +1,11 @@
-"""Is another runtime faster than ONNX Runtime, and by how much, on the bundled networks?
+"""Compare other runtimes with ONNX Runtime on the bundled networks.
 
-For each modality: the road in one process, then every format that runs on Linux, converted and
-judged in its own environment, as `make formats` does it. ONNX Runtime with fp32 and with plain int8
-(`int8_minmax`, whatever `compress` would choose) and the others are timed in turns, each round in a
-new process, by the code that times the candidates: one example, one thread, random features. A
-ratio is that of the medians of one round to those of ONNX Runtime's fp32 in the same round. The
-memory is that of the Python process, with all that the runtime's bindings load.
+For each modality: run the pipeline in one process, then convert to every format that runs on Linux,
+each in its own environment, like `make formats`. ONNX Runtime with float32 and plain int8
+(`int8_minmax`, whatever `compress` chooses) and the other runtimes are timed in turns, each round
+in a new process, by the code that times the variants: one example, one thread, random features.
+Ratios compare medians with those of ONNX Runtime float32 in the same round. Memory is that of the
+Python process, including everything that the runtime's bindings load.
 """
 
 import json
@@ -20,14 +20,14 @@ import measure
 ROUNDS = 3
 FORMATS = ("executorch", "litert", "openvino")
 ONNX = {"onnxruntime fp32": "models/model.onnx", "onnxruntime int8": "models/shipped.onnx"}
-ROAD = ["ingest", "validate", "featurize", "train", "export", "compress", "int8"]
+STAGES = ["ingest", "validate", "featurize", "train", "export", "compress", "int8"]
 
 
-def made(folder: Path) -> dict[str, list[str | Path]]:
-    """Make the network and its formats; return the command that times each."""
+def convert_all(folder: Path) -> dict[str, list[str | Path]]:
+    """Train the network and convert it; return the timing command of each runtime."""
     place = measure.training(folder)
     python, env = place / "bin" / "python", measure.variables(folder, place)
-    measure.run([python, measure.INSIDE / "road.py", measure.PACKAGE, *ROAD], folder, env)
+    measure.run([python, measure.INSIDE / "run_stages.py", measure.PACKAGE, *STAGES], folder, env)
     module = f"{measure.PACKAGE}.pipeline.footprint"
     timings = {name: [python, "-m", module, path] for name, path in ONNX.items()}
     for name in FORMATS:
@@ -38,8 +38,8 @@ def made(folder: Path) -> dict[str, list[str | Path]]:
     return timings
 
 
-def timed(command: list[str | Path], folder: Path) -> dict[str, float]:
-    """Time one runtime once, in a process of its own."""
+def time_runtime(command: list[str | Path], folder: Path) -> dict[str, float]:
+    """Time one runtime once, in a new process."""
     env = measure.variables(folder, Path(command[0]).parent.parent)
     result = subprocess.run(
         command, cwd=folder, env=env, capture_output=True, text=True, check=True
@@ -48,7 +48,7 @@ def timed(command: list[str | Path], folder: Path) -> dict[str, float]:
 
 
 def size_mb(path: Path) -> float:
-    """Weigh a file, or the files of a folder."""
+    """Return the size of a file or folder in MB."""
     files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
     return sum(file.stat().st_size for file in files) / 1e6
 
@@ -60,22 +60,22 @@ with measure.workspace() as work:
         chosen = {"modality": modality, "target": "edge", "export_formats": ", ".join(FORMATS)}
         folder = measure.render(source, work / modality, **chosen)
         place = measure.training(folder)
-        with measure.console.status(f"Making {modality}"):
-            timings = made(folder)
+        with measure.console.status(f"Training {modality}"):
+            timings = convert_all(folder)
         rounds = [
-            {name: timed(command, folder) for name, command in timings.items()}
+            {name: time_runtime(command, folder) for name, command in timings.items()}
             for _ in track(range(ROUNDS), f"Timing {modality}", console=measure.console)
         ]
         figures[modality] = {}
         for name, command in timings.items():
-            p50s = [found[name]["latency_p50_ms"] for found in rounds]
-            fp32 = [found["onnxruntime fp32"]["latency_p50_ms"] for found in rounds]
-            ratios = [mine / its for mine, its in zip(p50s, fp32, strict=True)]
+            p50s = [each[name]["latency_p50_ms"] for each in rounds]
+            fp32 = [each["onnxruntime fp32"]["latency_p50_ms"] for each in rounds]
+            ratios = [own / reference for own, reference in zip(p50s, fp32, strict=True)]
             row = figures[modality][name] = {
                 "size_mb": size_mb(folder / str(command[-1])),
                 "latency_p50_ms": median(p50s),
-                "latency_p95_ms": median(found[name]["latency_p95_ms"] for found in rounds),
-                "peak_memory_mb": median(found[name]["peak_memory_mb"] for found in rounds),
+                "latency_p95_ms": median(each[name]["latency_p95_ms"] for each in rounds),
+                "peak_memory_mb": median(each[name]["peak_memory_mb"] for each in rounds),
                 "ratio": median(ratios),
                 "ratios": ratios,
             }
@@ -92,5 +92,5 @@ headings = [
     "peak MB",
     "p50 / onnxruntime fp32",
 ]
-title = "Other runtimes, in turns"
+title = "Runtimes, timed in turns"
 measure.report(title, [headings, *table], figures, ROUNDS, place)

@@ -1,10 +1,10 @@
-"""How much memory does the server take, how soon is it ready, and how large is what is installed?
+"""Measure memory, start-up time and installed size of the server.
 
-For each modality: the road up to `evaluate`, then the server in an environment with what its
-Dockerfile installs, so without PyTorch. Five starts after an uncounted one give the seconds to
-ready; the last server then answers 2,000 requests of 8 clients at once. RSS counts shared pages
-in full, PSS only its share of them; both come from /proc, so this needs Linux. The size on disk
-is that of an environment without the interpreter and without bytecode.
+For each modality: run the pipeline up to `evaluate`, then start the server in the environment that
+its Dockerfile installs, without PyTorch. Start-up time is the median of five starts after one
+warm-up. The last server then handles 2,000 requests from 8 clients. RSS counts shared pages in
+full, PSS proportionally; both come from /proc, which needs Linux. The size on disk excludes the
+interpreter and bytecode.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -22,20 +22,20 @@ STAGES = ["ingest", "validate", "featurize", "train", "export", "int8", "evaluat
 
 
 def memory_mb(pid: int, when: str) -> dict[str, float]:
-    """Read what the process holds now."""
+    """Read RSS and PSS of a process."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     kb = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.endswith("kB")}
     return {f"{name.lower()}_{when}_mb": kb[name] * 1024 / 1e6 for name in ("Rss", "Pss")}
 
 
 def on_disk_mb(folder: Path) -> float:
-    """Add up the files of an environment."""
+    """Return the size of an environment in MB."""
     files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
     return sum(path.stat().st_size for path in files if path.suffix != ".pyc") / 1e6
 
 
-def served(folder: Path, place: Path) -> dict[str, float]:
-    """Start the server of a trained render a few times; ask the last one a lot."""
+def measure_server(folder: Path, place: Path) -> dict[str, float]:
+    """Start the server of a trained render several times; send requests to the last one."""
     (payload,) = (folder / "data").glob("example.*")
     command = [place / "bin" / "python", "-m", measure.PACKAGE, "rehearse"]
     ready_s = []
@@ -59,15 +59,20 @@ with measure.workspace() as work:
     for modality in track(measure.MODALITIES, "Training and serving", console=measure.console):
         folder = measure.render(source, work / modality, modality=modality)
         full = measure.training(folder)
-        road = [full / "bin" / "python", measure.INSIDE / "road.py", measure.PACKAGE, *STAGES]
-        measure.run(road, folder, measure.variables(folder, full))
+        stages = [
+            full / "bin" / "python",
+            measure.INSIDE / "run_stages.py",
+            measure.PACKAGE,
+            *STAGES,
+        ]
+        measure.run(stages, folder, measure.variables(folder, full))
         place = measure.environment(measure.requirements(folder, "serve"))
         device = measure.environment(measure.requirements(folder))
-        found = served(folder, place)
+        found = measure_server(folder, place)
         found |= {"server_disk_mb": on_disk_mb(place), "device_disk_mb": on_disk_mb(device)}
         figures[modality] = found
         texts = [f"{v:.2f}" if k == "ready_s" else f"{v:.0f}" for k, v in found.items()]
         table.append([modality, *texts])
 
-title = f"The server, before and after {REQUESTS} requests; goal: RSS < {GOAL_MB} MB"
+title = f"Server before and after {REQUESTS} requests; goal: RSS < {GOAL_MB} MB"
 measure.report(title, table, figures, STARTS, place)

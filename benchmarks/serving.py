@@ -1,17 +1,17 @@
-"""What does the server cost beside its peers, and beside the model alone?
+"""Compare the server with its peers and with running the model alone.
 
-One render for images, one for tables, the shipped int8 model of each; the network for images is
-made wider, until one run takes about a millisecond. Ours and each peer serve it on 127.0.0.1
-with the render's own intake, features and session options: see `inside/serving/`. Peers come
-from PyPI, pinned, each into an environment of its own that has what our server has.
+Two renders, for images and for tables, serve their shipped int8 models. The network for images is
+widened until one run takes about a millisecond. Our server and each peer run on 127.0.0.1 with the
+intake, features and session options of the render; see `inside/serving/`. Peers are pinned releases
+from PyPI, each in its own environment with the requirements of our server.
 
-Every round starts each server in turn, waits for its first right answer (start-up), warms it up,
-and lets 1, 8 and 64 clients ask in a closed loop for some seconds, from a process of their own
-that checks every answer. CPU is that of all processes of the server, from /proc, so this needs
-Linux; memory is their PSS after the load. The model alone, and what else a request needs, are
-timed once a round without a server. Figures are medians over the rounds; a ratio is taken within
-each round first. Payloads are raw bytes. Peers that batch take at most 8, and wait as little as
-they allow.
+Each round starts every server in turn, waits for its first correct answer (start-up), warms it up,
+and sends requests from 1, 8 and 64 clients in a closed loop for some seconds. The clients run in a
+separate process that checks every answer. CPU is that of all processes of the server, from /proc,
+which needs Linux; memory is their PSS after the load. The model alone and the other parts of a
+request are timed once per round without a server. Figures are medians over the rounds, ratios are
+computed within each round. Payloads are raw bytes. Peers that batch use at most 8 per batch and the
+shortest wait they allow.
 """
 
 import ctypes
@@ -33,12 +33,12 @@ from rich.progress import track
 import measure
 
 ROUNDS, CLIENTS = 5, (1, 8, 64)
-SECONDS, WARM_UP, PROMISE_MS = 3, ("8 1", "64 0.5"), 1000
+SECONDS, WARM_UP, LIMIT_MS = 3, ("8 1", "64 0.5"), 1000
 WIDER = [
     (f"src/{measure.PACKAGE}/task/model.py", "WIDTH = 16", "WIDTH = 224"),
     ("params.yaml", "epochs: ", "epochs: 1 # "),
 ]
-GOALS: dict[str, tuple[str, float, tuple[int, ...]]] = {  # the limit, and where it counts
+GOALS: dict[str, tuple[str, float, tuple[int, ...]]] = {  # comparison, limit, clients
     "image: CPU / raw run": ("<=", 1.3, (8, 64)),
     "image: CPU / run, decode, features, contract": ("", 0, ()),
     "image: requests per s / best peer": (">=", 1.5, (64,)),
@@ -58,7 +58,7 @@ OURS, LITSERVE = "ours", "LitServe"
 PEERS: dict[str, tuple[list[str], list[str | Path]]] = {  # requirements, command
     "FastAPI, sync": ([], [INSIDE / "with_fastapi.py"]),
     LITSERVE: (["litserve==0.2.19"], [INSIDE / "with_litserve.py"]),
-    # 1.4.40 needs a certifi that is not on PyPI.
+    # 1.4.40 requires a certifi that is not on PyPI.
     "BentoML": (["bentoml==1.4.39"], ["-m", "bentoml", "serve", "-q", "with_bentoml:Peer"]),
     "Ray Serve": (["ray[serve]==2.60.0"], [INSIDE / "with_ray.py"]),
 }
@@ -66,7 +66,7 @@ QUIET = {
     "BENTOML_DO_NOT_TRACK": "True",
     "RAY_USAGE_STATS_ENABLED": "0",
     "ORT_DISABLE_TELEMETRY": "1",
-    # Ray asks this to stay on 127.0.0.1; its settings for throughput come without HAProxy.
+    # Ray needs this to stay on 127.0.0.1, and its throughput settings without HAProxy.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",
@@ -77,7 +77,7 @@ Found = dict[str, float]
 
 
 class Served(NamedTuple):
-    """A trained render, the payload that everybody sends, and the servers in turn."""
+    """A trained render, the payload of all requests, and the command of each server."""
 
     folder: Path
     payload: Path
@@ -86,16 +86,16 @@ class Served(NamedTuple):
 
 
 def prepare(source: Path, folder: Path, peers: list[str]) -> Served:
-    """Train a render, and install what serves it."""
-    # A promise that 64 clients at once can be kept, and less of what was asked for: only speed.
-    measure.render(source, folder, modality=folder.name, max_latency_p95_ms=PROMISE_MS)
+    """Train a render and install its servers."""
+    # A latency limit that 64 parallel clients can meet.
+    measure.render(source, folder, modality=folder.name, max_latency_p95_ms=LIMIT_MS)
     for name, old, new in WIDER if folder.name == "image" else ():
         path = folder / name
         assert old in path.read_text(), f"{name} has no {old!r}"
         path.write_text(path.read_text().replace(old, new))
     full = measure.training(folder)
-    road: list[str | Path] = [measure.INSIDE / "road.py", measure.PACKAGE, *STAGES]
-    measure.run([full / "bin" / "python", *road], folder, measure.variables(folder, full))
+    stages: list[str | Path] = [measure.INSIDE / "run_stages.py", measure.PACKAGE, *STAGES]
+    measure.run([full / "bin" / "python", *stages], folder, measure.variables(folder, full))
     (payload,) = (folder / "data").glob("example.*")
     wanted = measure.requirements(folder, "serve")
     place = measure.environment(wanted)
@@ -109,7 +109,7 @@ def prepare(source: Path, folder: Path, peers: list[str]) -> Served:
 
 
 def variables(served: Served, work: Path) -> dict[str, str]:
-    """Return the environment of a server; what it writes for itself stays in `work`."""
+    """Return the environment variables of a server, which keep its files in `work`."""
     found: dict[str, str] = measure.variables(served.folder, served.place)
     path = f"{found['PYTHONPATH']}{os.pathsep}{INSIDE}"
     homes = {"HOME": str(work), "BENTOML_HOME": str(work / "bentoml"), "RAY_TMPDIR": str(work)}
@@ -117,7 +117,7 @@ def variables(served: Served, work: Path) -> dict[str, str]:
 
 
 def processes(but: int = 0) -> dict[int, list[str]]:
-    """Return /proc/<pid>/stat, from the state on, of all that this process started."""
+    """Return the fields of /proc/<pid>/stat, from the state on, of all descendants."""
     stats = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
@@ -129,12 +129,12 @@ def processes(but: int = 0) -> dict[int, list[str]]:
 
 
 def cpu_ms(but: int) -> float:
-    """Return the CPU that the server took so far, with children that ended."""
+    """Return the CPU ms of the server so far, including ended children."""
     return 1000 * TICK_S * sum(int(t) for stat in processes(but).values() for t in stat[11:15])
 
 
 def pss_mb(but: int) -> float:
-    """Return the memory of the server, a page that n processes share as 1/n in each."""
+    """Return the PSS of the server: each process counts 1/n of a page shared by n processes."""
     kb = 0
     for pid in processes(but):
         with suppress(OSError):
@@ -144,8 +144,8 @@ def pss_mb(but: int) -> float:
 
 
 @contextmanager
-def nothing_left() -> Iterator[None]:
-    """Kill, at the end, what servers left behind: as the subreaper, this process inherits it."""
+def kill_leftovers() -> Iterator[None]:
+    """Kill leftover processes of servers at the end; as subreaper, this process inherits them."""
     try:
         yield
     finally:
@@ -160,23 +160,23 @@ def nothing_left() -> Iterator[None]:
 
 @contextmanager
 def load(port: int, payload: Path, label: str) -> Iterator[tuple[int, Callable[[str], Any]]]:
-    """Start the load generator; give its process id, and a function that runs one round of it."""
+    """Start the load generator; yield its process id and a function that runs a round."""
     kind = measure.KINDS[payload.suffix]
     command = [sys.executable, str(INSIDE / "load.py"), str(port), str(payload), kind, label]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdin and process.stdout
-        asked, told = process.stdin, process.stdout
+        commands, results = process.stdin, process.stdout
 
         def ask(words: str) -> Any:
-            print(words, file=asked, flush=True)
-            return json.loads(told.readline() or '"The load generator failed, see above."')
+            print(words, file=commands, flush=True)
+            return json.loads(results.readline() or '"The load generator failed, see above."')
 
         yield process.pid, ask
 
 
-def answers(port: int, payload: Path) -> bool:
-    """Say whether the server predicts."""
+def is_predicting(port: int, payload: Path) -> bool:
+    """Whether the server answers a prediction."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     headers = {"content-type": measure.KINDS[payload.suffix]}
     try:
@@ -189,13 +189,13 @@ def answers(port: int, payload: Path) -> bool:
 
 
 def one_server(served: Served, name: str, label: str, env: dict[str, str]) -> dict[str, Found]:
-    """Start a server, load it, stop it; return what was found, by number of clients."""
+    """Start a server, load it and stop it; return the figures by number of clients."""
     found = {}
-    ready = partial(answers, payload=served.payload)
+    ready = partial(is_predicting, payload=served.payload)
     started = measure.server(served.commands[name], served.folder, env, ready)
     with (
         started as running,
-        nothing_left(),
+        kill_leftovers(),
         load(running.port, served.payload, label) as (generator, ask),
     ):
         for words in WARM_UP:
@@ -221,7 +221,7 @@ def one_round(served: Served, env: dict[str, str]) -> Any:
 
 
 def ratios(image: Any, table: Any) -> dict[str, dict[str, float]]:
-    """Compare ours with the work and with the peers, as GOALS names it, within one round."""
+    """Compare our server with the bare work and with the peers in one round, as in GOALS."""
     work = sum(image["unit"].values()) - image["unit"]["run_1"]
     found: dict[str, dict[str, float]] = {name: {} for name in GOALS}
     for c in map(str, CLIENTS):
@@ -240,15 +240,15 @@ def ratios(image: Any, table: Any) -> dict[str, dict[str, float]]:
     return found
 
 
-def middle(rounds: list[Any]) -> Any:
-    """Take the median over the rounds of everything in them."""
+def medians(rounds: list[Any]) -> Any:
+    """Return the medians over the rounds, recursively."""
     if isinstance(rounds[0], dict):
-        return {key: middle([one[key] for one in rounds]) for key in rounds[0]}
+        return {key: medians([one[key] for one in rounds]) for key in rounds[0]}
     return median(rounds)
 
 
-def judged(found: dict[str, dict[str, float]]) -> list[list[str]]:
-    """Return the table of the ratios, each beside its goal."""
+def goals_table(found: dict[str, dict[str, float]]) -> list[list[str]]:
+    """Return a table of the ratios and their goals."""
     table = [["ours", *(f"{clients} clients" for clients in CLIENTS), "goal"]]
     for name, (sense, limit, at) in GOALS.items():
         row = [name]
@@ -256,14 +256,14 @@ def judged(found: dict[str, dict[str, float]]) -> list[list[str]]:
             value = found[name][str(clients)]
             kept = value >= limit if sense == ">=" else value <= limit
             row.append(
-                f"{value:.2f} {'kept' if kept else 'missed'}" if clients in at else f"{value:.2f}"
+                f"{value:.2f} {'met' if kept else 'missed'}" if clients in at else f"{value:.2f}"
             )
         table.append([*row, f"{sense} {limit}" if at else ""])
     return table
 
 
-def listed(name: str, found: Any) -> Iterator[list[str]]:
-    """Give the rows of one model: the work alone, then each server at each number of clients."""
+def table_rows(name: str, found: Any) -> Iterator[list[str]]:
+    """Yield the rows of a model: the bare work, then each server by number of clients."""
     for part, ms in found["unit"].items():
         yield [f"{name}: {PARTS[part]}", "", f"{ms:.3f}", *[""] * 6]
     for server in found:
@@ -277,7 +277,7 @@ def listed(name: str, found: Any) -> Iterator[list[str]]:
 
 ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
 images, tables = list[Any](), list[Any]()
-with measure.workspace() as work, nothing_left():
+with measure.workspace() as work, kill_leftovers():
     source = measure.template(work / "template")
     image = prepare(source, work / "image", list(PEERS))
     rows = prepare(source, work / "tabular", [LITSERVE])
@@ -285,11 +285,11 @@ with measure.workspace() as work, nothing_left():
         images.append(one_round(image, variables(image, work)))
         tables.append(one_round(rows, variables(rows, work)))
 
-compared = middle([ratios(*pair) for pair in zip(images, tables, strict=True)])
-found = {"image": middle(images), "tabular": middle(tables)}
-measure.show(f"Ratios, median of {ROUNDS} rounds", judged(compared))
+compared = medians([ratios(*pair) for pair in zip(images, tables, strict=True)])
+found = {"image": medians(images), "tabular": medians(tables)}
+measure.show(f"Ratios, median of {ROUNDS} rounds", goals_table(compared))
 headings = ["", "clients", "CPU ms", "per s", "p50 ms", "p95 ms", "p99 ms", "PSS MB", "s to ready"]
-table = [headings, *(row for name, of_it in found.items() for row in listed(name, of_it))]
+table = [headings, *(row for name, of_it in found.items() for row in table_rows(name, of_it))]
 peers = [requirement for more, _ in PEERS.values() for requirement in more]
 figures = found | {"ratios": compared, "peers": peers}
 measure.report("Serving, per request", table, figures, ROUNDS, image.place)

@@ -1,9 +1,9 @@
-"""What does a safe update cost beside Copier's own?
+"""Compare the cost of `poc2prod update` and `copier update`.
 
-Both bring the same project, rendered from the oldest kept release and then edited, to today's
-template, in turns, each as the command a user types and each on a fresh clone of it. CPU seconds
-include every git process. `--no-test`, because those tests take the same time either way. Python
-may write bytecode, so that imports are compiled once, in the uncounted first run.
+Both commands update fresh clones of an edited project, in turns, from the oldest archived release
+to the current template. CPU seconds include all git processes. `--no-test` leaves out the project's
+tests, which cost the same for both. Python may write bytecode, so imports are compiled once, in the
+warm-up run.
 """
 
 import os
@@ -31,13 +31,13 @@ def git(folder: Path, *words: str) -> None:
 
 
 def commit(folder: Path, words: str) -> None:
-    """Commit everything that is there."""
+    """Commit all files."""
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--allow-empty", "--message", words)
 
 
 def template(folder: Path) -> Path:
-    """Make a repository of the oldest kept release and of today's state."""
+    """Create a repository with the oldest archived release and the current state."""
     folder.mkdir()
     git(folder, "init", "--quiet")
     oldest = min((measure.ROOT / "tests/updates/releases").glob("*.tar.gz"))
@@ -55,7 +55,7 @@ def template(folder: Path) -> Path:
 
 
 def project(source: Path, folder: Path) -> Path:
-    """Render the oldest release, and edit two files of it."""
+    """Render the oldest release and edit two of its files."""
     subprocess.run(
         [sys.executable, "-m", "copier", "copy", "-lqr", "v0.0.1", str(source), str(folder)],
         check=True,
@@ -69,7 +69,7 @@ def project(source: Path, folder: Path) -> Path:
 
 
 def update(command: list[str], start: Path, folder: Path) -> measure.Cost:
-    """Update a clone of the project; return what that took."""
+    """Update a clone of the project; return the cost."""
     git(start, "clone", "--quiet", str(start), str(folder))
     words = [sys.executable, "-m", *command]
     env = {name: os.environ[name] for name in os.environ if name != "PYTHONDONTWRITEBYTECODE"}

@@ -1,8 +1,8 @@
-"""Let traffic, usual and shifted, pass through `Predictor` and `Monitor`; keep what they saw.
+"""Send normal and shifted traffic through `Predictor` and `Monitor`, and record the signals.
 
-Writes a .npz file: `usual/SIGNAL` is what the reference was learned from, `CASE/SIGNAL` what the
-live windows were given; and prints one line of JSON: microseconds, kilobytes of a window, and of
-each case [accuracy, its estimate without labels].
+Writes a .npz file: `usual/SIGNAL` are the values that the reference was fitted to, `CASE/SIGNAL`
+those of the live windows. Prints one line of JSON: microseconds, kilobytes per window, and for each
+case [accuracy, estimated accuracy without labels].
 """
 
 import io
@@ -29,7 +29,7 @@ MODULES = (
 evaluate, monitor, predictor, refusal, scope, sample = (
     import_module(f"{PACKAGE}.{name}") for name in MODULES
 )
-SEED = 1000  # of the traffic; the model has learned from 0
+SEED = 1000  # of the traffic; the model was trained on seed 0
 ROUNDS, TIMES = 300, 20
 Payload = Callable[[bytes, np.random.Generator], bytes]
 Signals = dict[str, np.ndarray]
@@ -49,7 +49,7 @@ def pixels(change: Callable[[np.ndarray, np.random.Generator], np.ndarray]) -> P
 
 
 def blurred(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Mix a tenth of each neighbour into every pixel."""
+    """Blend 10 % of each of the four neighbours into every pixel."""
     around = sum(np.roll(image, step, axis) for step in (-1, 1) for axis in (0, 1))
     return 0.6 * image + 0.1 * around
 
@@ -98,7 +98,7 @@ SHIFTS: dict[str, dict[str, Payload]] = {
 }
 
 
-SPOILED: dict[str, tuple[str, Payload]] = {  # so much that many answers are wrong
+SPOILED: dict[str, tuple[str, Payload]] = {  # strong enough to make many predictions wrong
     "image": ("noise sd 4 to 20", pixels(lambda x, rng: x + rng.normal(0, 20, (*x.shape[:2], 1)))),
     "audio": ("noise as loud", sound(lambda x, rng: x + rng.normal(0, x.std(), len(x)))),
     "tabular": (
@@ -111,18 +111,18 @@ SPOILED: dict[str, tuple[str, Payload]] = {  # so much that many answers are wro
 
 
 class Recorder:
-    """Stands where the live window is, and keeps what it is given."""
+    """Replaces the live window and records its values."""
 
     def __init__(self, reference: Any) -> None:
-        self.reference, self.seen = reference, list[dict[str, float]]()
+        self.reference, self.rows = reference, list[dict[str, float]]()
 
     def add(self, values: dict[str, float]) -> None:
-        """Keep the signals of one prediction."""
-        self.seen.append(values)
+        """Record the signals of one prediction."""
+        self.rows.append(values)
 
 
-def passed(case: str, examples: Iterable[Any], change: Payload | None = None) -> Signals:
-    """Let payloads through, as a server does; what breaks the contract is refused there, too."""
+def record_case(case: str, examples: Iterable[Any], change: Payload | None = None) -> Signals:
+    """Predict payloads like a server, which also rejects those that violate the contract."""
     watch, right = monitor.Monitor(model), []
     watch.window, reference = Recorder(watch.window.reference), watch.window.reference
     for example in examples:
@@ -133,7 +133,7 @@ def passed(case: str, examples: Iterable[Any], change: Payload | None = None) ->
             continue
         watch.observe(prediction)
         right.append(prediction.label == example.label)
-    rows = watch.window.seen
+    rows = watch.window.rows
     found = {name: np.array([row[name] for row in rows]) for name in reference.signals}
     estimate = np.mean(found["confidence"] >= reference.sure_from)
     accuracy[case] = [float(np.mean(right)), float(estimate)]
@@ -141,7 +141,7 @@ def passed(case: str, examples: Iterable[Any], change: Payload | None = None) ->
 
 
 def us(*actions: Callable[[], object]) -> list[float]:
-    """Time actions in turns: the quickest of the rounds, in microseconds each."""
+    """Time actions in turns; return the microseconds of the fastest round of each."""
     found: list[list[float]] = [[] for _ in actions]
     for _ in range(ROUNDS):
         for action, times in zip(actions, found, strict=True):
@@ -153,7 +153,7 @@ def us(*actions: Callable[[], object]) -> list[float]:
 
 
 def speed(payload: bytes) -> dict[str, float]:
-    """Time what watching adds to a request, and what Prometheus makes a full window compute."""
+    """Time what monitoring adds to a request, and a scrape with a full window."""
     watch, prepared = monitor.Monitor(model), predictor.prepare(payload)
     watch.show()
     x, prediction = prepared.x[None], model.predict(payload)
@@ -183,17 +183,19 @@ evaluate.evaluate()
 model, rng = predictor.Predictor(), np.random.default_rng(SEED)
 examples, accuracy = list(sample.sample_examples(N, seed=SEED)), dict[str, list[float]]()
 modality = scope.load_scope().modality
-cases = {"none": passed("none", examples)}
+cases = {"none": record_case("none", examples)}
 for name, change in SHIFTS[modality].items():
-    cases[name] = passed(name, examples[: N // 2], change)
-common = examples[0].label  # one of three examples with another label does not come any more
-cases["prior"] = passed("prior", [e for e in examples if e.label == common or rng.random() < 2 / 3])
-if modality == "tabular":  # the contract refuses gaps, so they are planted behind it
+    cases[name] = record_case(name, examples[: N // 2], change)
+common = examples[0].label  # drop a third of the examples with other labels
+cases["prior"] = record_case(
+    "prior", [e for e in examples if e.label == common or rng.random() < 2 / 3]
+)
+if modality == "tabular":  # the contract rejects missing values, so plant them in the signals
     facts = {name: values.copy() for name, values in cases["none"].items()}
     facts["amount_usd"][rng.random(N) < 0.04] = np.nan
     cases["missing 0 to 4 %"] = facts
 name, change = SPOILED[modality]
-passed(name, examples[: N // 2], change)
+record_case(name, examples[: N // 2], change)
 kept = {"usual": usual} | cases
 np.savez(OUT, **{f"{c}/{name}": v for c, found in kept.items() for name, v in found.items()})
 print("\n" + json.dumps(speed(examples[0].payload) | {"accuracy": accuracy}))

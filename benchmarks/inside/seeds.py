@@ -1,7 +1,7 @@
-"""Walk the road for each of a few data seeds; print the verdicts on each as one line of JSON.
+"""Run the pipeline for several data seeds; print the gates of each as one line of JSON.
 
-Every stage runs as it is, except that the sample data is made with another seed. `report` and
-`check` are left out: the verdicts are what `check` would judge.
+Stages are unchanged except for the seed of the sample data. `report` and `check` are left out; the
+gates are those that `check` would compare.
 """
 
 import json

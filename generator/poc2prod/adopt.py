@@ -3,6 +3,7 @@
 import os
 import shlex
 import shutil
+import sys
 import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping
@@ -61,8 +62,11 @@ def adopt(folder: Path, answers: Path | None, source: str | None, console: Conso
     lines += [f"  {name}: {why}" for name, why in collisions.items()]
     if collisions:
         render_folder, first = f"../{folder.name}.template", next(iter(collisions))
-        copy = ["uvx", f"copier@{version('copier')}", "copy", "--quiet", "--defaults", "--vcs-ref"]
-        copy += [at, "--data-file", ANSWERS, address, render_folder]
+        copier = ["uvx", f"copier@{version('copier')}"]
+        if not shutil.which("uvx"):
+            copier = [sys.executable, "-m", "copier"]
+        copy = [*copier, "copy", "--quiet", "--defaults", "--vcs-ref", at]
+        copy += ["--data-file", ANSWERS, address, render_folder]
         compare = ["git", "diff", "--no-index", "--", first, f"{render_folder}/{first}"]
         lines += ["To compare them with the template, after the merge:"]
         lines += [f"  {shlex.join(command)}" for command in (copy, compare)]

@@ -197,7 +197,7 @@ def run_demo(
         Path, typer.Argument(metavar="DEST", help="A new or empty folder.")
     ] = Path("../poc2prod-demo"),
 ) -> None:
-    """Create a project with default answers, train a model and serve a prediction (2 minutes)."""
+    """Create a project with default answers, train it, serve a prediction (2 minutes)."""
     from . import demo
 
     with _plain_errors():

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from .answers import ANSWERS, read_answers
 from .git import Repository, without_pointers
-from .make import INSTALL, child_environment, missing_tools
+from .make import INSTALL, child_environment, missing_tools, own_command
 from .moves import GENERATED, moved_paths, read_generated, read_moves
 from .output import say
 from .questions import Questions, describe
@@ -109,7 +109,7 @@ def _check_version(
         behind = f"{len(later)} commit{'s' * (len(later) > 1)} behind the newest commit"
     git("checkout", "--quiet", "--detach", commit)
     if later:
-        return Finding(check, NOTE, f"{_name(at)}, {behind} of {source}", "poc2prod update")
+        return Finding(check, NOTE, f"{_name(at)}, {behind} of {source}", f"{own_command()} update")
     return Finding(check, OK, f"{_name(at)} is the newest version of {source}")
 
 
@@ -205,7 +205,9 @@ def _check_limits(folder: Path, answers: dict[Any, Any]) -> Finding:
     ]
     found = f"{_join(both)}; to record the values of scope.yaml:"
     given = [word for name, value in changed.items() for word in ("--answer", f"{name}={value}")]
-    return Finding("limits", NOTE, found, f"poc2prod update --to current {shlex.join(given)}")
+    return Finding(
+        "limits", NOTE, found, f"{own_command()} update --to current {shlex.join(given)}"
+    )
 
 
 def _check_interface(package: Path, rendered: Path) -> Finding:

@@ -65,19 +65,19 @@ class Repository:
     options: tuple[str, ...] = NO_HOOKS
 
     @classmethod
-    def scratch(cls, folder: Path, beside: "Repository", keep: bool) -> "Repository":
+    def scratch(cls, folder: Path, other: "Repository", keep: bool) -> "Repository":
         """Create a repository with the objects of another one, and without configuration.
 
         With `keep`, new objects are written to the other one.
         """
-        objects = str((beside.folder / beside.line("rev-parse", "--git-path", "objects")).resolve())
+        objects = str((other.folder / other.line("rev-parse", "--git-path", "objects")).resolve())
         inherited = {name: os.environ[name] for name in os.environ if not name.startswith("GIT_")}
         own = {"HOME": os.devnull, "XDG_CONFIG_HOME": os.devnull}
         own |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1"}
-        if (names := beside.line("rev-parse", "--show-object-format")) != "sha1":
+        if (names := other.line("rev-parse", "--show-object-format")) != "sha1":
             own["GIT_DEFAULT_HASH"] = names
         # Keep core.sharedRepository: with `keep`, other users must be able to read new objects.
-        shared = beside.line("config", "--default=umask", "core.sharedRepository")
+        shared = other.line("config", "--default=umask", "core.sharedRepository")
         options = ("-c", f"core.sharedRepository={shared}")
         scratch = cls(folder, {**inherited, **QUIET, **IDENTITY, **own}, options)
         folder.mkdir()

@@ -1,6 +1,7 @@
 """Run the make targets of a project."""
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -22,15 +23,24 @@ def missing_tools() -> list[str]:
     return [tool for tool in INSTALL if not shutil.which(tool)]
 
 
+def own_command() -> str:
+    """Return the command that runs this program: its name if it is on the PATH, or its path."""
+    if shutil.which("poc2prod"):
+        return "poc2prod"
+    if Path(sys.argv[0]).name == "poc2prod":
+        return shlex.quote(str(Path(sys.argv[0]).absolute()))
+    return f"{shlex.quote(sys.executable)} -m poc2prod"
+
+
 def child_environment() -> dict[str, str]:
     """Return the environment for a project's commands.
 
     Our own `uv` comes first on the PATH; variables of our own venv and make are removed.
     """
     ours = {"VIRTUAL_ENV", "MAKEFLAGS", "MFLAGS", "MAKELEVEL"}
-    kept = {name: value for name, value in os.environ.items() if name not in ours}
+    inherited = {name: value for name, value in os.environ.items() if name not in ours}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    return kept | {"PATH": path}
+    return inherited | {"PATH": path}
 
 
 def run_make(target: str, folder: Path, environment: dict[str, str]) -> None:

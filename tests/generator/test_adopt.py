@@ -99,12 +99,12 @@ def branch(repo: Path) -> set[str]:
 
 def refusal(repo: Path, template: Path, answers: Path | None = None) -> str:
     before = state(repo) if (repo / ".git").is_dir() else None
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(Refusal) as caught:
         adopt(repo, answers, str(template), Console(file=StringIO()))
     assert (state(repo) if before else None) == before
     assert list(Path(os.environ["TMPDIR"]).iterdir()) == []
-    assert len(refused.value.problems) == 1
-    return str(refused.value)
+    assert len(caught.value.problems) == 1
+    return str(caught.value)
 
 
 # Results
@@ -240,13 +240,25 @@ def test_passwords_and_control_characters_are_not_printed() -> None:
     assert plain("file://ana:secret@host/a\x1b[2J") == "file://***@host/a?[2J"
 
 
-def test_the_printed_commands_show_the_file_of_the_template(repo: Path, template: Path) -> None:
+@pytest.mark.parametrize("has_uvx", [True, False])
+def test_the_printed_commands_show_the_file_of_the_template(
+    has_uvx: bool, repo: Path, template: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     committed(repo, {"README.md": "mine\n"})
+    tools = written(repo.parent / "tools", {"uvx": "#!/bin/sh\n"} if has_uvx else {"none": ""})
+    (tools / "git").symlink_to(shutil.which("git") or "git")
+    for path in tools.iterdir():
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tools))
     output = adopted(repo, template)
     git(repo, "merge", "--quiet", BRANCH)
     copy, compare = (line.strip() for line in output.splitlines()[-2:])
-    with_ours = [sys.executable, "-m", "copier", *shlex.split(copy)[2:]]
-    subprocess.run(with_ours, cwd=repo, check=True)
+    monkeypatch.undo()
+    command = shlex.split(copy)
+    assert (command[0] == "uvx") == has_uvx
+    if has_uvx:
+        command = [sys.executable, "-m", "copier", *command[2:]]
+    subprocess.run(command, cwd=repo, check=True)
     shown = subprocess.run(shlex.split(compare), cwd=repo, capture_output=True, text=True)
     assert "-mine\n" in shown.stdout and "+# demo\n" in shown.stdout
     assert git(repo, "status", "--porcelain") == ""

@@ -79,8 +79,10 @@ def test_defaults_are_those_of_copier(modality: str, target: str, render: Render
     chosen = {"modality": modality, "target": target}
     recorded = yaml.safe_load((render(**chosen) / ".copier-answers.yml").read_text())
     answers, _ = QUESTIONS.settle(chosen)
-    kept = [name for name, spec in QUESTIONS.specs.items() if spec.get("when") is not False]
-    assert {name: answers[name] for name in kept} == {
+    recorded_names = [
+        name for name, spec in QUESTIONS.specs.items() if spec.get("when") is not False
+    ]
+    assert {name: answers[name] for name in recorded_names} == {
         name: value for name, value in recorded.items() if not name.startswith("_")
     }
 
@@ -242,8 +244,8 @@ def test_half_of_the_benchmark_is_possible_and_less_is_not(modality: str, share:
     }
     for name, scope in scopes.items():
         _, problems = QUESTIONS.settle({"modality": modality} | scope)
-        refused = [problem.partition(":")[0] for problem in problems]
-        assert refused == ([name] if share < 1 else []), problems
+        rejected = [problem.partition(":")[0] for problem in problems]
+        assert rejected == ([name] if share < 1 else []), problems
 
 
 LIMITS: dict[str, Any] = {

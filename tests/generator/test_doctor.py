@@ -162,6 +162,16 @@ def test_newer_releases_are_counted(project: Path, source: Path) -> None:
     assert examined(project)["template"].found == f"v1.10.0 is the newest version of {source}"
 
 
+def test_the_printed_command_can_be_run(
+    project: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed(source, {"docs/new.md": "new\n"}, "v1.1.0")
+    only(project, monkeypatch, "git", "make", "uv")
+    assert examined(project)["template"].command == f"{sys.executable} -m poc2prod update"
+    monkeypatch.setattr(sys, "argv", ["/a b/bin/poc2prod"])
+    assert examined(project)["template"].command == "'/a b/bin/poc2prod' update"
+
+
 @pytest.mark.parametrize(
     ("version", "sorted_by"),
     [("v2", [2]), ("1.2", [1, 2]), ("v1.0.0-3-g12", [1, 0, 0]), ("3451750", []), ("vnext", [])],
@@ -422,10 +432,10 @@ def test_finds_an_environment_that_differs_from_the_lock(damage: str, project: P
 
 
 def refusal(folder: Path) -> str:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(Refusal) as caught:
         examine(folder, None)
-    assert len(refused.value.problems) == 1
-    return str(refused.value)
+    assert len(caught.value.problems) == 1
+    return str(caught.value)
 
 
 def test_rejects_a_folder_that_is_not_a_project(

@@ -91,3 +91,14 @@ def test_rejects_a_template_without_estimates(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["estimate", "--template", str(tmp_path)])
     assert result.exit_code == 1
     assert result.stderr == "this template has no estimates: includes/estimate.jinja is missing\n"
+
+
+def test_the_target_labels_name_the_count_and_the_price() -> None:
+    answers = {"peak_requests_per_s": 2500.0}
+    before, _ = QUESTIONS.settle(answers, until="target")
+    estimator = Estimator(QUESTIONS, answers)
+    for label, target in QUESTIONS.choices("target", before):
+        found = estimator.of(target)
+        counts = [f"{n} {place}{'s' * (n > 1)}" for place, n in found.units.items()]
+        price = f"{found.cost_usd_month:.0f} USD per month"
+        assert label.endswith(f": {' and '.join(counts)} for about {price}")

@@ -102,10 +102,10 @@ def test_a_number_names_exactly_its_gates(name: str) -> None:
 
 
 TABLE = PAGE.partition("\n|---|---|\n")[2]
-REFUSED = re.findall(r"^\| `(.+)` \| `(.+)` \|$", TABLE, re.MULTILINE)
+REJECTED = re.findall(r"^\| `(.+)` \| `(.+)` \|$", TABLE, re.MULTILINE)
 
 
-@pytest.mark.parametrize(("answers", "words"), REFUSED, ids=lambda text: text[:40])
+@pytest.mark.parametrize(("answers", "words"), REJECTED, ids=lambda text: text[:40])
 def test_a_rejected_answer_has_the_documented_message(answers: str, words: str) -> None:
     _, problems = QUESTIONS.settle(yaml.safe_load(answers.replace("; ", "\n")))
     pattern = ".+".join(map(re.escape, words.split("...")))
@@ -113,7 +113,7 @@ def test_a_rejected_answer_has_the_documented_message(answers: str, words: str) 
 
 
 def test_every_row_of_the_table_is_tested() -> None:
-    assert len(REFUSED) == len(TABLE.splitlines()) >= 10
+    assert len(REJECTED) == len(TABLE.splitlines()) >= 10
 
 
 # The command

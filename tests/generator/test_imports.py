@@ -73,7 +73,7 @@ REWRITES = {
     "from above the package": (CLI, "from ...serve import app", "from ...serve import app"),
     "dots of a moved file": (TRAIN, "from .ours import x", "from ..ours import x"),
     "the package": (TRAIN, "from . import cost", "from .. import cost"),
-    "beside it again": (TRAIN, "from .featurize import x", "from .featurize import x"),
+    "next to it again": (TRAIN, "from .featurize import x", "from .featurize import x"),
     "a test": (TESTS, "from pack import load", "from pack.serving import client as load"),
     "umlauts before it": (
         CLI,
@@ -83,8 +83,8 @@ REWRITES = {
     "in a string": (CLI, "x = 'from .serve import app'", "x = 'from .serve import app'"),
     "sorted again": (
         TRAIN,
-        "from .artifacts import A\nfrom .featurize import f  # beside\nfrom .task.model import m",
-        "from ..artifacts import A\nfrom ..task.model import m\nfrom .featurize import f  # beside",
+        "from .artifacts import A\nfrom .featurize import f  # ours\nfrom .task.model import m",
+        "from ..artifacts import A\nfrom ..task.model import m\nfrom .featurize import f  # ours",
     ),
     "what was not sorted stays behind its neighbour": (
         TRAIN,
@@ -194,7 +194,7 @@ HEADERS = {
         "from .artifacts import A\nfrom .gates import g\nfrom .my_own import x  # ours\n"
         "from .refusal import Refusal\n",
     ),
-    "one that the template drops beside it": (
+    "one next to an import that the template drops": (
         [("import numpy as np\n", "import numpy as np\nimport pandas\n")],
         [("import numpy as np\n", "import onnx\n")],
         "import onnx\nimport pandas\n",

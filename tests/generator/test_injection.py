@@ -68,7 +68,7 @@ NASTY = [
     "s3://-oProxyCommand=touch/%40..",
     "litert, openvino",  # for export_formats
 ]
-REFUSED = [  # by every question
+REJECTED = [  # by every question
     "new\nline",
     "carriage\rreturn",
     "tab\tulator",
@@ -169,16 +169,16 @@ def test_accepted_text_is_rendered_unchanged(text: str, render: Render) -> None:
     assert not list(folder.rglob("*pwned*")) and not Path("pwned").exists()
 
 
-@pytest.mark.parametrize("text", NASTY + REFUSED, ids=ascii)
+@pytest.mark.parametrize("text", NASTY + REJECTED, ids=ascii)
 def test_rejected_text_has_a_message(text: str, source: Path, tmp_path: Path) -> None:
-    refused = [name for name in FREE if name not in accepting(text)]
-    assert text in NASTY or refused == FREE
+    rejected = [name for name in FREE if name not in accepting(text)]
+    assert text in NASTY or rejected == FREE
     answers = tmp_path / "answers.yml"
-    answers.write_text(yaml.safe_dump(dict.fromkeys(refused, text)))
+    answers.write_text(yaml.safe_dump(dict.fromkeys(rejected, text)))
     command = ["new", "--answers", answers, "--template", source, tmp_path / "mine"]
     result = CliRunner().invoke(app, list(map(str, command)))
     assert result.exit_code == 1 and isinstance(result.exception, SystemExit)
-    assert [line.partition(": got ")[0] for line in result.stderr.splitlines()] == refused
+    assert [line.partition(": got ")[0] for line in result.stderr.splitlines()] == rejected
     rules = [line.rpartition("; ")[2] for line in result.stderr.splitlines()]
     assert all(rules) and result.stderr.replace("\n", "").isprintable()
     assert list(tmp_path.iterdir()) == [answers]

@@ -478,8 +478,8 @@ def test_invalid_saved_answers_are_dropped_and_asked_again(source: Path, place: 
         "(4/10) ",
     ):
         assert re.search(f"^{re.escape(words)}", process.stdout, re.MULTILINE)
-    kept = {"project_name": "a-b-c", "modality": "audio", "metric": "macro_f1"}
-    assert saved(place) == kept
+    valid = {"project_name": "a-b-c", "modality": "audio", "metric": "macro_f1"}
+    assert saved(place) == valid
 
 
 @pytest.mark.parametrize("text", ["", "[a", "\x1b", "- a", "a: !!bool x", "[" * 1000])

@@ -13,7 +13,7 @@ from small_template import CODE, MORE, Files, by_both, by_user, released, render
 OLD, NEW = "src/{{ package }}/serve.py", "src/{{ package }}/serving/app.py"
 WAS, NOW = "src/pack/serve.py", "src/pack/serving/app.py"
 MOVED = "1.1.0:\n  src/*/serve.py: src/*/serving/app.py\n"
-# Similar in 3 of 20 lines only, the first and the last: git takes it for another file.
+# Similar in 3 of 20 lines only, the first and the last: git does not detect the move.
 REWRITTEN = "".join(
     f"line {number} of the code\n" if number in (1, 2, 20) else f"{number} is written again\n"
     for number in range(1, 21)
@@ -236,7 +236,7 @@ def test_lines_of_the_user_that_name_moved_files_are_listed(tmp_path: Path) -> N
     assert (state(project), git(project, "for-each-ref")) == before
     for words in (dry, updated(project)):
         # Files of `line 1 of the code` are not Python, so their imports are listed.
-        assert f"parsed as Python:\n  src/pack/cli.py\n  {NOW}\n" in words
+        assert f"not valid Python:\n  src/pack/cli.py\n  {NOW}\n" in words
         assert (
             "src/pack/ours.py: from .serve import (app) -> from .serving.app import (app)" in words
         )
@@ -406,7 +406,7 @@ WRONG = [
     ("0.3.0: {a: ../b}", "0.3.0 has '../b', which is not the path"),
     ("0.3.0: {a/: b/}", "0.3.0 has 'a/', which is not the path"),
     ("0.3.0: {src/*/*.py: b}", "0.3.0 has 'src/*/*.py', which is not the path"),
-    ("0.3.0: {a: src/*/a}", "moves 'a' into src/*/, but from outside of it"),
+    ("0.3.0: {a: src/*/a}", "moves 'a' from outside src/*/ into it"),
 ]
 
 
@@ -422,7 +422,7 @@ def test_a_damaged_file_stops_an_update(tmp_path: Path) -> None:
     template, project = start(tmp_path, {OLD: CODE})
     release_moves(template, {OLD: None, NEW: CODE}, "v1.1.0", moves="1.1.0: {a: ../b}\n")
     before = state(project)
-    with pytest.raises(Refusal, match="which is not the path of a file in a render"):
+    with pytest.raises(Refusal, match="which is not the path of a file"):
         run(project)
     assert state(project) == before
 

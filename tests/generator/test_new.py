@@ -88,7 +88,7 @@ def new_in_process(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess([], result.exit_code, result.stdout, result.stderr)
 
 
-def refused(process: subprocess.CompletedProcess[str], place: Path) -> str:
+def error_of(process: subprocess.CompletedProcess[str], place: Path) -> str:
     """Return the error of a failed command; it must leave no files."""
     assert process.returncode == 1, process
     assert "Traceback" not in process.stderr
@@ -173,7 +173,7 @@ def test_the_next_steps_install_what_is_not_on_the_path(
 
 def test_the_default_template_is_this_checkout(place: Path) -> None:
     answers = answered(place, "traget: edge")
-    assert "did you mean 'target'?" in refused(new("--answers", answers, place / "mine"), place)
+    assert "did you mean 'target'?" in error_of(new("--answers", answers, place / "mine"), place)
 
 
 def test_a_git_address_uses_its_latest_release(template: Path, place: Path) -> None:
@@ -236,9 +236,9 @@ def test_reads_questions_like_copier(given: dict[str, Any], template: Path, tmp_
     answers, problems = questions.settle(given)
     copier.run_copy(str(template), tmp_path / "out", given, defaults=True, quiet=True)
     recorded = yaml.safe_load((tmp_path / "out/.copier-answers.yml").read_text())
-    kept = {name for name, spec in questions.specs.items() if spec.get("when") is not False}
+    names = {name for name, spec in questions.specs.items() if spec.get("when") is not False}
     assert problems == []
-    assert {name: answers[name] for name in kept} == {
+    assert {name: answers[name] for name in names} == {
         name: value for name, value in recorded.items() if not name.startswith("_")
     }
 
@@ -299,7 +299,7 @@ WRONG_ANSWERS = [
 def test_rejects_an_invalid_answer(text: str, words: str, place: Path) -> None:
     answers = answered(place, text)
     process = new_in_process("--answers", answers, "--template", ROOT, place / "mine")
-    assert refused(process, place).startswith(words)
+    assert error_of(process, place).startswith(words)
     assert process.stderr.count("\n") == 1
 
 
@@ -324,7 +324,7 @@ def test_warns_about_an_implausible_answer(
 def test_prints_all_problems_at_once(template: Path, place: Path) -> None:
     text = "target: clowd\ntraget: edge\nmin_metric: 2\nci: none\nci: none\nserver: false\n"
     process = new("--answers", answered(place, text), "--template", template, place / "mine")
-    fields = [line.partition(":")[0] for line in refused(process, place).splitlines()]
+    fields = [line.partition(":")[0] for line in error_of(process, place).splitlines()]
     assert fields == ["ci", "traget", "min_metric", "target", "server"]
 
 
@@ -350,17 +350,17 @@ def test_rejects_an_answers_file_that_is_not_a_mapping(
 ) -> None:
     answers = answered(place, text)
     process = new_in_process("--answers", answers, "--template", ROOT, place / "mine")
-    assert words in refused(process, place)
+    assert words in error_of(process, place)
     assert process.stderr.count("\n") == 1
 
 
 def test_rejects_a_missing_answers_file(template: Path, place: Path) -> None:
     missing = new("--answers", "gone.yml", "--template", template, place / "mine")
-    assert refused(missing, place) == (
+    assert error_of(missing, place) == (
         "gone.yml: No such file or directory; name an answers file\n"
     )
     folder = new("--answers", place, "--template", template, place / "mine")
-    assert "Is a directory" in refused(folder, place)
+    assert "Is a directory" in error_of(folder, place)
 
 
 # Rejected destinations
@@ -372,7 +372,7 @@ def test_rejects_a_folder_that_is_not_empty(template: Path, place: Path) -> None
     (full / "work.txt").write_text("mine")
     (place.parent / "full-2").mkdir()
     process = new_in_process("--defaults", "--template", template, full)
-    assert refused(process, place) == (
+    assert error_of(process, place) == (
         f"{full} is not empty; choose another folder, like {full}-3\n"
     )
     assert (full / "work.txt").read_text() == "mine"
@@ -382,13 +382,13 @@ def test_rejects_a_file_as_destination(template: Path, place: Path) -> None:
     file = place.parent / "file"
     file.write_text("mine")
     process = new_in_process("--defaults", "--template", template, file)
-    assert refused(process, place) == f"{file} is a file; choose another folder, like {file}-2\n"
+    assert error_of(process, place) == f"{file} is a file; choose another folder, like {file}-2\n"
     assert file.read_text() == "mine"
 
 
 def test_rejects_a_missing_parent(template: Path, place: Path) -> None:
     process = new_in_process("--defaults", "--template", template, place / "a/b")
-    assert refused(process, place) == (
+    assert error_of(process, place) == (
         f"{place}/a does not exist; create it first: mkdir -p {place}/a\n"
     )
 
@@ -396,19 +396,19 @@ def test_rejects_a_missing_parent(template: Path, place: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder root cannot write to")
 def test_rejects_a_read_only_destination(template: Path, place: Path) -> None:
     process = new_in_process("--defaults", "--template", template, "/proc/mine")
-    assert refused(process, place).startswith("/proc cannot be written to; ")
+    assert error_of(process, place).startswith("/proc cannot be written to; ")
 
 
 def test_rejects_a_name_that_is_too_long(template: Path, place: Path) -> None:
     process = new_in_process("--defaults", "--template", template, place / ("x" * 300))
-    assert "File name too long" in refused(process, place)
+    assert "File name too long" in error_of(process, place)
 
 
 def test_rejects_a_link_loop(template: Path, place: Path) -> None:
     loop = place.parent / "loop"
     loop.symlink_to(loop)
     process = new_in_process("--defaults", "--template", template, loop)
-    assert refused(process, place) == f"{loop} cannot be written to; Not a directory\n"
+    assert error_of(process, place) == f"{loop} cannot be written to; Not a directory\n"
 
 
 def test_fills_an_empty_folder_without_replacing_it(template: Path, place: Path) -> None:
@@ -432,7 +432,7 @@ def test_fills_an_empty_folder_without_replacing_it(template: Path, place: Path)
 def test_rejects_a_source_that_is_not_a_template(place: Path) -> None:
     for source in (place, place / "gone", "https://example.org/owner/name"):
         process = new_in_process("--defaults", "--template", source, place / "mine")
-        assert refused(process, place) == (
+        assert error_of(process, place) == (
             f"{source} is not a template; name a folder with a copier.yml, or a git address "
             "that ends with .git, like https://github.com/poc2prod/poc2prod.git\n"
         )
@@ -440,7 +440,7 @@ def test_rejects_a_source_that_is_not_a_template(place: Path) -> None:
 
 def test_rejects_an_unreachable_git_address(place: Path) -> None:
     process = new_in_process("--defaults", "--template", f"file://{place}/gone.git", place / "mine")
-    assert "gone.git cannot be read; fatal: " in refused(process, place)
+    assert "gone.git cannot be read; fatal: " in error_of(process, place)
     assert process.stderr.count("\n") == 1
 
 
@@ -464,7 +464,7 @@ BROKEN_QUESTIONS = [
 def test_rejects_invalid_questions(text: str, words: str, tmp_path: Path, place: Path) -> None:
     (tmp_path / "copier.yml").write_text(text)
     process = new_in_process("--defaults", "--template", tmp_path, place / "mine")
-    assert words in refused(process, place)
+    assert words in error_of(process, place)
     assert process.stderr.count("\n") == 1
 
 
@@ -473,7 +473,7 @@ def test_a_failed_render_leaves_no_files(template: Path, place: Path) -> None:
     git(template, "add", "--all")
     git(template, "commit", "--quiet", "--message=broken")
     process = new("--defaults", "--template", template, place)
-    assert refused(process, place) == (
+    assert error_of(process, place) == (
         f"{template} cannot be rendered; 'no_such_answer' is undefined\n"
     )
 
@@ -489,7 +489,7 @@ def test_warns_about_a_template_without_a_commit(tmp_path: Path, place: Path) ->
 def test_fails_without_git(template: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(place))
     process = new("--defaults", "--template", template, place / "mine")
-    assert refused(process, place) == (
+    assert error_of(process, place) == (
         "git is not installed, and later updates need it: apt install git\n"
     )
 

@@ -196,9 +196,9 @@ def outcomes(
 
 def test_the_sets_cover_every_question_and_some_are_invalid() -> None:
     assert {name for seed in SEEDS for name in drawn(seed)} == set(OPEN)
-    refused = [seed for seed in SEEDS if problems(seed)]
-    assert 5 <= len(refused) <= len(SEEDS) / 3
-    assert any("USD or more" in problem for seed in refused for problem in problems(seed))
+    rejected = [seed for seed in SEEDS if problems(seed)]
+    assert 5 <= len(rejected) <= len(SEEDS) / 3
+    assert any("USD or more" in problem for seed in rejected for problem in problems(seed))
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,8 @@ def project(render: Render, tmp_path: Path) -> Path:
 
 @pytest.mark.long
 def test_setup_makes_everything_and_makes_it_once(project: Path) -> None:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
-    env = kept | {"PATH": search_path()}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    env = inherited | {"PATH": search_path()}
     made = run(project, env, "make", "setup")
     assert made.returncode == 0, made.stdout + made.stderr
     assert (project / ".venv" / "bin" / "python").exists()
@@ -70,7 +70,7 @@ def test_setup_without_uv_prints_how_to_install_it(project: Path, tmp_path: Path
     tools.mkdir()
     for name in ("make", "git"):
         (tools / name).symlink_to(shutil.which(name) or name)
-    refused = run(project, {"PATH": str(tools)}, "make", "setup")
-    assert refused.returncode != 0
-    assert "uv is needed" in refused.stderr and "pip install uv" in refused.stderr
+    result = run(project, {"PATH": str(tools)}, "make", "setup")
+    assert result.returncode != 0
+    assert "uv is needed" in result.stderr and "pip install uv" in result.stderr
     assert not (project / ".git").exists() and not (project / ".venv").exists()

@@ -63,7 +63,7 @@ def look(port: int, folder: Path, width_px: int = 1200, *flags: str) -> Seen:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy:
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
-        dom = loaded(f"http://127.0.0.1:{proxy.server_port}/frame", folder, *flags)
+        dom = dump_dom(f"http://127.0.0.1:{proxy.server_port}/frame", folder, *flags)
         proxy.shutdown()
     (text,) = re.findall(r'<pre id="seen">(.*?)</pre>', dom, re.DOTALL)
     content = json.loads(unescape(text))
@@ -71,7 +71,7 @@ def look(port: int, folder: Path, width_px: int = 1200, *flags: str) -> Seen:
     return Seen(**content)
 
 
-def loaded(url: str, folder: Path, *flags: str) -> str:
+def dump_dom(url: str, folder: Path, *flags: str) -> str:
     """Return the DOM of a loaded page as HTML."""
     if not (chromium := shutil.which("chromium")):
         pytest.skip("NOT TESTED: the status page needs Debian's chromium")
@@ -84,11 +84,11 @@ def loaded(url: str, folder: Path, *flags: str) -> str:
 def print_to_pdf(url: str, folder: Path) -> bytes:
     """Return a page as it is printed."""
     path = folder / "page.pdf"
-    loaded(url, folder, "--no-pdf-header-footer", f"--print-to-pdf={path}")
+    dump_dom(url, folder, "--no-pdf-header-footer", f"--print-to-pdf={path}")
     return path.read_bytes()
 
 
 def take_screenshot(url: str, folder: Path, path: Path, width_px: int, height_px: int) -> None:
     """Write the upper part of a page to a PNG."""
     size = f"--window-size={width_px},{height_px}"
-    loaded(url, folder, "--hide-scrollbars", size, f"--screenshot={path}")
+    dump_dom(url, folder, "--hide-scrollbars", size, f"--screenshot={path}")

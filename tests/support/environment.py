@@ -35,11 +35,11 @@ def requirements(render: Path, *groups: str) -> list[str]:
     # Developers share one environment for all answers, so PyTorch is installed and analysed by
     # mypy once. Deployed environments contain exactly what the render requires; `test_render.py`
     # compares imports with these requirements.
-    return sorted({*wanted, *(_of_developers() if "dev" in groups else ())})
+    return sorted({*wanted, *(_developer_requirements() if "dev" in groups else ())})
 
 
 @cache
-def _of_developers() -> tuple[str, ...]:
+def _developer_requirements() -> tuple[str, ...]:
     """Return the requirements of the render that has the most."""
     with TemporaryDirectory() as folder:
         source, render = release(Path(folder, "source")), Path(folder, "render")

@@ -134,7 +134,7 @@ def alternatives(questions: Questions) -> Iterator[Mutant]:
             yield Mutant(name, TEXTS.get(name, f"{current}x"), False)
 
 
-def what_runs(folder: Path) -> dict[str, str]:
+def read_machine_files(folder: Path) -> dict[str, str]:
     """Read all files of a render that machines read; of the scope, the keys that code reads."""
     found = {
         path.relative_to(folder).as_posix(): path.read_text()
@@ -147,7 +147,7 @@ def what_runs(folder: Path) -> dict[str, str]:
     return found | {"scope.yaml": repr(read)}
 
 
-def called_for(files: dict[str, str], limits: str) -> dict[str, str]:
+def read_alert_rules(files: dict[str, str], limits: str) -> dict[str, str]:
     """Return the rules of each alert, with their recording rules and the limits they read."""
     found: dict[str, str] = {}
     for name in files:
@@ -156,9 +156,9 @@ def called_for(files: dict[str, str], limits: str) -> dict[str, str]:
         recorded: dict[str, str] = {}
         for rule in (r for g in yaml.safe_load(files[name])["groups"] for r in g["rules"]):
             reads = [text for record, text in recorded.items() if record in rule["expr"]]
-            text = "\n".join([repr(rule), *reads, *shown_to(rule["expr"], limits)])
+            text = "\n".join([repr(rule), *reads, *select_samples(rule["expr"], limits)])
             if "record" in rule:
-                # A rule that reads one of its limits does not depend on the others.
+                # `:strictest` records all limits; an alert depends on the keys it selects.
                 is_all = rule["record"].endswith(":strictest")
                 recorded[rule["record"]] = "" if is_all else text
             else:
@@ -166,7 +166,7 @@ def called_for(files: dict[str, str], limits: str) -> dict[str, str]:
     return found
 
 
-def shown_to(expr: str, limits: str) -> list[str]:
+def select_samples(expr: str, limits: str) -> list[str]:
     """Return the samples of /metrics that a PromQL expression selects, by key or by name."""
     names = re.findall(r'key="\w+"|promised_latency_bucket|price_usd_month', expr)
     return [line for line in limits.splitlines() for name in names if name in line]
@@ -201,18 +201,20 @@ def judged(render: Path, reports: dict[str, dict[str, Any]]) -> set[str]:
     if not (render / "reports" / "gates.json").exists():
         raise SystemExit(result.stderr)
     gates = json.loads((render / "reports" / "gates.json").read_text())
-    refused = {gate["id"] for gate in gates if not gate["passed"]}
-    assert result.returncode == bool(refused), result.stderr
-    return refused | judged_under_load(render, package)
+    failed = {gate["id"] for gate in gates if not gate["passed"]}
+    assert result.returncode == bool(failed), result.stderr
+    return failed | find_failed_load_gates(render, package)
 
 
-def judged_under_load(render: Path, package: str) -> set[str]:
+def find_failed_load_gates(render: Path, package: str) -> set[str]:
     """Return the gates of `make load` that the reports fail."""
     tools = [tool for tool in requirements(render, "train") if tool.startswith(LOADS)]
     place = environment([*requirements(render, "serve"), *tools])
-    judge = [str(place / "bin" / "python"), "-c", UNDER_LOAD.format(package)]
+    command = [str(place / "bin" / "python"), "-c", UNDER_LOAD.format(package)]
     env = variables(render, place)
-    result = subprocess.run(judge, cwd=render, env=env, capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        command, cwd=render, env=env, capture_output=True, text=True, check=True
+    )
     return set(result.stdout.split())
 
 
@@ -220,24 +222,24 @@ def mutate(source: Path, work: Path, only: Container[str] | None = None) -> list
     """Render every mutant of a template, or those of some questions; record the effects of each."""
     questions = Questions.read(source)
 
-    def rendered(name: str, answers: dict[str, Any]) -> Path:
+    def render_mutant(name: str, answers: dict[str, Any]) -> Path:
         if wrong := questions.settle(answers)[1]:
             raise Refusal(*wrong)
         return render_to(work / name, source, answers)
 
-    base = rendered("base", BASE)
-    before, exact = what_runs(base), evidence(questions.settle(BASE)[0])
-    rules = called_for(before, exported(base))
-    if broken := judged(base, exact):
-        raise SystemExit(f"Measurements exactly on the limit fail {', '.join(broken)}")
+    base = render_mutant("base", BASE)
+    before, exact = read_machine_files(base), evidence(questions.settle(BASE)[0])
+    rules = read_alert_rules(before, exported(base))
+    if failed := judged(base, exact):
+        raise SystemExit(f"Measurements exactly on the limit fail {', '.join(failed)}")
     mutants = [m for m in alternatives(questions) if only is None or m.name in only]
     for number, mutant in enumerate(track(mutants, "Mutating", console=Console(stderr=True))):
-        folder = rendered(str(number), BASE | {mutant.name: mutant.value})
-        after = what_runs(folder)
+        folder = render_mutant(str(number), BASE | {mutant.name: mutant.value})
+        after = read_machine_files(folder)
         names = before.keys() | after.keys()
         mutant.files = sorted(name for name in names if before.get(name) != after.get(name))
         if mutant.is_number:
-            others = called_for(after, exported(folder))
+            others = read_alert_rules(after, exported(folder))
             mutant.alerts = sorted(name for name in rules if rules[name] != others.get(name))
             mutant.gates = sorted(judged(folder, exact))
     return mutants

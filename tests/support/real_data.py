@@ -55,9 +55,9 @@ def write_keywords(folder: Path) -> None:
         spoken = pool.map(lambda take: speak(*take[:3], *take[4:]), takes)
         for (word, accent, speaker, take, *_), sound in zip(takes, spoken, strict=True):
             path = folder / word / accent / f"{speaker}-{take}.wav"
-            _write_clip(path, _in_a_room(rng, sound))
+            _write_clip(path, _add_noise(rng, sound))
     for i in range(SILENT_CLIPS):
-        _write_clip(folder / "silence" / "room" / f"{i:03}.wav", _in_a_room(rng, np.zeros(0)))
+        _write_clip(folder / "silence" / "room" / f"{i:03}.wav", _add_noise(rng, np.zeros(0)))
 
 
 def speak(word: str, accent: str, speaker: str, words_per_minute: int, pitch: int) -> np.ndarray:
@@ -76,7 +76,7 @@ def run(program: str, *arguments: str, stdin: bytes = b"") -> bytes:
     return subprocess.run([path, *arguments], input=stdin, check=True, capture_output=True).stdout
 
 
-def _in_a_room(rng: np.random.Generator, sound: np.ndarray) -> np.ndarray:
+def _add_noise(rng: np.random.Generator, sound: np.ndarray) -> np.ndarray:
     """Add 1 to 1.2 s of white noise, from 12 dB below to 6 dB above the level of the voice."""
     noise = rng.normal(0, 1, int(rng.uniform(1, 1.2) * RATE_HZ)) * 10 ** rng.uniform(-0.6, 0.3)
     if len(sound):

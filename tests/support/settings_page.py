@@ -29,6 +29,7 @@ CONDITIONS = {
     "mqtt": {"hybrid, mqtt", "edge, mqtt"},
     "https": {"hybrid, https", "edge, https"},
 }
+BLANK = "{{= '' }}\n"  # Jinja would drop a blank line after a statement
 Line = tuple[str, int, str]  # the heading above it, its number among equal lines, its text
 
 
@@ -70,6 +71,8 @@ def merge(pages: dict[str, str]) -> str:
     written = []
     for where, group in groupby(merged, kinds.__getitem__):
         block = [f"{text.replace('SCRATCH_DETECTOR', NAME)}\n" for *_, text in group]
+        if block[0] == "\n":
+            block[0] = BLANK
         if where != set(pages):
             block = [f"# ? if {_condition(where)}\n", *block, "# ? endif\n"]
         written += block

@@ -57,7 +57,7 @@ def by_template(*numbers: int) -> str:
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder for temporary files, so that tests can check that none remain."""
+    """An empty folder for temporary files, which tests check to be empty at the end."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))

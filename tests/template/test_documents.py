@@ -83,10 +83,11 @@ def made(text: str) -> set[str]:
 
 def test_commands_of_a_project_exist(project: Path) -> None:
     makefile = targets(project / "Makefile")
-    commands = set(re.findall(r'"([a-z]+)"', (project / "src/scratch_detector/cli.py").read_text()))
-    for folder in ("device", "fleet", "serving", "formats", "releases", "retraining"):
-        for path in (project / "src/scratch_detector" / folder).glob("*.py"):
-            commands |= set(re.findall(r'Command\(\s*"([a-z]+)"', path.read_text()))
+    package = project / "src/scratch_detector"
+    lists = [package / "cli.py", *package.glob("*/commands.py")]
+    listed = r'^    "([a-z]+)": (?:Command)?\('
+    commands = {name for path in lists for name in re.findall(listed, path.read_text(), re.M)}
+    assert len(commands) > 15
     wrong = []
     for page in documents(project):
         text = page.read_text()
@@ -110,6 +111,7 @@ def test_files_that_a_project_names_exist(project: Path) -> None:
 
 def test_commands_of_this_repo_exist(render: Render) -> None:
     known = targets(ROOT / "Makefile") | targets(render(target="hybrid") / "Makefile")
+    known |= targets(render(export_formats="openvino") / "Makefile")
     known |= {f"bench-{path.stem}" for path in (ROOT / "benchmarks").glob("*.py")}
     pages = [*tracked(ROOT / "docs"), ROOT / "README.md", *tracked(ROOT / "examples")]
     wrong = {page.name: made(page.read_text()) - known for page in pages}
@@ -118,9 +120,9 @@ def test_commands_of_this_repo_exist(render: Render) -> None:
 
 def test_a_missing_target_or_link_is_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("# Top\n\n[a](b.md) [c](#nothing) [d](#top)\n\nRun `make setup modle`.\n")
+    page.write_text("# Top\n\n[a](b.md) [c](#nothing) [d](#top)\n\nRun `make setup moodel`.\n")
     assert len(list(broken_links([page]))) == 2
-    assert made(page.read_text()) == {"setup", "modle"}
+    assert made(page.read_text()) == {"setup", "moodel"}
 
 
 def stages_before(dvc: Path) -> dict[str, set[str]]:

@@ -1,4 +1,4 @@
-"""No answer is decoration: each is noticed by what runs, and each number decides a gate."""
+"""Every answer changes behaviour, and every number decides a gate."""
 
 import re
 import shutil
@@ -22,14 +22,14 @@ def mutants(source: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Muta
     return mutate(source, tmp_path_factory.mktemp("mutants"))
 
 
-def test_every_changed_answer_is_noticed(
+def test_every_changed_answer_is_detected(
     mutants: list[Mutant], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert report(mutants) == 0, capsys.readouterr().out
     assert '"kill_rate": 1.0' in capsys.readouterr().out
 
 
-def test_every_answer_was_changed(mutants: list[Mutant], source: Path) -> None:
+def test_every_answer_is_changed(mutants: list[Mutant], source: Path) -> None:
     questions = Questions.read(source)
     assert {m.name for m in mutants} == set(filter(questions.is_open, questions.specs))
 
@@ -52,7 +52,7 @@ GATES = {
 }
 
 
-def test_one_percent_of_a_number_turns_its_own_gates_and_no_other(mutants: list[Mutant]) -> None:
+def test_one_percent_of_a_number_flips_exactly_its_gates(mutants: list[Mutant]) -> None:
     assert {m.name: m.gates for m in mutants if m.is_number} == GATES
 
 
@@ -63,12 +63,12 @@ ALERTS = {
 }
 
 
-def test_one_percent_of_a_number_turns_its_own_alerts_and_no_other(mutants: list[Mutant]) -> None:
+def test_one_percent_of_a_number_flips_exactly_its_alerts(mutants: list[Mutant]) -> None:
     assert {m.name: m.alerts for m in mutants if m.is_number and m.alerts} == ALERTS
 
 
 @pytest.mark.parametrize(
-    ("file", "old", "new", "said"),
+    ("file", "old", "new", "test"),
     [
         ("server.yml", 'key="max_idle_s"', 'key="max_idle"', "each_limit_that_a_rule_reads"),
         ("server.yml", 'strictest{key="max_idle_s"}', "strictest", "every_number_of_the_watch"),
@@ -76,18 +76,17 @@ def test_one_percent_of_a_number_turns_its_own_alerts_and_no_other(mutants: list
         ("server.yml", "#retrain-due", "#retrain", "heading_in_the_runbook"),
     ],
 )
-def test_a_rule_that_reads_no_limit_is_noticed_where_it_is(
-    modelled: Path, tmp_path: Path, file: str, old: str, new: str, said: str
+def test_a_broken_alert_rule_fails_the_tests_of_the_project(
+    modelled: Path, tmp_path: Path, file: str, old: str, new: str, test: str
 ) -> None:
-    """The render's own tests go red."""
     folder = tmp_path / "repo"
     shutil.copytree(modelled, folder, symlinks=True)
     path = folder / "deploy/alerts" / file
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
-    look = ("python", "-m", "pytest", "-q", "tests/monitoring", "-k", said)
+    look = ("python", "-m", "pytest", "-q", "tests/monitoring", "-k", test)
     result = run_in(folder, *look)
-    assert result.returncode == 1 and f"{said}" in result.stdout.partition("short test")[2]
+    assert result.returncode == 1 and test in result.stdout.partition("short test")[2]
 
 
 DEAD = """
@@ -97,10 +96,10 @@ min_joy: {type: float, default: 0.5}
 """
 
 
-def test_dead_questions_survive_and_are_named(
+def test_finds_questions_without_an_effect(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """One is only in prose; one is in the scope, read by nothing; one number is judged by none."""
+    """One is only in prose, one is an unused key of the scope, one is a number without a gate."""
     source = release(tmp_path / "template")
     planted = {
         "copier.yml": ("# Derived, never asked.", f"{DEAD}# Derived, never asked."),
@@ -126,7 +125,7 @@ def test_dead_questions_survive_and_are_named(
     assert "Dead answers: colour, motto, min_joy\n" in capfd.readouterr().err
 
 
-def test_evidence_about_another_metric_is_no_evidence(render: Render, source: Path) -> None:
+def test_rejects_a_report_about_another_metric(render: Render, source: Path) -> None:
     scope = Questions.read(source).settle(BASE)[0] | {"metric": "macro_f1"}
     with pytest.raises(SystemExit, match="is about macro_f1. Run evaluate again"):
         judged(render(**BASE, project_name="another-metric"), evidence(scope))
@@ -149,7 +148,7 @@ from types import SimpleNamespace
 from {package} import gates, scope
 from {package}.pipeline import card
 from {package}.serving import app, settings
-served = SimpleNamespace(release="unreleased")  # no model is needed to describe the API
+served = SimpleNamespace(release="unreleased")  # the description needs no model
 server = app.create_app(scope.load_scope(), settings.ServerSettings.read(), served)
 for gate in gates.verdicts(): print("gate", gate.limit)
 for bucket in server.state.server.latency._upper_bounds: print("bucket", f"{{1000 * bucket:g}}")
@@ -158,8 +157,8 @@ print("card", card.model_card())
 """
 
 
-def test_a_number_is_the_same_wherever_it_decides(render: Render, tmp_path: Path) -> None:
-    """One place holds it; the gate, the histogram and the card have it from there."""
+def test_a_number_is_the_same_everywhere(render: Render, tmp_path: Path) -> None:
+    """Gate, histogram and card read it from one place."""
     folder = render(**ODD)
     reports = evidence(ODD | {"metric": "accuracy", "max_slice_gap": 0.1})
     reports["benchmark"].pop("device")
@@ -171,18 +170,18 @@ def test_a_number_is_the_same_wherever_it_decides(render: Render, tmp_path: Path
     place = environment(requirements(folder, "serve"))
     command = [str(place / "bin" / "python"), "-c", SAY.format(package="odd_numbers")]
     env = variables(folder, place)
-    said = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=True)
-    gates = {float(line.split()[1]) for line in said.stdout.splitlines() if line[:4] == "gate"}
+    result = subprocess.run(
+        command, cwd=folder, env=env, capture_output=True, text=True, check=True
+    )
+    gates = {float(line.split()[1]) for line in result.stdout.splitlines() if line[:4] == "gate"}
     numbers = {value for value in ODD.values() if isinstance(value, float)}
     assert numbers <= gates
-    assert "bucket 43.21\n" in said.stdout and "api Not for odd purposes.\n" in said.stdout
-    card = said.stdout.partition("card")[2]
+    assert "bucket 43.21\n" in result.stdout and "api Not for odd purposes.\n" in result.stdout
+    card = result.stdout.partition("card")[2]
     assert all(f"{number:g} |" in card for number in numbers)
     assert "odd@example.com" in card and "Not for odd purposes" in card
     in_scope = (folder / "scope.yaml").read_text()
-    others = [
-        p for p in what_holds_code(folder) if re.search(r"43\.21|3\.579|345\.6", p.read_text())
-    ]
+    others = [p for p in code_files(folder) if re.search(r"43\.21|3\.579|345\.6", p.read_text())]
     assert all(str(number) in in_scope for number in numbers) and others == []
     shown = exported(folder)
     assert 'promised_latency_bucket{le="0.04321"} 1.0\n' in shown
@@ -193,7 +192,7 @@ def test_a_number_is_the_same_wherever_it_decides(render: Render, tmp_path: Path
 NOT_TYPED = ("scope.yaml", ".copier-answers.yml")
 
 
-def what_holds_code(folder: Path) -> list[Path]:
+def code_files(folder: Path) -> list[Path]:
     kinds = (".py", ".toml", ".yml", ".yaml", "Makefile", "Dockerfile")
     return [
         path

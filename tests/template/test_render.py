@@ -1,4 +1,4 @@
-"""Every render, read by the tools that its owners will read it with."""
+"""Every render, checked with the tools that its users will run."""
 
 import ast
 import json
@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import NINE, Render
+from conftest import NINE, QUESTIONS, Render
 from environment import environment, requirements, search_path, variables
 
 CI = ["ci", "drift", "release", "train"]
-OTHERWISE = {  # what is imported by another name than it is installed by, or comes with another
+DISTRIBUTIONS = {  # of modules with another name, or installed by another distribution
     "PIL": "pillow",
     "yaml": "pyyaml",
     "sklearn": "scikit-learn",
@@ -29,7 +29,7 @@ PINNED = re.compile(r"uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
 
 
 def run(command: list[str], folder: Path, variables: dict[str, str] | None = None) -> str:
-    """Return what the command prints; it must succeed."""
+    """Return the output of a command, which must succeed."""
     env = variables or {"PATH": search_path()}
     result = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
     assert result.returncode == 0, f"{' '.join(command)}\n{result.stdout}{result.stderr}"
@@ -40,10 +40,10 @@ def files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def test_every_file_is_whole(each: Path) -> None:
+def test_every_file_is_fully_rendered(each: Path) -> None:
     for path in files(each):
         text = path.read_text()
-        # The pages of a render are Jinja templates of its own, which Copier copies as they are.
+        # Pages in src/ are Jinja templates of the project; Copier copies them unchanged.
         is_page = path.suffix in (".html", ".md") and path.is_relative_to(each / "src")
         left = r"\{\{=|^# \?" if is_page else r"\{\{=|\{%|^# \?"
         assert not re.search(left, text, re.M), f"Jinja is left in {path}"
@@ -51,7 +51,7 @@ def test_every_file_is_whole(each: Path) -> None:
     assert all(any(path.iterdir()) for path in each.rglob("*") if path.is_dir())
 
 
-def test_every_setting_file_parses(each: Path) -> None:
+def test_every_config_file_parses(each: Path) -> None:
     for path in files(each):
         if path.suffix in (".yml", ".yaml"):
             assert yaml.safe_load(path.read_text())
@@ -61,14 +61,14 @@ def test_every_setting_file_parses(each: Path) -> None:
             assert json.loads(path.read_text())
 
 
-def test_the_phony_targets_are_those_of_the_makefile(each: Path) -> None:
+def test_every_make_target_is_phony(each: Path) -> None:
     text = (each / "Makefile").read_text().replace("\\\n", " ")
     phony = " ".join(re.findall(r"^\.PHONY:(.*)", text, re.MULTILINE)).split()
     assert sorted(phony) == sorted(re.findall(r"^([a-z-]+):", text, re.MULTILINE))
 
 
 def test_nothing_rendered_is_ignored_by_git(each: Path, tmp_path: Path) -> None:
-    """Copier overwrites ignored files without a trace."""
+    """Copier overwrites ignored files without a warning."""
     run(["git", "init", "-q", str(tmp_path)], tmp_path)
     names = [path.relative_to(each).as_posix() for path in files(each)]
     for ignore in each.rglob(".gitignore"):
@@ -89,7 +89,7 @@ def test_python_is_formatted_linted_and_typed(each: Path) -> None:
 
 
 def imported(path: Path) -> set[str]:
-    """The first names of what a file imports that is neither Python's nor the render's own."""
+    """Return the top-level modules that a file imports from installed packages."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -106,17 +106,17 @@ def imported(path: Path) -> set[str]:
 
 
 def undeclared(folder: Path) -> set[str]:
-    """What is imported, and asked for by no group of `pyproject.toml`."""
+    """Return imported packages that no group of `pyproject.toml` declares."""
     project = tomllib.loads((folder / "pyproject.toml").read_text())
     extras = project["project"].get("optional-dependencies", {})
     groups = [project["project"]["dependencies"], *extras.values()]
     groups += project["dependency-groups"].values()
     declared = {re.split(r"[^\w-]", wanted)[0] for group in groups for wanted in group}
     used = set().union(*map(imported, folder.rglob("*.py")))
-    return {OTHERWISE.get(name, name.replace("_", "-")) for name in used} - declared
+    return {DISTRIBUTIONS.get(name, name.replace("_", "-")) for name in used} - declared
 
 
-def test_what_is_imported_is_declared(each: Path, tmp_path: Path) -> None:
+def test_imported_packages_are_declared(each: Path, tmp_path: Path) -> None:
     assert undeclared(each) == set()
     shutil.copytree(each, tmp_path / "repo")
     (tmp_path / "repo/src/scratch_detector/more.py").write_text("def f():\n    import tqdm.auto\n")
@@ -125,7 +125,7 @@ def test_what_is_imported_is_declared(each: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("project", ["xyz", "a-name-of-exactly-thirty-chars"])
 @pytest.mark.parametrize(("modality", "target"), [NINE[2], NINE[5], NINE[8]])
-def test_the_format_does_not_depend_on_the_name(
+def test_the_format_does_not_depend_on_the_project_name(
     project: str, modality: str, target: str, render: Render
 ) -> None:
     folder = render(project_name=project, modality=modality, target=target)
@@ -133,7 +133,7 @@ def test_the_format_does_not_depend_on_the_name(
     run(["ruff", "check"], folder)
 
 
-def test_yaml_is_tidy(each: Path) -> None:
+def test_yaml_passes_yamllint(each: Path) -> None:
     rules = "{extends: default, rules: {document-start: disable, line-length: {max: 110}, truthy: "
     rules += "{check-keys: false}, comments: {min-spaces-from-content: 1}}}"
     run(["yamllint", "-s", "-d", rules, "."], each)
@@ -165,14 +165,14 @@ def test_dockerfile_and_spelling(each: Path) -> None:
     run(["codespell", "."], each)
 
 
-def test_make_alone_prints_help(each: Path) -> None:
+def test_make_without_a_target_prints_help(each: Path) -> None:
     printed = run(["make"], each)
     wanted = {"setup", "model", "test", "card", "upgrade", "verify", "monitor"}
     wanted |= {"serve"} if (each / "src/scratch_detector/serving/app.py").exists() else {"edge"}
     assert wanted <= set(re.findall(r"^  ([a-z-]+) ", printed, re.M))
 
 
-def test_every_link_in_the_documents_leads_somewhere(each: Path) -> None:
+def test_every_link_in_the_documents_exists(each: Path) -> None:
     for path in [*each.glob("*.md"), *(each / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text()):
             if not target.startswith("http") and target not in WRITTEN_LATER:
@@ -180,3 +180,30 @@ def test_every_link_in_the_documents_leads_somewhere(each: Path) -> None:
 
 
 WRITTEN_LATER = {"docs/card.md", "reports/report.html"}
+
+UNASKED = {
+    "max_slice_gap": 0.05,
+    "baseline": "majority",
+    "min_gain_over_baseline": 0.02,
+    "max_int8_drop": 0.01,
+    "buy_usd_month": 300,
+    "data_source": "../photos",
+    "not_for": "medical diagnosis",
+}
+ASKED = {"min_metric": 0.1, "max_cost_usd_month": 500, "peak_requests_per_s": 3}
+
+
+def count_defaults(folder: Path) -> int:
+    """Count the marked values in the decision record; the first mark explains the others."""
+    return (folder / "docs/decisions/0001-scope.md").read_text().count(" *(default)*") - 1
+
+
+@pytest.mark.parametrize("name", UNASKED)
+def test_the_decision_record_marks_a_value_that_was_not_asked(name: str, render: Render) -> None:
+    assert not QUESTIONS.is_asked(name, QUESTIONS.settle({})[0])
+    assert count_defaults(render(**{name: UNASKED[name]})) == len(UNASKED) - 1
+
+
+def test_the_decision_record_marks_no_other_value(render: Render) -> None:
+    assert count_defaults(render()) == len(UNASKED)
+    assert count_defaults(render(**ASKED)) == len(UNASKED)

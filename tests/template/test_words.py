@@ -23,7 +23,7 @@ HABITS = {
     r"\b(?:the|this|that|whole|same) road\b": "the pipeline",
     r"\b(?:hold|holds|held) (?:[\w'`]+ ){1,5}against\b": "compare, validate",
     r"\bof (?:one's|yours|ours|theirs|his|hers)\b(?: own)?": "your own",
-    rf"\b(?:\d[\d.,]*|USD|MB|bytes|requests?|predictions?|times|often) a {RATE}\b": "per",
+    rf"\b(?:\d[\d,]*(?:\.\d+)?|USD|MB|bytes|requests?|predictions?|times|often) a {RATE}\b": "per",
     r"\b(?:one|a) (?:line|row|file|folder|test|process|thread|gate|label|example) a \w+": "per",
     r"\b(?:it|that|this|which) is no (?!longer\b|more\b|different\b)\w+": "is not a",
     r"(?:^|[.:#*] )What (?:is|was|are|came|comes|has|had|may|must|cannot|lands|waits|shows)\b"

@@ -1,9 +1,9 @@
-"""Ask one server for predictions as fast as it answers, and check every answer.
+"""Load generator: request predictions as fast as the server answers, and check each answer.
 
-Runs in a process of its own: `load.py PORT PAYLOAD CONTENT_TYPE LABEL`. For each line of input,
-`CLIENTS SECONDS`, so many clients ask for so long, each over a connection that it keeps, each with
-one request under way. The result is one line of JSON. It shares the cores with the server, so it
-does little: raw HTTP/1.1 on asyncio's protocols, one write and one read for most requests.
+`load.py PORT PAYLOAD CONTENT_TYPE LABEL` runs as a separate process. Each input line `CLIENTS
+SECONDS` starts that many clients for that long, each with one connection and one request at a time,
+and prints one line of JSON. It shares the cores with the server, so it is minimal: raw HTTP/1.1 on
+asyncio protocols, one write and one read for most requests.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ CHUNK = re.compile(rb"[0-9a-f]+\r\n(.+)\r\n0\r\n\r\n", re.IGNORECASE | re.DOTALL
 
 
 def body_of(answer: bytes) -> bytes | None:
-    """Return the body once it is all there; of answers in chunks, only single ones are read."""
+    """Return the body once it is complete. A chunked body must be a single chunk."""
     head, _, rest = answer.partition(b"\r\n\r\n")
     if length := LENGTH.search(head):
         return rest if len(rest) >= int(length[1]) else None
@@ -29,7 +29,7 @@ def body_of(answer: bytes) -> bytes | None:
 
 
 class Client(asyncio.Protocol):
-    """One connection; `done` is set when time is up, or to the error when an answer is wrong."""
+    """One connection; `done` is set when time is up, or to the error of a wrong answer."""
 
     def __init__(self, request: bytes, label: str, until: float, took_s: list[float]) -> None:
         self.request, self.label, self.until, self.took_s = request, label, until, took_s
@@ -70,7 +70,7 @@ class Client(asyncio.Protocol):
 
 
 async def ask(port: int, request: bytes, label: str, clients: int, seconds: float) -> str:
-    """Run one round; return how long each answer took, as percentiles."""
+    """Run one round; return counts and latency percentiles as JSON."""
     loop, took_s = asyncio.get_running_loop(), list[float]()
     start, cpu = time.perf_counter(), time.process_time()
     made = [

@@ -1,8 +1,7 @@
-"""Our server with `/predict` as an ordinary FastAPI route, or as ours behind FastAPI's middleware.
+"""The server of a render with other routes for `/predict`: `routes.py ROUTE`.
 
-`routes.py ROUTE`: "direct" is what the template ships, "middleware" goes through FastAPI's stack to
-the same route, "ordinary" is the route that FastAPI makes of the same function, with the check of
-the API key as a dependency.
+"direct" is the route of the template. "middleware" runs it behind FastAPI's middleware. "ordinary"
+is FastAPI's own route for the same function, with the API key check as a dependency.
 """
 
 import sys
@@ -14,7 +13,7 @@ from scratch_detector.serving import app, inference
 
 
 class Ordinary(APIRoute):
-    """What `app.post("/predict")` makes."""
+    """The route that `app.post("/predict")` would create."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, dependencies=[Depends(inference.require_key)], **more)

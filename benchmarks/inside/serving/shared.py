@@ -1,4 +1,4 @@
-"""What every peer serves: the render's own intake, features and model, for a batch of payloads."""
+"""The work of every peer: intake, features and model of the render, for a batch of payloads."""
 
 import os
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ Answer = dict[str, str | float]
 
 
 class Model:
-    """The shipped model, loaded as our own server loads it."""
+    """The shipped model, loaded as in the server of the render."""
 
     def __init__(self) -> None:
         self._predictor = Predictor()
 
     def answers(self, payloads: Sequence[bytes]) -> list[Answer]:
-        """Answer a batch with one run of the network."""
+        """Predict a batch with one run of the network."""
         x = np.stack([features(take_in(payload).raw) for payload in payloads])
         probabilities = self._predictor.probabilities(x)
         best = probabilities.argmax(axis=1)

@@ -1,4 +1,4 @@
-"""What one example costs without a server: CPU ms of each part of the work, as JSON."""
+"""CPU ms of each part of a prediction without a server, as JSON."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ TIMES, SLICES = 40, 15
 
 
 def cpu_ms(action: Callable[[], object], examples: int = 1) -> float:
-    """Time some repetitions several times over; the median withstands what else runs."""
+    """Return the median over several series of repetitions, which is robust to other load."""
     found = []
     for _ in range(SLICES + 1):
         start = time.process_time()

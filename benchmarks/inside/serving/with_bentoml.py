@@ -1,7 +1,7 @@
-"""BentoML: adaptive batching, at most 8. `bentoml serve with_bentoml:Peer` starts it.
+"""BentoML with adaptive batching, at most 8 per batch: `bentoml serve with_bentoml:Peer`.
 
-A batched method of BentoML takes lists, as JSON or forms. `Body` hands it the raw bytes instead,
-in the same process: its own way, a second service in front, would cost one more hop.
+Batched methods of BentoML take lists as JSON or forms. `Body` passes raw bytes in the same process;
+the documented alternative, a second service in front, would cost an extra hop.
 """
 
 from typing import Any

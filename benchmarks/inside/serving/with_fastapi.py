@@ -1,4 +1,4 @@
-"""The server that most people would write: a sync endpoint, no batching, one process."""
+"""A plain FastAPI server: a sync endpoint without batching, in one process."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""LitServe: one process answers HTTP, one runs the model on what waits, at most 8 at a time."""
+"""LitServe: one process for HTTP, one for the model, at most 8 requests per batch."""
 
 from typing import Annotated
 
@@ -6,12 +6,12 @@ import litserve
 from fastapi import Depends, Request
 from shared import HOST, MAX_BATCH, PORT, Answer, Model
 
-# With 0, its default, the worker asks an empty queue again and again, and takes a core for it.
+# With the default 0, the worker polls the empty queue and occupies a core.
 WAIT_S = 0.001
 
 
 async def body(request: Request) -> bytes:
-    """Read raw bytes: by itself LitServe reads JSON and forms."""
+    """Read raw bytes; LitServe's default is JSON or forms."""
     return await request.body()
 
 

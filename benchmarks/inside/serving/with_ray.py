@@ -1,4 +1,4 @@
-"""Ray Serve: one replica, batches of at most 8 of what waits, its settings for throughput."""
+"""Ray Serve: one replica, batches of at most 8 without waiting, and its throughput settings."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ class Peer:
 
 
 def listen_here_only() -> None:
-    """Keep the replica off the network: Ray opens a port of it on every interface."""
+    """Bind the replica to HOST only; by default, Ray opens its port on every interface."""
     from ray.serve._private import replica
 
     add = replica.add_port_to_grpc_server

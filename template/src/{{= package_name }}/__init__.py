@@ -1,6 +1,6 @@
-"""From raw examples to monitored predictions; `scope.yaml` says what is good enough."""
+"""The pipeline from raw examples to a monitored model that meets the limits in `scope.yaml`."""
 
 import os
 
-# onnxruntime reports usage to its makers unless told otherwise before it is loaded.
+# Before onnxruntime is imported: it sends usage data to its makers by default.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

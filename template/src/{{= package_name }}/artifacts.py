@@ -103,10 +103,10 @@ def read_conversions() -> list[dict[str, Any]]:
 
 
 def refuse_other_models() -> None:
-    """Stop if the reports describe another file than the shipped one.
+    """Stop if the reports describe another model than the shipped one, or other data.
 
     Raises:
-        SystemExit: the model is missing, or changed after `evaluate`.
+        SystemExit: the model is missing, or model or data changed after `evaluate`.
     """
     try:
         shipped = sha256(SHIPPED.read_bytes()).hexdigest()
@@ -116,3 +116,8 @@ def refuse_other_models() -> None:
     if evaluated != shipped:
         which = f"the model {evaluated}, but {SHIPPED} has SHA-256 {shipped}"
         raise SystemExit(f"reports/evaluate.json is about {which}. Run evaluate again.")
+    path = REPORTS / "ingest.json"
+    ingested = read_report("ingest").get("sha256") if path.exists() else None
+    if ingested and read_report("evaluate").get("data_sha256") != ingested:
+        which = f"other data than the last `ingest`: {describe_data()}"
+        raise SystemExit(f"reports/evaluate.json is about {which}. Run `make model`.")

@@ -1,4 +1,4 @@
-"""Write files so that a reader finds all of a file or none, even after a power cut."""
+"""Atomic file writes: a reader finds the old or the new content, even after a power cut."""
 
 import json
 import os
@@ -7,15 +7,15 @@ from uuid import uuid4
 
 
 def to_json(content: object) -> bytes:
-    """Return content as canonical JSON: the same bytes for the same content, to hash or sign."""
+    """Return canonical JSON: equal content has equal bytes, to be hashed or signed."""
     return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
 
 
 def write_atomic(path: Path, content: bytes, mode: int = 0o666) -> None:
-    """Replace a file by new content.
+    """Replace the content of a file.
 
-    The content goes to a draft beside the file and is flushed to disk before the draft takes the
-    file's name. Raises OSError, and leaves the old file, if that fails.
+    The content is written to a temporary file in the same folder and flushed to disk, before that
+    is renamed. If this fails, it raises OSError and the old file stays.
     """
     draft = path.with_name(f".part-{uuid4().hex}")
     try:
@@ -29,7 +29,7 @@ def write_atomic(path: Path, content: bytes, mode: int = 0o666) -> None:
 
 
 def replace_durably(draft: Path, path: Path) -> None:
-    """Rename a finished file or folder, and flush its new name to disk as well."""
+    """Rename a complete file or folder, and flush the new name to disk."""
     draft.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     os.fsync(folder)

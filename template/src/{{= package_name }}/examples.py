@@ -1,5 +1,6 @@
 """Labelled examples: their split, and the Parquet shards that store them."""
 
+import hashlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,11 @@ def split_of(example_id: str) -> str:
     """Return the split by a hash of the id: an example always stays in the same split."""
     bucket = crc32(example_id.encode()) % 10  # 20 % test, 10 % validation, 70 % training
     return "test" if bucket < 2 else "validation" if bucket == 2 else "train"
+
+
+def digest(examples: list[Example]) -> str:
+    """Return the hash that identifies these examples in `schema.yaml` and in reports."""
+    return hashlib.sha256(repr(examples).encode()).hexdigest()
 
 
 def labelled_files(source: Path, suffixes: set[str]) -> Iterator[Example]:

@@ -292,3 +292,21 @@ def test_terraform_reads_only_existing_keys(folder: Path) -> None:
     assert len(keys) >= 14 and "google_cloud_run_v2_service" in resources
     if shutil.which("terraform"):
         run(["terraform", "fmt", "-check", "deploy/terraform"], folder)
+
+
+def test_the_image_contains_the_runbook_pages_of_the_status_page(folder: Path) -> None:
+    code = (folder / "src/scratch_detector/serving/promises.py").read_text()
+    dockerfile = (folder / "deploy/Dockerfile").read_text()
+    context = (folder / ".dockerignore").read_text().splitlines()
+    pages = re.findall(r'RUNBOOK = "(.+)"', code)
+    assert len(pages) == 2
+    for page in pages:
+        assert (folder / page).exists()
+        assert f"COPY --chmod=555 {page} ./{Path(page).parent}/\n" in dockerfile
+        assert {f"!{page}", f"!{Path(page).parent}"} & {*context}
+
+
+def test_compose_passes_api_keys_that_git_ignores(folder: Path) -> None:
+    server = yaml.safe_load((folder / "deploy/compose.yaml").read_text())["services"]["server"]
+    assert "SCRATCH_DETECTOR_API_KEYS" in server["environment"]
+    assert {"/deploy/.env", "/deploy/secrets/"} <= {*(folder / ".gitignore").read_text().split()}

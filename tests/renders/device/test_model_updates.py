@@ -384,7 +384,7 @@ ATTACKS: dict[str, tuple[Callable[[Publisher], object], str]] = {
         lambda p: p.python(SIGN_BELOW_THRESHOLD),
         "UnsignedMetadataError: root was signed by 1/2 keys",
     ),
-    "broken gate": (lambda p: forge(p, observed=9, passed=False), ": [Gate(id="),
+    "broken gate": (lambda p: forge(p, observed=9, passed=False), "does not meet all limits"),
     "verdict against its numbers": (lambda p: forge(p, passed=False), "but the numbers"),
     "other release key": (use_other_release_key, "was not signed with keys/release.pub"),
     "nan": (

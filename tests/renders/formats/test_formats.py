@@ -1,4 +1,4 @@
-"""The network for other runtimes: only what was chosen, and for real, each converter by itself."""
+"""Other model formats: only chosen ones are rendered, and each converter works."""
 
 import io
 import json
@@ -26,7 +26,7 @@ FROM_PYTORCH = {"executorch", "litert", "coreml"}
 
 
 @pytest.mark.parametrize("chosen", ["openvino", "litert,coreml", "openvino, executorch", ALL])
-def test_only_what_was_chosen_is_rendered(chosen: str, render: Render) -> None:
+def test_renders_only_the_chosen_formats(chosen: str, render: Render) -> None:
     folder = render(modality="tabular", target="edge", export_formats=chosen)
     names = {name.strip() for name in chosen.split(",")}
     files = {path.name for path in (folder / "src/scratch_detector/formats").iterdir()}
@@ -41,10 +41,10 @@ def test_only_what_was_chosen_is_rendered(chosen: str, render: Render) -> None:
     for stage in ("report", "check"):
         assert {f"reports/format_{name}.json" for name in names} <= set(stages[stage]["deps"])
     recipe = (folder / "Makefile").read_text().partition("\nformats:")[2].partition("\n\n")[0]
-    assert recipe.splitlines()[-1] == "\t$(RUN) check", "`dvc repro` succeeds with a weak model"
+    assert recipe.splitlines()[-1] == "\t$(RUN) check", "`dvc repro` alone accepts weak models"
 
 
-def test_without_a_choice_there_is_no_trace(render: Render) -> None:
+def test_renders_no_trace_of_formats_by_default(render: Render) -> None:
     folder = render(modality="tabular", target="edge")
     assert not (folder / "src/scratch_detector/formats").exists()
     assert not (folder / "tests/formats").exists()
@@ -59,12 +59,12 @@ def test_without_a_choice_there_is_no_trace(render: Render) -> None:
 @pytest.mark.parametrize(
     "wrong", ["tflite", "litert, litert", "litert;coreml", ",", "LiteRT", "litert\n"]
 )
-def test_what_is_no_format_is_refused(wrong: str) -> None:
+def test_rejects_unknown_formats(wrong: str) -> None:
     _, (problem,) = QUESTIONS.settle({"export_formats": wrong})
     assert problem.endswith(f"; like {ALL}")
 
 
-def test_a_format_is_chosen_later_and_dropped_again(tmp_path: Path) -> None:
+def test_format_can_be_added_and_removed_later(tmp_path: Path) -> None:
     template = committed(release(tmp_path / "template"), tag="v1.0.0")
     folder = tmp_path / "mine"
     copier.run_copy(str(template), folder, {"modality": "tabular"}, defaults=True, quiet=True)
@@ -94,7 +94,7 @@ def test_a_format_is_chosen_later_and_dropped_again(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def formatted(modelled: Path, render: Render, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A modelled project to which all formats were added."""
+    """Return a project with a model and all formats."""
     folder = tmp_path_factory.mktemp("formatted") / "repo"
     shutil.copytree(modelled, folder, symlinks=True)
     chosen = render(modality="tabular", target="cloud", export_formats=ALL)
@@ -105,24 +105,24 @@ def formatted(modelled: Path, render: Render, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture
 def project(formatted: Path, tmp_path: Path) -> Path:
-    """One of the test's own."""
+    """Return a copy to change."""
     shutil.copytree(formatted, tmp_path / "repo", symlinks=True)
     return tmp_path / "repo"
 
 
-def test_its_own_tests_are_green(project: Path) -> None:
+def test_tests_of_the_render_pass(project: Path) -> None:
     names = ["tests/formats", "tests/test_layers.py"]
     done(run_in(project, "python", "-m", "pytest", "-q", *names))
 
 
-def installed(folder: Path, name: str) -> None:
-    """Install the group of a format, where its stage looks for it."""
+def install(folder: Path, name: str) -> None:
+    """Install the group of a format where its stage expects it."""
     place = environment(requirements(folder, "train", name))
     (folder / f".venv-{name}").symlink_to(place)
 
 
-def ask_for(folder: Path, name: str) -> None:
-    """Leave one format in `dvc.yaml`: the others would each need an environment here."""
+def keep_format(folder: Path, name: str) -> None:
+    """Remove all other formats from `dvc.yaml`: each would need an environment."""
     path = folder / "dvc.yaml"
     text = path.read_text().replace(f"foreach: [{ALL}]", f"foreach: [{name}]")
     lines = text.splitlines(keepends=True)
@@ -131,31 +131,31 @@ def ask_for(folder: Path, name: str) -> None:
     path.write_text("".join(line for line in lines if line not in others))
 
 
-def converted(folder: Path, name: str) -> subprocess.CompletedProcess[str]:
-    """Run the stage of a format as DVC does, without the stages before it."""
+def convert(folder: Path, name: str) -> subprocess.CompletedProcess[str]:
+    """Run the stage of a format without earlier stages."""
     python = str(folder / f".venv-{name}" / "bin" / "python")
     return run_in(folder, python, "-m", "scratch_detector.formats.convert", name)
 
 
-def evidence(folder: Path, name: str) -> dict[str, Any]:
+def read_report(folder: Path, name: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((folder / f"reports/format_{name}.json").read_text())
     return found
 
 
 @pytest.mark.long
-def test_every_format_is_written_run_and_judged(project: Path, tmp_path: Path) -> None:
+def test_writes_runs_and_measures_every_format(project: Path, tmp_path: Path) -> None:
     for name in FORMATS:
-        installed(project, name)
+        install(project, name)
     home = tmp_path / "home"
     home.mkdir()
     printed = done(run_in(project, "make", "formats", HOME=str(home)))
-    assert not (home / "intel").exists(), "OpenVINO counted its uses, to report them"
+    assert not (home / "intel").exists(), "OpenVINO recorded its usage"
     for name in RUN_HERE:
-        row = evidence(project, name)
+        row = read_report(project, name)
         assert row["broken"] == [] and row["agreement"] == 1
         assert 0 <= row["max_difference"] < 1e-5
         assert 0 < row["latency_p50_ms"] <= row["latency_p95_ms"] and row["size_mb"] > 0
-    row = evidence(project, "coreml")
+    row = read_report(project, "coreml")
     assert "only a Mac runs it" in row["not_run"] and row["broken"] == []
     facts = json.loads((project / "reports/evaluate.json").read_text())["labels"]
     for name in FORMATS:
@@ -203,10 +203,10 @@ except NotRunnableError as reason:
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", sorted(FROM_PYTORCH))
-def test_the_converters_know_the_other_bundled_networks(
+def test_converters_support_all_bundled_networks(
     name: str, project: Path, render: Render, tmp_path: Path
 ) -> None:
-    """Untrained ones do; the tabular one is trained below, and OpenVINO reads any ONNX file."""
+    """Networks are untrained here; OpenVINO reads any ONNX file."""
     for modality, shape in (("image", ("3", "48", "48")), ("audio", ("32", "49"))):
         folder = tmp_path / modality
         shutil.copytree(render(modality=modality, target="cloud", export_formats=ALL), folder)
@@ -253,18 +253,18 @@ class _Scaled(torch.nn.Module):
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", RUN_HERE)
-def test_a_wrong_normalisation_is_named(name: str, project: Path) -> None:
-    installed(project, name)
+def test_rejects_a_wrong_normalisation(name: str, project: Path) -> None:
+    install(project, name)
     file, before, after = SCALED[name]
     path = project / "src/scratch_detector/formats" / file
     assert path.read_text().count(before) == 1
     extra = CLASS if file == "torch_program.py" else ""
     path.write_text(path.read_text().replace(before, after) + extra)
-    ask_for(project, name)
+    keep_format(project, name)
     result = run_in(project, "make", "formats")
     assert f"models/{name}: misses " in result.stdout and (project / "models" / name).exists()
-    assert f"{name}_parity" in evidence(project, name)["broken"]
-    assert "Running stage 'check'" in result.stdout, "the pipeline goes on"
+    assert f"{name}_parity" in read_report(project, name)["broken"]
+    assert "Running stage 'check'" in result.stdout, "later stages must run"
     assert result.returncode != 0 and "Traceback" not in result.stderr
     assert f"\n  {name}_parity: " in result.stderr
     assert "limit <= 0.001 (scope.yaml: max_onnx_difference)" in result.stderr
@@ -281,21 +281,21 @@ def test_a_wrong_normalisation_is_named(name: str, project: Path) -> None:
 
 
 @pytest.mark.long
-def test_a_core_ml_file_of_another_network_is_refused(project: Path) -> None:
-    installed(project, "coreml")
+def test_rejects_a_core_ml_file_of_another_network(project: Path) -> None:
+    install(project, "coreml")
     path = project / "src/scratch_detector/formats/torch_program.py"
     before = "    example = ("
     assert path.read_text().count(before) == 1
     path.write_text(path.read_text().replace(before, "    model = model[:1]\n" + before))
-    stopped = converted(project, "coreml")
+    stopped = convert(project, "coreml")
     assert stopped.returncode == 1
-    assert "model.mlpackage takes and gives {'x': [1, 15], 'logits': [1, 64]}" in stopped.stderr
+    assert "model.mlpackage has {'x': [1, 15], 'logits': [1, 64]}" in stopped.stderr
     assert not (project / "models/coreml").exists()
 
 
 @pytest.mark.long
-def test_converters_hold_back_nothing_that_is_deployed(render: Render, tmp_path: Path) -> None:
-    """The real lock: groups that conflict are resolved apart."""
+def test_converters_do_not_restrict_deployed_packages(render: Render, tmp_path: Path) -> None:
+    """A real lock resolves conflicting groups separately."""
     uv = shutil.which("uv", path=search_path()) or "uv"
 
     def deployed(chosen: str) -> tuple[set[str], str]:
@@ -310,6 +310,6 @@ def test_converters_hold_back_nothing_that_is_deployed(render: Render, tmp_path:
         return set(found.stdout.splitlines()[2:]), (folder / "uv.lock").read_text()
 
     alone, _ = deployed("")
-    beside, lock = deployed(ALL)
-    assert alone == beside
+    with_formats, lock = deployed(ALL)
+    assert alone == with_formats
     assert all(f'name = "{n}"' in lock for n in ("executorch", "litert-torch", "coremltools"))

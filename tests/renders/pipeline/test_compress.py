@@ -1,4 +1,4 @@
-"""The choice of a variant in a render, for real: every limit counts, and one split only."""
+"""Selection of a variant in a render: every limit counts, and only the validation split."""
 
 import json
 import re
@@ -33,15 +33,15 @@ def project(modelled: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def evidence(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "reports/compress.json").read_text())
-    return found
+def read_report(folder: Path) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads((folder / "reports/compress.json").read_text())
+    return report
 
 
-def promise(folder: Path, key: str, value: float | str) -> None:
+def set_limit(folder: Path, key: str, value: float | str) -> None:
     path = folder / "scope.yaml"
-    text, found = re.subn(f"(?m)^({key}:) [^ \n]+", rf"\g<1> {value}", path.read_text())
-    assert found == 1
+    text, count = re.subn(f"(?m)^({key}:) [^ \n]+", rf"\g<1> {value}", path.read_text())
+    assert count == 1
     path.write_text(text)
 
 
@@ -52,83 +52,85 @@ def edit(folder: Path, name: str, before: str, after: str) -> None:
 
 
 def only(folder: Path, *names: str) -> None:
-    """Try some of the variants, to be quick."""
+    """Limit `compress` to some variants, to save time."""
     few = f"    return {{name: made[name] for name in {names}}}\n"
     edit(folder, "pipeline/compress.py", "    return made\n", few)
 
 
 def check(folder: Path) -> subprocess.CompletedProcess[str]:
-    """Judge with the evidence that is there; `compress` may have shipped another file."""
+    """Evaluate the shipped file, and run `check` with the other reports as they are."""
     done(run_in(folder, "python", "-m", "scratch_detector", "evaluate"))
     result = run_in(folder, "python", "-m", "scratch_detector", "check")
     assert "Traceback" not in result.stderr
     return result
 
 
-def test_every_variant_can_be_made_and_the_smallest_that_fits_is_shipped(modelled: Path) -> None:
-    found = evidence(modelled)
-    rows = found["candidates"]
+def test_ships_the_smallest_variant_that_meets_all_limits(modelled: Path) -> None:
+    report = read_report(modelled)
+    rows = report["candidates"]
     assert rows.keys() == VARIANTS
     assert all(
         row[key] >= 0 for row in rows.values() for key in (*TIMED, "size_mb", "agreement")
     ), rows
     fitting = [row["size_mb"] for row in rows.values() if not row["broken"]]
-    assert min(fitting) <= found["size_mb"] <= 1.01 * min(fitting)
-    assert (modelled / "models/shipped.onnx").stat().st_size == round(1e6 * found["size_mb"])
+    assert min(fitting) <= report["size_mb"] <= 1.01 * min(fitting)
+    assert (modelled / "models/shipped.onnx").stat().st_size == round(1e6 * report["size_mb"])
     assert (
         rows["student_int8"]["size_mb"]
         < rows["int8_minmax"]["size_mb"]
-        < found["candidates"]["fp32"]["size_mb"]
+        < report["candidates"]["fp32"]["size_mb"]
     )
 
 
-def test_a_stricter_limit_chooses_another_file(project: Path) -> None:
-    before = evidence(project)
+def test_stricter_limit_selects_another_variant(project: Path) -> None:
+    before = read_report(project)
     assert before["shipped"] == "student_int8"
-    promise(project, "min_int8_agreement", 1)
+    set_limit(project, "min_int8_agreement", 1)
     done(run_in(project, *COMPRESS))
-    after = evidence(project)
+    after = read_report(project)
     assert after["size_mb"] > before["size_mb"]
     assert after["candidates"][after["shipped"]]["same_lower_bound"] == 1
     assert after["candidates"]["student_int8"]["broken"] == ["int8_parity"]
 
 
-def test_the_size_that_is_promised_decides(project: Path) -> None:
+def test_size_limit_selects_the_variant(project: Path) -> None:
     only(project, "fp32", "int8_minmax")
-    sizes_mb = [evidence(project)["candidates"][n]["size_mb"] for n in ("int8_minmax", "fp32")]
-    promise(project, "max_model_mb", sum(sizes_mb) / 2)
+    sizes_mb = [read_report(project)["candidates"][n]["size_mb"] for n in ("int8_minmax", "fp32")]
+    set_limit(project, "max_model_mb", sum(sizes_mb) / 2)
     printed = done(run_in(project, *COMPRESS))
-    assert evidence(project)["shipped"] == "int8_minmax" and "misses model_size" in printed
-    assert evidence(project)["fits"] is True
-    promise(project, "max_model_mb", limit_mb := sizes_mb[0] / 2)
+    assert read_report(project)["shipped"] == "int8_minmax" and "misses model_size" in printed
+    assert read_report(project)["fits"] is True
+    set_limit(project, "max_model_mb", limit_mb := sizes_mb[0] / 2)
     done(run_in(project, *COMPRESS))
-    assert evidence(project)["shipped"] == "int8_minmax" and evidence(project)["fits"] is False
-    refused = check(project)
+    assert (
+        read_report(project)["shipped"] == "int8_minmax" and read_report(project)["fits"] is False
+    )
+    failed = check(project)
     words = f"model_size: {sizes_mb[0]:.4g}, limit <= {limit_mb:g} (scope.yaml: max_model_mb)"
-    assert refused.returncode == 1 and words in refused.stderr
+    assert failed.returncode == 1 and words in failed.stderr
 
 
-def test_where_nothing_fits_check_names_all_limits_and_no_release_is_made(project: Path) -> None:
+def test_rejects_a_model_if_no_variant_meets_all_limits(project: Path) -> None:
     only(project, "fp32", "int8_minmax")
     limits = {"min_metric": 0.9999, "max_slice_gap": 0, "max_model_mb": 1e-6}
     for key, value in limits.items():
-        promise(project, key, value)
-    promise(project, "decider", "ana@example.com")
+        set_limit(project, key, value)
+    set_limit(project, "decider", "ana@example.com")
     printed = done(run_in(project, *COMPRESS))
-    assert "No variant meets all limits; the nearest, int8_minmax, misses " in printed
-    refused = check(project)
-    assert refused.returncode == 1
-    assert "Limits not met (changing one needs review by ana@example.com):" in refused.stderr
+    assert "No variant meets all limits; the closest, int8_minmax, misses " in printed
+    failed = check(project)
+    assert failed.returncode == 1
+    assert "Limits not met (changing one needs review by ana@example.com):" in failed.stderr
     for gate in ("quality", "worst_slice", "model_size"):
-        assert f"\n  {gate}: " in refused.stderr
-    assert "would fit" not in printed + refused.stderr
+        assert f"\n  {gate}: " in failed.stderr
+    assert "would fit" not in printed + failed.stderr
     done(run_in(project, "python", "-m", "scratch_detector", "card"))
     release = run_in(project, "python", "-m", "scratch_detector", "release")
     assert release.returncode == 1 and "\n  model_size: " in release.stderr
     assert not list((project / "releases").glob("*/manifest.json"))
 
 
-def test_a_student_that_knows_nothing_is_not_chosen(project: Path) -> None:
+def test_does_not_ship_an_untrained_student(project: Path) -> None:
     only(project, "fp32", "student", "student_int8")
     edit(
         project,
@@ -138,16 +140,16 @@ def test_a_student_that_knows_nothing_is_not_chosen(project: Path) -> None:
     )
     edit(project, "pipeline/distill.py", ', "Distilling", criterion=_soft_cross_entropy)', ")")
     done(run_in(project, *COMPRESS))
-    rows = evidence(project)["candidates"]
-    assert evidence(project)["shipped"] == "fp32"
+    rows = read_report(project)["candidates"]
+    assert read_report(project)["shipped"] == "fp32"
     for name in ("student", "student_int8"):
         assert {"quality", "int8_parity", "int8_drop"} <= set(rows[name]["broken"])
 
 
-def test_without_a_student_in_the_task_nothing_is_missed(project: Path) -> None:
+def test_compress_works_without_a_student(project: Path) -> None:
     edit(project, "task/model.py", "def build_student", "def _another")
     done(run_in(project, *COMPRESS))
-    assert evidence(project)["candidates"].keys() == VARIANTS - {"student", "student_int8"}
+    assert read_report(project)["candidates"].keys() == VARIANTS - {"student", "student_int8"}
 
 
 SWAP = """
@@ -161,9 +163,9 @@ np.savez(FEATURES, **arrays)
 """
 
 
-def test_the_test_split_has_no_say(project: Path) -> None:
+def test_compress_ignores_the_test_split(project: Path) -> None:
     def figures() -> dict[str, Any]:
-        rows = evidence(project)["candidates"].items()
+        rows = read_report(project)["candidates"].items()
         return {name: {k: v for k, v in row.items() if k not in TIMED} for name, row in rows}
 
     before = figures()
@@ -180,9 +182,9 @@ compress.compress()
 """
 
 
-def test_it_is_said_where_int8_wins_size_and_no_time(project: Path) -> None:
+def test_table_shows_smaller_variants_that_are_not_faster(project: Path) -> None:
     only(project, "fp32", "fp16", "int8_minmax")
     printed = done(run_in(project, "python", "-c", TIMES)).splitlines()
-    said = {line.split()[0]: line for line in printed if line.strip()}
-    assert said["int8_minmax"].rstrip().endswith("shipped; smaller, not faster")
-    assert said["fp16"].rstrip().endswith("fits")
+    lines = {line.split()[0]: line for line in printed if line.strip()}
+    assert lines["int8_minmax"].rstrip().endswith("shipped; smaller, not faster")
+    assert lines["fp16"].rstrip().endswith("fits")

@@ -1,7 +1,7 @@
-"""DVC re-runs what an edit changes: `dvc.yaml` against what the stages of a real run read.
+"""DVC re-runs what an edit changes: `dvc.yaml` lists the files and keys that stages read.
 
-One pipeline runs with every file and key that it reads recorded; its project is then edited file
-by file, where it ran and in a fresh clone.
+One pipeline runs with tracing of files and keys. Its project is then edited file by file, in place
+and in a fresh clone.
 """
 
 import json
@@ -20,12 +20,12 @@ from repository import committed, done, git, run_in
 STAGES = ("ingest", "validate", "featurize", "train", "export", "compress")
 STAGES += ("evaluate", "benchmark", "report", "check")
 PACKAGE = "src/scratch_detector"
-# What finds the module of a stage, and is run by all of them.
+# Run by all stages, only to find their module.
 ENTRANCE = {f"{PACKAGE}/__main__.py", f"{PACKAGE}/cli.py"}
-# A server reads these when it starts; none changes how long an answer takes.
+# A server reads these at start; none changes the latency.
 NOT_TIMED = {"project", "not_for", "watch", "fleet", "journal_days", "journal_mb"}
 NOT_TIMED |= {"labelled_window", "challenger", "prices.yaml"}
-EDITS = {  # what an edit of each has to re-run, written by hand
+EDITS = {  # the stages that an edit must re-run, written by hand
     "pipeline/validate.py": {"validate"},
     "pipeline/featurize.py": {"featurize"},
     "pipeline/train.py": {"train", "export", "compress"},
@@ -38,7 +38,7 @@ EDITS = {  # what an edit of each has to re-run, written by hand
     "retraining/retrain.py": set(),
 }
 LEAKS = ('"leaks": sum(', '"leaks": 77 + sum(')
-KINDS: list[dict[str, Any]] = [  # where conditions of includes/dvc_deps.yml differ
+KINDS: list[dict[str, Any]] = [  # they differ in the conditions of includes/dvc_deps.yml
     {"modality": "image", "target": "cloud"},
     {"modality": "audio", "target": "edge"},
     {"modality": "tabular", "target": "hybrid", "uplink": "mqtt", "export_formats": "openvino"},
@@ -47,7 +47,7 @@ KINDS: list[dict[str, Any]] = [  # where conditions of includes/dvc_deps.yml dif
 
 @pytest.fixture(scope="session")
 def traced(render: Render, shared: Shared) -> Path:
-    """A project after `dvc repro`, committed; `traces/STAGE` holds what each stage read."""
+    """Return a committed project after `dvc repro`; `traces/STAGE` lists what each stage read."""
 
     def make(folder: Path) -> None:
         git(folder, "init", "-q", "-b", "main")
@@ -62,7 +62,7 @@ def traced(render: Render, shared: Shared) -> Path:
 
 @pytest.fixture
 def clone(traced: Path, tmp_path: Path) -> Path:
-    """A clone as in CI: reports and `dvc.lock` are there; data, models and cache are not."""
+    """Return a clone as in CI: with reports and `dvc.lock`, without data, models and cache."""
     git(tmp_path, "clone", "-q", str(traced), "clone")
     return tmp_path / "clone"
 
@@ -74,7 +74,7 @@ def copy(traced: Path, tmp_path: Path) -> Path:
 
 
 def read_trace(project: Path, stage: str) -> tuple[set[str], set[str]]:
-    """Return the files of the project, and the keys, that a stage read."""
+    """Return the files of the project and the keys that a stage read."""
     lines = set((project.parent / "traces" / stage).read_text().splitlines())
     keys = {line for line in lines if ":" in line}
     files = {_source(line) for line in lines - keys if (project / _source(line)).is_file()}
@@ -82,7 +82,7 @@ def read_trace(project: Path, stage: str) -> tuple[set[str], set[str]]:
 
 
 def _source(name: str) -> str:
-    """Return the file that a compiled one was made from."""
+    """Return the source of a compiled file."""
     path = PurePath(name)
     if path.suffix != ".pyc":
         return name
@@ -117,7 +117,7 @@ def re_run(project: Path, *names: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("answers", KINDS, ids=lambda a: f"{a['modality']}-{a['target']}")
-def test_the_template_lists_what_its_stages_import(answers: dict[str, Any], render: Render) -> None:
+def test_template_lists_the_imports_of_its_stages(answers: dict[str, Any], render: Render) -> None:
     folder, deps = render(**answers), read_deps()
     text = (folder / "dvc.yaml").read_text()
     needed = deps.derive(text, deps.Package(folder / PACKAGE))
@@ -126,21 +126,21 @@ def test_the_template_lists_what_its_stages_import(answers: dict[str, Any], rend
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_reads_no_file_that_dvc_does_not_watch(stage: str, traced: Path) -> None:
+def test_stage_reads_only_its_dependencies(stage: str, traced: Path) -> None:
     files, _ = read_trace(traced, stage)
     deps, _, outs = watched(traced, stage)
-    files -= {"dvc.yaml"}  # gates read the `deps` of `check`: where they change, DVC runs it again
+    files -= {"dvc.yaml"}  # gates read the `deps` of `check`, whose changes DVC detects
     files -= {"dvc.lock"}  # the report shows the hash of the data: new data changes its reports
     files = {f for f in files - ENTRANCE - {"params.yaml", "scope.yaml"} if has_code(traced / f)}
     files -= NOT_TIMED if stage == "benchmark" else set()
     assert any(f.startswith(PACKAGE) for f in files)
     assert uncovered(files, deps | outs) == set()
-    for path in deps & files:  # the comparison sees each one that is missing
+    for path in deps & files:  # a missing one would be found
         assert path in uncovered(files, (deps | outs) - {path})
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_reads_just_the_keys_that_dvc_watches(stage: str, traced: Path) -> None:
+def test_stage_reads_exactly_its_params(stage: str, traced: Path) -> None:
     _, read = read_trace(traced, stage)
     deps, keys, _ = watched(traced, stage)
     if stage == "benchmark":
@@ -148,7 +148,7 @@ def test_a_stage_reads_just_the_keys_that_dvc_watches(stage: str, traced: Path) 
     assert {key for key in read if key.partition(":")[0] not in deps} == keys
 
 
-def test_an_edit_of_any_module_re_runs_the_stages_that_read_it(traced: Path, copy: Path) -> None:
+def test_edited_module_reruns_the_stages_that_import_it(traced: Path, copy: Path) -> None:
     modules = {str(path.relative_to(copy)) for path in (copy / PACKAGE).rglob("*.py")}
     edits = re_run(copy, *sorted(modules))
     for name in modules:
@@ -156,19 +156,19 @@ def test_an_edit_of_any_module_re_runs_the_stages_that_read_it(traced: Path, cop
         if name in ENTRANCE or not has_code(copy / name):
             readers = set()
         folder = PurePath(name).relative_to(PACKAGE).parts[0]
-        if folder in ("alerts", "releases", "serving"):  # watched as wholes
+        if folder in ("alerts", "releases", "serving"):  # listed as whole folders
             readers = {"benchmark"}
         assert set(edits[name]) == readers, name
     assert git(copy, "status", "--short") == ""
 
 
-def test_an_edit_in_a_fresh_clone_re_runs_its_stages(clone: Path) -> None:
+def test_edit_in_a_fresh_clone_reruns_its_stages(clone: Path) -> None:
     edits = re_run(clone, *(f"{PACKAGE}/{name}" for name in EDITS))
     found = {name.removeprefix(f"{PACKAGE}/"): set(stages) for name, stages in edits.items()}
     assert found == EDITS
 
 
-def test_a_fresh_clone_does_not_judge_old_evidence_as_new(clone: Path) -> None:
+def test_fresh_clone_does_not_reuse_outdated_reports(clone: Path) -> None:
     report = clone / "reports" / "validate.json"
     as_committed = done(run_in(clone, "dvc", "repro", "validate"))
     assert "'validate' didn't change, skipping" in as_committed
@@ -181,21 +181,21 @@ def test_a_fresh_clone_does_not_judge_old_evidence_as_new(clone: Path) -> None:
     assert json.loads(report.read_text())["leaks"] == 77
 
 
-def test_make_model_lists_a_new_helper_and_data_file_before_dvc_looks(copy: Path) -> None:
+def test_make_model_lists_new_task_files_first(copy: Path) -> None:
     task = copy / PACKAGE / "task"
     (task / "helper.py").write_text('"""Help."""\n\nFACTOR = 1\n')
     (task / "cities.json").write_text("{}\n")
     features = task / "features.py"
     text = features.read_text()
     features.write_text(text.replace("from .columns", "from . import helper\nfrom .columns", 1))
-    walk = done(run_in(copy, "make", "--dry-run", "model"))
-    assert walk.index("scratch_detector deps") < walk.index("dvc repro")
-    said = done(run_in(copy, "make", "deps"))
-    assert "dvc.yaml: train now depends on ${src}/task/helper.py" in said
-    assert "dvc.yaml: ingest now depends on ${src}/task/cities.json" in said
+    recipe = done(run_in(copy, "make", "--dry-run", "model"))
+    assert recipe.index("scratch_detector deps") < recipe.index("dvc repro")
+    printed = done(run_in(copy, "make", "deps"))
+    assert "dvc.yaml: train now depends on ${src}/task/helper.py" in printed
+    assert "dvc.yaml: ingest now depends on ${src}/task/cities.json" in printed
     done(run_in(copy, "dvc", "commit", "--force", "--quiet"))
-    users = {*STAGES} - {"report", "check"}
+    importers = {*STAGES} - {"report", "check"}
     names = [f"{PACKAGE}/task/helper.py", f"{PACKAGE}/task/cities.json"]
     assert {name: set(found) for name, found in re_run(copy, *names).items()} == {
-        name: users for name in names
+        name: importers for name in names
     }

@@ -1,6 +1,6 @@
-"""Bytes that changed behind DVC's back are caught; bytes that travelled are the same bytes.
+"""`verify` detects damaged files that DVC trusts; push and pull transfer identical files.
 
-One table is taken in and turned into features, without training, and each test damages a copy.
+One project runs up to `featurize`; each test damages a copy.
 """
 
 import filecmp
@@ -25,7 +25,7 @@ def project(built: Path, tmp_path: Path) -> Path:
 
 
 def recorded(folder: Path, name: str) -> str:
-    """Return the hash that DVC wrote down for an output."""
+    """Return the hash of an output in `dvc.lock`."""
     stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"].values()
     return {out["path"]: out["md5"] for stage in stages for out in stage["outs"]}[name]
 
@@ -34,27 +34,27 @@ def stored(store: Path, md5: str) -> Path:
     return store / "files" / "md5" / md5[:2] / md5[2:]
 
 
-def test_the_road_is_walked_before_the_first_commit(built: Path) -> None:
+def test_pipeline_runs_before_the_first_commit(built: Path) -> None:
     assert run_in(built, "git", "rev-parse", "HEAD").returncode != 0
     assert "outputs match dvc.lock" in done(run_in(built, "make", "verify"))
 
 
-def test_a_damaged_cache_is_caught_although_dvc_trusts_it(project: Path) -> None:
+def test_verify_detects_a_damaged_cache_that_dvc_does_not(project: Path) -> None:
     expected = recorded(project, FEATURES)
     damage(stored(project / ".dvc" / "cache", expected))
     (project / FEATURES).unlink()
     done(run_in(project, "uv", "run", "dvc", "checkout", FEATURES))
     assert hashlib.md5((project / FEATURES).read_bytes()).hexdigest() != expected
-    # This is why `verify` exists. Once DVC says something here, `verify` can go.
+    # The reason for `verify`: it can go once DVC detects this.
     status = run_in(project, "uv", "run", "dvc", "status", "featurize")
     assert status.returncode == 0 and FEATURES not in status.stdout
     caught = run_in(project, "make", "verify")
     assert caught.returncode != 0 and f"{FEATURES}: " in caught.stderr
-    assert f"not {expected}" in caught.stderr and "1 outputs are not" in caught.stderr
+    assert f"not {expected}" in caught.stderr and " outputs differ from dvc.lock:" in caught.stderr
 
 
 @pytest.mark.parametrize("name", [FEATURES, "data/raw", "reports/validate.json"])
-def test_a_changed_byte_in_an_output_is_caught_by_name(name: str, project: Path) -> None:
+def test_verify_names_a_changed_output(name: str, project: Path) -> None:
     path = project / name
     damage(next(path.iterdir()) if path.is_dir() else path)
     caught = run_in(project, "make", "verify")
@@ -62,7 +62,7 @@ def test_a_changed_byte_in_an_output_is_caught_by_name(name: str, project: Path)
     assert f"not {recorded(project, name)}" in caught.stderr
 
 
-def test_a_missing_output_is_caught_by_name(project: Path) -> None:
+def test_verify_names_a_missing_output(project: Path) -> None:
     (project / FEATURES).unlink()
     shutil.rmtree(project / "data" / "raw")
     caught = run_in(project, "make", "verify")
@@ -70,14 +70,14 @@ def test_a_missing_output_is_caught_by_name(project: Path) -> None:
     assert f"{FEATURES}: missing" in caught.stderr and "data/raw: missing" in caught.stderr
 
 
-def test_without_a_lock_there_is_nothing_to_trust(project: Path) -> None:
+def test_verify_needs_a_lock(project: Path) -> None:
     (project / "dvc.lock").unlink()
     caught = run_in(project, "make", "verify")
     assert caught.returncode != 0 and "dvc.lock is missing" in caught.stderr
 
 
 def cloned(project: Path) -> Path:
-    """Push data to the store beside the project, commit, and clone as a colleague would."""
+    """Push data to the store next to the project, commit, and clone like a colleague."""
     done(run_in(project, "uv", "run", "dvc", "push"))
     done(run_in(project, "git", "add", "-A"))
     done(run_in(project, "git", "commit", "-qm", "start"))
@@ -86,11 +86,11 @@ def cloned(project: Path) -> Path:
 
 
 def pull(clone: Path) -> subprocess.CompletedProcess[str]:
-    """Fetch what the stages up to `featurize` made; the later ones never ran here."""
+    """Pull the outputs of the stages up to `featurize`; later ones did not run."""
     return run_in(clone, "uv", "run", "dvc", "pull", "--with-deps", "featurize")
 
 
-def test_a_colleague_pulls_the_same_bytes(project: Path) -> None:
+def test_colleague_pulls_identical_data(project: Path) -> None:
     clone = cloned(project)
     assert (project.parent / "scratch-detector-store").is_dir()
     assert not (clone / FEATURES).exists()
@@ -99,17 +99,17 @@ def test_a_colleague_pulls_the_same_bytes(project: Path) -> None:
     assert "outputs match dvc.lock" in done(run_in(clone, "make", "verify"))
 
 
-def test_a_damaged_store_does_not_pass_as_data(project: Path) -> None:
+def test_pull_rejects_a_damaged_store(project: Path) -> None:
     clone = cloned(project)
     damage(stored(project.parent / "scratch-detector-store", recorded(project, FEATURES)))
     refused = pull(clone)
     assert refused.returncode != 0 and FEATURES in refused.stderr
-    assert pull(clone).returncode != 0, "what was refused once must not be taken the second time"
+    assert pull(clone).returncode != 0, "a rejected file must not be accepted the second time"
     caught = run_in(clone, "make", "verify")
     assert caught.returncode != 0 and f"{FEATURES}: " in caught.stderr
 
 
-def test_the_hash_of_a_folder_is_the_hash_of_dvc(project: Path) -> None:
+def test_hash_of_a_folder_matches_dvc(project: Path) -> None:
     folder = project / "data" / "sounds"
     names = ("a/b.txt", "a-b/c.txt", "a.txt", "A.txt", "a b/ü.txt", "日本/ñandú/1.txt", "empty")
     for name in names:
@@ -126,7 +126,7 @@ def test_the_hash_of_a_folder_is_the_hash_of_dvc(project: Path) -> None:
 
 
 def ingest_table(project: Path, rows: int) -> None:
-    """Bring a table in, as a user would: twice under the same name, if called twice."""
+    """Ingest a table that is always written to the same path."""
     table, schema = project.parent / "mine.csv", project / "schema.yaml"
     lines = [f"{row % 7},{row % 3},{'yes' if row % 7 > 2 else 'no'}" for row in range(rows)]
     table.write_text("\n".join(["size,weight,label", *lines]))
@@ -135,15 +135,15 @@ def ingest_table(project: Path, rows: int) -> None:
     assert f"{rows} examples" in done(run_in(project, *command))
 
 
-def test_new_data_under_the_old_name_is_what_the_next_model_learns_from(project: Path) -> None:
+def test_next_model_learns_from_new_data_with_the_same_name(project: Path) -> None:
     for rows in (200, 300):
         ingest_table(project, rows)
-        brought = {shard.name: shard.read_bytes() for shard in project.glob("data/raw/*")}
+        ingested = {shard.name: shard.read_bytes() for shard in project.glob("data/raw/*")}
         done(run_in(project, "uv", "run", "dvc", "repro", "ingest"))
-        assert brought == {shard.name: shard.read_bytes() for shard in project.glob("data/raw/*")}
+        assert ingested == {shard.name: shard.read_bytes() for shard in project.glob("data/raw/*")}
 
 
-def test_a_column_deleted_from_the_schema_is_no_longer_read(project: Path) -> None:
+def test_columns_deleted_from_the_schema_are_not_read(project: Path) -> None:
     ingest_table(project, 200)
     done(run_in(project, "uv", "run", "dvc", "repro", "ingest"))
     schema = yaml.safe_load((project / "schema.yaml").read_text())
@@ -175,8 +175,8 @@ print(Predictor(Path("models/tiny.onnx")).probabilities(np.zeros((1, 2), np.floa
 
 
 @pytest.mark.parametrize("script", [PREDICT, "import onnxruntime"], ids=["ours", "theirs"])
-def test_a_predictor_leaves_no_record_of_its_use(script: str, project: Path) -> None:
-    """Without our package, the same library writes a database and an id of the machine."""
+def test_predictor_leaves_no_usage_records(script: str, project: Path) -> None:
+    """Without our package, onnxruntime writes a database with an id of the machine."""
     home = project.parent / "home"
     home.mkdir()
     (project / "models").mkdir(exist_ok=True)

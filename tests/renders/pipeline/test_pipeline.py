@@ -32,7 +32,7 @@ SECONDS = 900
 
 
 def make(folder: Path, target: str, env: dict[str, str]) -> str:
-    """Run one of the render's own make targets; it must succeed."""
+    """Run a make target of the render; it must succeed."""
     result = subprocess.run(
         ["make", target], cwd=folder, env=env, capture_output=True, text=True, timeout=SECONDS
     )
@@ -40,8 +40,8 @@ def make(folder: Path, target: str, env: dict[str, str]) -> str:
     return result.stdout
 
 
-def deployed(folder: Path, *extras: str) -> dict[str, str]:
-    """Return variables of an environment that holds what is deployed, and no training library."""
+def deployed_variables(folder: Path, *extras: str) -> dict[str, str]:
+    """Return variables of a deployed environment, which has no training libraries."""
     place = environment(requirements(folder, *extras))
     seek = [str(place / "bin" / "python"), "-c", "import torch"]
     assert b"No module named 'torch'" in subprocess.run(seek, capture_output=True).stderr
@@ -49,8 +49,8 @@ def deployed(folder: Path, *extras: str) -> dict[str, str]:
 
 
 @contextmanager
-def started(folder: Path, name: str, env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a long-lived command of the render, and end it with SIGTERM, as a supervisor would."""
+def running(folder: Path, name: str, env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a long-lived command of the render, and stop it with SIGTERM like a supervisor."""
     process = subprocess.Popen([env["PYTHON"], "-m", "scratch_detector", name], cwd=folder, env=env)
     try:
         yield process
@@ -60,15 +60,15 @@ def started(folder: Path, name: str, env: dict[str, str]) -> Iterator[subprocess
         process.kill()
 
 
-def served(folder: Path) -> None:
-    """One prediction from a server process without PyTorch."""
+def check_server(folder: Path) -> None:
+    """Request one prediction from a server process without PyTorch."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    env = deployed(folder, "serve") | {"SCRATCH_DETECTOR_PORT": str(port)}
+    env = deployed_variables(folder, "serve") | {"SCRATCH_DETECTOR_PORT": str(port)}
     (payload,) = folder.glob("data/example.*")
     kind = {".png": "image/png", ".wav": "audio/wav", ".json": "application/json"}[payload.suffix]
-    with started(folder, "serve", env):
+    with running(folder, "serve", env):
         for _ in range(300):
             time.sleep(0.1)
             try:
@@ -81,12 +81,12 @@ def served(folder: Path) -> None:
     assert answer["label"] in json.loads((folder / "reports/evaluate.json").read_text())["labels"]
 
 
-def decided(folder: Path) -> None:
-    """One decision from the device loop, without PyTorch and, as root, without a network.
+def check_device(folder: Path) -> None:
+    """Make one decision on the device, without PyTorch and, as root, without a network.
 
-    It waits for a collector, a server and models that are never there.
+    Collector, server and update repository are configured but unreachable.
     """
-    env = deployed(folder)
+    env = deployed_variables(folder)
     params = (folder / "params.yaml").read_text()
     assert 'upload_url: ""' in params
     (folder / "params.yaml").write_text(params.replace('_url: ""', "_url: http://x.invalid"))
@@ -97,7 +97,7 @@ def decided(folder: Path) -> None:
     python.write_text(f'#!/bin/sh\nexec unshare -n {env["PYTHON"]} "$@"\n')
     python.chmod(0o755)
     offline = env | {"PYTHON": str(python)} if os.geteuid() == 0 else env
-    with started(folder, "edge", offline):
+    with running(folder, "edge", offline):
         for _ in range(300):
             time.sleep(0.1)
             printed = subprocess.run(
@@ -114,21 +114,23 @@ def decided(folder: Path) -> None:
     assert decision["file"] == payload.name and 0 < decision["confidence"] <= 1
 
 
-def in_use(folder: Path) -> dict[Path, str]:
-    """What was made, and what a server or a device keeps: the hash of each file."""
+def hash_files(folder: Path) -> dict[Path, str]:
+    """Return the hashes of generated files and of the files of a running server or device."""
     places = ("data", "models", "releases", "keys", "params.yaml", "dvc.lock", "reports")
     paths = [path for place in places for path in (folder / place, *(folder / place).rglob("*"))]
     return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.is_file()}
 
 
 @pytest.mark.parametrize(("modality", "target"), COMBINATIONS)
-def test_untouched_it_is_green(modality: str, target: str, render: Render, tmp_path: Path) -> None:
+def test_untouched_render_runs_end_to_end(
+    modality: str, target: str, render: Render, tmp_path: Path
+) -> None:
     folder = tmp_path / "repo"
     shutil.copytree(render(modality=modality, target=target), folder)
     env = variables(folder, environment(requirements(folder, "serve", "train", "dev")))
     git(folder, "init", "-q", "-b", "main")
     committed(folder)
-    if modality == "tabular":  # as in CI, where a clone has evidence but neither data nor models
+    if modality == "tabular":  # as in CI: a clone has reports, but neither data nor models
         make(folder, "test", env)
     printed = make(folder, "model", env)
     gates = json.loads((folder / "reports" / "gates.json").read_text())
@@ -138,13 +140,13 @@ def test_untouched_it_is_green(modality: str, target: str, render: Render, tmp_p
     assert git(folder, "status", "--porcelain") == ""
     assert "Champion: " in make(folder, "release", env)
     if target != "edge":
-        served(folder)
+        check_server(folder)
     if target != "cloud":
-        decided(folder)
-    if modality != "tabular":  # where it is in use: nothing of that is read, or altered
-        kept = in_use(folder)
+        check_device(folder)
+    if modality != "tabular":  # tests must not change files in use
+        before = hash_files(folder)
         make(folder, "test", env | {"SCRATCH_DETECTOR_API_KEYS": "secret"})
-        assert in_use(folder) == kept and any(path.suffix == ".db" for path in kept)
+        assert hash_files(folder) == before and any(path.suffix == ".db" for path in before)
 
 
 def test_audio_stages_meet_all_limits(render: Render, tmp_path: Path) -> None:

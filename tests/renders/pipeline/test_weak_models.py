@@ -1,4 +1,4 @@
-"""A weak model in a render: DVC records it, and `make model` refuses it by every limit."""
+"""A weak model in a render: DVC records it, `make model` rejects it and names every limit."""
 
 import json
 import re
@@ -10,9 +10,7 @@ from repository import committed, done, run_in
 ABSURD = "learning_rate=50.0"  # 5000 times the default: nothing can be learned
 
 
-def test_an_experiment_that_misses_its_limits_is_recorded_and_refused(
-    built: Path, tmp_path: Path
-) -> None:
+def test_weak_experiment_is_recorded_and_rejected(built: Path, tmp_path: Path) -> None:
     folder = tmp_path / "repo"
     shutil.copytree(built, folder, symlinks=True)
     committed(folder)
@@ -25,10 +23,10 @@ def test_an_experiment_that_misses_its_limits_is_recorded_and_refused(
     page = (folder / "reports/report.html").read_text()
     assert page.count('class="broken"') == len(failed)
 
-    refused = run_in(folder, "make", "model")
-    assert refused.returncode != 0 and "Traceback" not in refused.stderr
-    assert "didn't change, skipping" in refused.stdout, "the recorded run is judged, not another"
-    words = refused.stderr.partition("Limits not met")[2]
+    result = run_in(folder, "make", "model")
+    assert result.returncode != 0 and "Traceback" not in result.stderr
+    assert "didn't change, skipping" in result.stdout, "`check` must use the recorded run"
+    words = result.stderr.partition("Limits not met")[2]
     assert re.findall(r"^  (\w+): ", words, re.MULTILINE) == failed
     for name in ("README.md", "docs/card.md"):
         text = (folder / name).read_text()

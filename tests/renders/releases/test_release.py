@@ -1,6 +1,6 @@
-"""What is released is whole, signed and judged, or nothing uses it: the red side, on a real render.
+"""Incomplete, unsigned or bad releases are rejected, in a real render.
 
-Two releases after one another, a third one waiting, and each test spoils a copy.
+Each test damages a copy of a project with two releases in use and a third as a candidate.
 """
 
 import json
@@ -13,7 +13,7 @@ import pytest
 
 from repository import damage, done, run_in
 
-CAST = tuple[Path, dict[str, str]]  # a project, and the ids: of first, second and third
+Released = tuple[Path, dict[str, str]]  # a project, and the ids: first, second and third
 THREE = """
 import hashlib, onnx
 from scratch_detector.pipeline import card, check
@@ -29,8 +29,8 @@ for number in range(3):
     card.card()
     release.release()
 """
-# Run a command again and again in a process that dies: at its first call of a few, at its second,
-# and so on to the end, then at moments that chance picks. Try again each time.
+# Run a command repeatedly in a process that is killed: at its first call of certain functions, at
+# its second, and so on, then at random moments. Each time, run the command again afterwards.
 DIE = """
 import json, os, random, shutil, signal, sys, time
 from scratch_detector import cli
@@ -92,7 +92,7 @@ for _ in range(10):
     die(seconds_to_live=random.random() * lasted_s)
 print("died at each of", calls, "calls")
 """
-# Two commands in two processes, at once, thirty times; print what is in use afterwards.
+# Run two commands at the same time in two processes, thirty times; print the releases in use.
 TOGETHER = """
 import json, os, sys
 from scratch_detector import cli
@@ -112,7 +112,7 @@ def make(folder: Path, target: str, *arguments: str) -> str:
 
 
 def refused(folder: Path, *command: str) -> str:
-    """Return why a command refused; it must leave everything in use as it was."""
+    """Return the error of a command, which must not change the releases in use."""
     before = in_use(folder)
     result = run_in(folder, "python", "-m", "scratch_detector", *command)
     assert result.returncode != 0 and "Traceback" not in result.stderr, result.stderr
@@ -130,25 +130,25 @@ def manifests(folder: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def cast(modelled: Path, tmp_path_factory: pytest.TempPathFactory) -> CAST:
+def releases(modelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Released:
     folder = tmp_path_factory.mktemp("released") / "repo"
     shutil.copytree(modelled, folder, symlinks=True)
     done(run_in(folder, "python", "-c", THREE))
     ids = {manifest["name"].partition("@v")[2]: id for id, manifest in manifests(folder).items()}
     make(folder, "challenge", f"RELEASE={ids['2']}")
-    promoted = {"champion": ids["2"], "previous": ids["1"]}  # no server here to try it
+    promoted = {"champion": ids["2"], "previous": ids["1"]}  # as `promote` would, with a server
     (folder / "releases/rollout.json").write_text(json.dumps(promoted))
     return folder, {"first": ids["1"], "second": ids["2"], "third": ids["3"]}
 
 
 @pytest.fixture
-def project(cast: CAST, tmp_path: Path) -> Path:
-    shutil.copytree(cast[0], tmp_path / "repo", symlinks=True)
+def project(releases: Released, tmp_path: Path) -> Path:
+    shutil.copytree(releases[0], tmp_path / "repo", symlinks=True)
     return tmp_path / "repo"
 
 
-def test_a_release_says_where_it_came_from_and_git_sees_no_secret(cast: CAST) -> None:
-    folder, ids = cast
+def test_the_manifest_has_the_origin_and_git_ignores_the_key(releases: Released) -> None:
+    folder, ids = releases
     manifest = manifests(folder)[ids["first"]]
     assert manifest["name"] == "scratch-detector@v1" and manifest["data"]["data/raw"].endswith(
         ".dir"
@@ -158,8 +158,8 @@ def test_a_release_says_where_it_came_from_and_git_sees_no_secret(cast: CAST) ->
     assert "keys/release.pub" in status and ".pem" not in status and "?? releases" not in status
 
 
-def test_back_and_again(project: Path, cast: CAST) -> None:
-    ids = cast[1]
+def test_a_second_rollback_changes_nothing(project: Path, releases: Released) -> None:
+    ids = releases[1]
     assert ids["second"] in make(project, "rollback")
     after = {"champion": ids["first"], "withdrawn": ids["second"], "previous": None}
     assert in_use(project) == after | {"challenger": None}
@@ -167,8 +167,8 @@ def test_back_and_again(project: Path, cast: CAST) -> None:
     assert in_use(project) == after | {"challenger": None}
 
 
-def test_a_changed_byte_in_any_file_keeps_a_release_out(project: Path, cast: CAST) -> None:
-    paths = sorted((project / "releases" / cast[1]["first"]).iterdir())
+def test_rejects_a_changed_byte_in_any_file(project: Path, releases: Released) -> None:
+    paths = sorted((project / "releases" / releases[1]["first"]).iterdir())
     assert len(paths) == 8
     for path in paths:
         content = path.read_bytes()
@@ -178,59 +178,59 @@ def test_a_changed_byte_in_any_file_keeps_a_release_out(project: Path, cast: CAS
     make(project, "rollback")
 
 
-def test_a_release_that_was_tampered_with_or_is_not_ours_is_refused(
-    project: Path, cast: CAST
+def test_rejects_a_release_with_other_files_or_another_key(
+    project: Path, releases: Released
 ) -> None:
-    third = cast[1]["third"]
+    third = releases[1]["third"]
     folder, key = project / "releases" / third, project / "keys" / "release.pub"
     (folder / "sitecustomize.py").touch()
-    assert "sitecustomize.py belongs to no release" in refused(project, "challenge", third)
+    assert "sitecustomize.py is not a file of a release" in refused(project, "challenge", third)
     (folder / "sitecustomize.py").unlink()
     (folder / "gates.json").rename(project / "gates.json")
     assert "gates.json is missing" in refused(project, "challenge", third)
     (folder / "gates.json").symlink_to(project / "gates.json")
-    assert "is reached by a link" in refused(project, "challenge", third)
+    assert "is a link" in refused(project, "challenge", third)
     (folder / "gates.json").unlink()
     (project / "gates.json").rename(folder / "gates.json")
-    ours = key.read_bytes()
+    own_key = key.read_bytes()
     done(run_in(project, "openssl", "genpkey", "-algorithm", "ed25519", "-out", "foreign.pem"))
     done(run_in(project, "openssl", "pkey", "-in", "foreign.pem", "-pubout", "-out", str(key)))
     assert "was not signed with keys/release.pub" in refused(project, "challenge", third)
-    key.write_bytes(ours)
+    key.write_bytes(own_key)
     assert third in make(project, "challenge", f"RELEASE={third}")
 
 
-def test_what_was_not_judged_good_is_not_released(project: Path) -> None:
+def test_rejects_models_that_do_not_meet_their_limits(project: Path) -> None:
     reports, known = project / "reports", manifests(project)
     gates, compressed = reports / "gates.json", reports / "compress.json"
-    judged, size = gates.read_text(), compressed.read_text()
+    original, size = gates.read_text(), compressed.read_text()
     gates.unlink()
     assert "reports/gates.json: No such file" in refused(project, "release")
-    gates.write_text(judged)
+    gates.write_text(original)
     compressed.write_text(json.dumps(json.loads(size) | {"size_mb": 1e6}))
     assert run_in(project, "python", "-m", "scratch_detector", "check").returncode != 0
     assert "model_size: 1e+06, limit <=" in refused(project, "release")
     gates.write_text(gates.read_text().replace('"passed": false', '"passed": true'))
     assert "model_size: 1e+06, limit <=" in refused(project, "release")
     compressed.write_text(size)
-    assert "reports/gates.json says {'id': 'model_size'" in refused(project, "release")
-    gates.write_text(judged)
+    assert "reports/gates.json has {'id': 'model_size'" in refused(project, "release")
+    gates.write_text(original)
     damage(project / "models" / "shipped.onnx")
     assert "reports/evaluate.json is about the model" in refused(project, "release")
     assert manifests(project) == known
 
 
 @pytest.mark.parametrize("calls", ["release mkdir replace", "rollback open fsync replace"])
-def test_death_at_any_moment_leaves_a_whole_state(project: Path, calls: str) -> None:
-    """Wherever it is killed, what is in use is the old or the new, and trying again succeeds."""
+def test_a_kill_at_any_moment_leaves_a_valid_state(project: Path, calls: str) -> None:
+    """The old or the new releases are in use, and the next run succeeds."""
     printed = done(run_in(project, "python", "-c", DIE, *calls.split()))
     deaths = re.search(r"died at each of (\d+) calls", printed)
     assert deaths and int(deaths[1]) >= 4
 
 
-def test_two_at_once_lose_nothing(project: Path, cast: CAST) -> None:
-    """A rollback and a challenge do not know of each other; afterwards both have happened."""
-    ids, kept = cast[1], (project / "releases" / "rollout.json").read_text()
+def test_simultaneous_commands_lose_no_change(project: Path, releases: Released) -> None:
+    """After a rollback and a challenge at the same time, both are done."""
+    ids, kept = releases[1], (project / "releases" / "rollout.json").read_text()
     both = [["rollback"], ["challenge", ids["third"]]]
     printed = done(run_in(project, "python", "-c", TOGETHER, kept, json.dumps(both)))
     assert set(printed.split()) == {f"{ids['first']}/{ids['second']}/{ids['third']}"}

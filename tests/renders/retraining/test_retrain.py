@@ -1,7 +1,7 @@
-"""The retrain loop on a real render, with real git and DVC remotes, a Prometheus, and GitHub.
+"""Retraining in a real render, with real git and DVC remotes and simulated services.
 
-GitHub is asked by `gh`. Most tests have one of their own on PATH, that knows pull requests and
-nothing else; where the real one is installed, it asks the same GitHub, over HTTPS.
+The services are Prometheus and GitHub. Most tests replace `gh` by a script for pull requests only;
+one test runs the real `gh`, if it is installed, against the simulated GitHub over HTTPS.
 """
 
 import json
@@ -28,14 +28,14 @@ DRIFT = ["InputDrift", "InputDrift", "ModelStale"]
 REFUSED = "Resource not accessible by integration (createPullRequest)"
 
 
-# What `gh` prints and how it ends, by its documentation; the server below has the answers.
+# A stand-in for `gh`, which prints the answers of the server below.
 GH = """
 import json, os, sys
 from urllib.request import Request, urlopen
 given = "" if sys.stdin.isatty() else sys.stdin.read()
-said = {"argv": sys.argv[1:], "given": given, "token": os.environ.get("GH_TOKEN", "")}
+call = {"argv": sys.argv[1:], "given": given, "token": os.environ.get("GH_TOKEN", "")}
 url = os.environ["SERVICES"] + "/gh"
-answer = json.load(urlopen(Request(url, json.dumps(said).encode())))
+answer = json.load(urlopen(Request(url, json.dumps(call).encode())))
 print(answer["stdout"])
 print(answer["stderr"], file=sys.stderr)
 sys.exit(answer["status"])
@@ -47,14 +47,14 @@ OPTIONS = {
 
 
 class Services(ThreadingHTTPServer):
-    """Prometheus and GitHub, as far as they are asked: what is firing, and pull requests."""
+    """Prometheus with its firing alerts, and GitHub with its pull requests."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.firing, self.pulls, self.refuses = [*DRIFT], list[dict[str, Any]](), False
 
     def gh(self, argv: list[str], given: str, token: str) -> dict[str, Any]:
-        """Do as `gh pr list` and `gh pr create`."""
+        """Answer `gh pr list` and `gh pr create`."""
         (pr, verb), options = argv[:2], dict(zip(argv[2::2], argv[3::2], strict=True))
         assert pr == "pr" and options.keys() <= OPTIONS[verb], argv
         assert options["--repo"] == "github.com/team/repo"
@@ -62,9 +62,9 @@ class Services(ThreadingHTTPServer):
             return {"stdout": "", "stderr": "HTTP 401: Bad credentials", "status": 1}
         if verb == "list":
             wanted = {"open": ["OPEN"], "closed": ["CLOSED", "MERGED"]}[options["--state"]]
-            found = self.listed(wanted, options.get("--head"))
+            pulls = self.list_pulls(wanted, options.get("--head"))
             keys = options["--json"].split(",")
-            shown = [{key: pull[key] for key in keys} for pull in found[: int(options["--limit"])]]
+            shown = [{key: pull[key] for key in keys} for pull in pulls[: int(options["--limit"])]]
             return {"stdout": json.dumps(shown), "stderr": "", "status": 0}
         if self.refuses:
             words = f"pull request create failed: GraphQL: {REFUSED}"
@@ -73,13 +73,13 @@ class Services(ThreadingHTTPServer):
         url = self.create(options["--title"], given, options["--head"], options["--base"])
         return {"stdout": url, "stderr": "", "status": 0}
 
-    def listed(self, states: list[str], head: str | None) -> list[dict[str, Any]]:
-        """Pull requests in one of these states, of one branch or of any."""
-        found = [pull for pull in self.pulls if pull["state"] in states]
-        return [pull for pull in found if head in (None, pull["headRefName"])]
+    def list_pulls(self, states: list[str], head: str | None) -> list[dict[str, Any]]:
+        """Return pull requests in these states, of one branch or of any."""
+        pulls = [pull for pull in self.pulls if pull["state"] in states]
+        return [pull for pull in pulls if head in (None, pull["headRefName"])]
 
     def create(self, title: str, body: str, head: str, base: str) -> str:
-        """Open a pull request; return where it is."""
+        """Open a pull request; return its address."""
         url = f"https://github.example/team/repo/pull/{len(self.pulls) + 1}"
         pull = {"title": title, "body": body, "headRefName": head, "baseRefName": base}
         self.pulls.append(pull | {"isCrossRepository": False, "state": "OPEN", "url": url})
@@ -111,7 +111,7 @@ class Handler(BaseHTTPRequestHandler):
         self.graphql(content["query"], content["variables"])
 
     def graphql(self, query: str, given: dict[str, Any]) -> None:
-        """Answer what the real gh asks, by the name of its query."""
+        """Answer the queries of the real gh, by their names."""
         if self.headers["authorization"] != "token a-token":
             return self.reply(401, {"message": "Bad credentials"})
         ((_, name),) = re.findall(r"(query|mutation) (\w+)\(", query)
@@ -127,9 +127,9 @@ class Handler(BaseHTTPRequestHandler):
             made = {"createPullRequest": {"pullRequest": {"id": "P_1", "url": url}}}
             return self.reply(200, {"data": made})
         if name == "PullRequestList":
-            found = self.server.listed(given["state"], given.get("headBranch"))
+            pulls = self.server.list_pulls(given["state"], given.get("headBranch"))
             end = {"hasNextPage": False, "endCursor": ""}
-            repository["pullRequests"] = {"nodes": found, "totalCount": len(found), "pageInfo": end}
+            repository["pullRequests"] = {"nodes": pulls, "totalCount": len(pulls), "pageInfo": end}
         elif name == "PullRequestForBranch":
             repository["pullRequests"] = {"nodes": []}
         self.reply(200, {"data": {"repository": repository}})
@@ -154,7 +154,7 @@ def services() -> Iterator[Services]:
 
 
 def retrain(folder: Path, services: Services, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run it as the workflow does, with the `gh` from above."""
+    """Run `make retrain` as the workflow does, with the `gh` from above."""
     place = folder.parent / "gh"
     place.mkdir(exist_ok=True)
     (place / "gh").write_text(f"#!{sys.executable}\n{GH}")
@@ -176,7 +176,7 @@ def refused(folder: Path, services: Services, **more: str) -> str:
 
 
 def with_remote(folder: Path) -> Path:
-    """Commit all there is, and push it to a bare repository beside it."""
+    """Commit all files, and push them to a new bare repository."""
     committed(folder)
     git(folder, "init", "-q", "--bare", "--initial-branch=main", "../origin.git")
     git(folder, "remote", "add", "origin", "../origin.git")
@@ -185,7 +185,7 @@ def with_remote(folder: Path) -> Path:
 
 
 def state(folder: Path) -> tuple[str, ...]:
-    """All of git, here and there, and what is not in git: the models and the releases."""
+    """The state of git, here and at the remote, and of models and releases."""
     files = [*folder.glob("models/*"), *folder.glob("releases/**/*")]
     sizes = sorted((str(path), path.read_bytes()) for path in files if path.is_file())
     refs = git(folder, "show-ref", "--head"), git(folder, "ls-remote", "origin")
@@ -193,20 +193,22 @@ def state(folder: Path) -> tuple[str, ...]:
 
 
 def put(folder: Path, file: str, **values: object) -> None:
-    """Change keys of a YAML file, wherever they are in it."""
+    """Change values of a YAML file, by key at any depth."""
     path = folder / file
     for key, value in values.items():
-        text, found = re.subn(rf"(?m)^( *{key}:) \S+", rf"\1 {value}", path.read_text())
-        assert found == 1, key
+        text, count = re.subn(rf"(?m)^( *{key}:) \S+", rf"\1 {value}", path.read_text())
+        assert count == 1, key
         path.write_text(text)
 
 
-def test_it_stops_before_it_trains(built: Path, services: Services, tmp_path: Path) -> None:
+def test_stops_before_training_without_a_reason(
+    built: Path, services: Services, tmp_path: Path
+) -> None:
     folder = tmp_path / "repo"
     shutil.copytree(built, folder, symlinks=True)
     before = state(with_remote(folder))
-    said = done(retrain(folder, services))
-    assert "InputDrift (2), ModelStale (1)" in said and "nothing to do" in said
+    output = done(retrain(folder, services))
+    assert "InputDrift (2), ModelStale (1)" in output and "nothing to do" in output
     assert "SCRATCH_DETECTOR_PROMETHEUS_URL" in refused(folder, services, PROMETHEUS_URL="")
     nowhere = services.url.replace("127.0.0.1", "127.0.0.2")
     assert "No Prometheus" in refused(folder, services, PROMETHEUS_URL=nowhere)
@@ -218,7 +220,7 @@ def test_it_stops_before_it_trains(built: Path, services: Services, tmp_path: Pa
     assert "github.example/1 is open: merge or close it" in done(retrain(folder, services))
     head = git(folder, "rev-parse", "--short=12", "HEAD").strip()
     pull |= {"state": "CLOSED", "headRefName": f"retrain/{head}"}
-    assert "1 is closed: nothing was committed" in done(retrain(folder, services))
+    assert "1 is closed: no commit since then" in done(retrain(folder, services))
     assert state(folder) == before
     (folder / "params.yaml").write_text("mine, and not committed")
     (folder / "notes.txt").write_text("mine")
@@ -232,7 +234,7 @@ def test_it_stops_before_it_trains(built: Path, services: Services, tmp_path: Pa
     assert len(services.pulls) == 2
 
 
-def test_without_gh_nothing_is_trained(built: Path, services: Services, tmp_path: Path) -> None:
+def test_does_not_train_without_gh(built: Path, services: Services, tmp_path: Path) -> None:
     folder = tmp_path / "repo"
     shutil.copytree(built, folder, symlinks=True)
     before = state(with_remote(folder))
@@ -245,7 +247,7 @@ def test_without_gh_nothing_is_trained(built: Path, services: Services, tmp_path
     env |= {"PATH": str(tmp_path / "bin"), "SCRATCH_DETECTOR_PROMETHEUS_URL": services.url}
     result = run_in(folder, python, "-m", "scratch_detector", "retrain", **env)
     assert result.returncode == 1 and "Traceback" not in result.stderr
-    assert "gh, the command line of GitHub, is missing: https://cli.github.com" in result.stderr
+    assert "gh, the CLI of GitHub, is not installed: https://cli.github.com" in result.stderr
     assert state(folder) == before
 
 
@@ -259,10 +261,10 @@ print(pull_request.already_proposed(branch))
 """
 
 
-def test_the_real_gh_does_what_the_one_of_these_tests_does(
+def test_the_real_gh_works_like_the_stand_in(
     built: Path, services: Services, tmp_path: Path
 ) -> None:
-    """It asks the same GitHub, by its own protocol and over TLS."""
+    """It talks to the same simulated GitHub, by its own protocol and over TLS."""
     tool("gh")
     folder, files = tmp_path / "repo", (tmp_path / "key.pem", tmp_path / "certificate.pem")
     shutil.copytree(built, folder, symlinks=True)
@@ -271,7 +273,11 @@ def test_the_real_gh_does_what_the_one_of_these_tests_does(
     make += " -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
     subprocess.run(make.split(), check=True, capture_output=True)
     github = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    github.__dict__ |= {"listed": services.listed, "create": services.create, "refuses": True}
+    github.__dict__ |= {
+        "list_pulls": services.list_pulls,
+        "create": services.create,
+        "refuses": True,
+    }
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(files[1], files[0])
     github.socket = context.wrap_socket(github.socket, server_side=True)
@@ -289,9 +295,9 @@ def test_the_real_gh_does_what_the_one_of_these_tests_does(
     assert "is pushed, but has no pull request" in words and REFUSED in words
     git(folder, "branch", "-D", "retrain/" + git(folder, "rev-parse", "--short=12", "HEAD").strip())
     github.__dict__["refuses"] = False
-    said = done(proposed())
-    assert said.split("\n")[:2] == ["False", "https://github.example/team/repo/pull/1"]
-    assert "pull/1 is open: merge or close it first.\nTrue" in said
+    output = done(proposed())
+    assert output.split("\n")[:2] == ["False", "https://github.example/team/repo/pull/1"]
+    assert "pull/1 is open: merge or close it first.\nTrue" in output
     (pull,) = services.pulls
     assert (pull["baseRefName"], pull["title"]) == ("main", "work of the user")
     github.shutdown()
@@ -299,8 +305,8 @@ def test_the_real_gh_does_what_the_one_of_these_tests_does(
     ask = ["gh", "auth", "git-credential", "get"]
     env |= {"GH_TOKEN": "a-token", "PATH": os.environ["PATH"]}
     given = "protocol=https\nhost=github.com\n\n"
-    told = subprocess.run(ask, input=given, env=env, capture_output=True, text=True, check=True)
-    assert "password=a-token" in told.stdout.split(), "git is told what to log in with"
+    result = subprocess.run(ask, input=given, env=env, capture_output=True, text=True, check=True)
+    assert "password=a-token" in result.stdout.split()
 
 
 TRAFFIC = """
@@ -323,7 +329,7 @@ journal.close()
 
 @pytest.fixture(scope="module")
 def deployed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose model, and labelled requests since then, are in git and in a DVC remote."""
+    """A project with a model and labelled requests since then, in git and in a DVC remote."""
     folder = tmp_path_factory.mktemp("deployed") / "repo"
     shutil.copytree(built, folder, symlinks=True)
     put(folder, "scope.yaml", payloads="all")
@@ -339,7 +345,7 @@ def deployed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(deployed: Path, tmp_path: Path, services: Services) -> Path:
-    """A clone of it, as CI has one, which has neither data nor models; a candidate is due."""
+    """A clone without data and models, as in CI, for which a candidate is due."""
     services.firing += ["RetrainDue"]
     for name in ("origin.git", "scratch-detector-store"):
         shutil.copytree(deployed.parent / name, tmp_path / name)
@@ -357,9 +363,7 @@ def pushed(project: Path, **values: object) -> None:
 
 
 @pytest.mark.long
-def test_a_candidate_becomes_one_pull_request_and_nothing_else_changes(
-    project: Path, services: Services
-) -> None:
+def test_a_candidate_becomes_one_pull_request(project: Path, services: Services) -> None:
     head = git(project, "rev-parse", "HEAD").strip()
     branch = f"retrain/{head[:12]}"
     services.refuses = True
@@ -368,7 +372,7 @@ def test_a_candidate_becomes_one_pull_request_and_nothing_else_changes(
     assert branch in git(project, "ls-remote", "origin") and services.pulls == []
     services.refuses = False
     git(project, "branch", "-D", branch)
-    assert "earlier run" in done(retrain(project, services)), "the next job has a clone of its own"
+    assert "earlier run" in done(retrain(project, services))
     (pull,) = services.pulls
     assert (pull["baseRefName"], pull["headRefName"]) == ("main", branch)
     assert pull["title"].startswith("Retrained model: ") and "worse" not in pull["title"]
@@ -398,7 +402,7 @@ def test_a_candidate_becomes_one_pull_request_and_nothing_else_changes(
 @pytest.mark.parametrize(
     ("planted", "words"),
     [
-        ({"epochs": 1}, "no candidate that is good enough"),
+        ({"epochs": 1}, "candidate does not meet all limits"),
         (
             {
                 "epochs": 1,
@@ -410,20 +414,20 @@ def test_a_candidate_becomes_one_pull_request_and_nothing_else_changes(
             "champion is better",
         ),
     ],
-    ids=["breaks a promise", "worse than the champion"],
+    ids=["limit not met", "worse than the champion"],
 )
-def test_a_worse_candidate_is_red_and_opens_nothing(
+def test_a_worse_candidate_fails_and_opens_no_pull_request(
     planted: dict[str, float], words: str, project: Path, services: Services
 ) -> None:
     pushed(project, **planted)
     refs = git(project, "show-ref"), git(project, "ls-remote", "origin")
-    said = refused(project, services)
-    assert words in said and "git stash" in said
+    output = refused(project, services)
+    assert words in output and "git stash" in output
     head = git(project, "rev-parse", "HEAD").strip()
     tag = f"{head}\trefs/tags/tried/{head[:12]}\n"
     assert git(project, "ls-remote", "origin") == refs[1] + tag and services.pulls == []
     assert git(project, "show-ref") == refs[0]
-    assert git(project, "status", "--porcelain"), "what was trained is there to look at"
+    assert git(project, "status", "--porcelain"), "the trained model should stay for inspection"
     git(project.parent, "clone", "-q", "origin.git", "later")
     assert "this candidate was rejected" in done(retrain(project.parent / "later", services))
     assert not (project.parent / "later/models/model.pt").exists()
@@ -433,15 +437,15 @@ def test_a_worse_candidate_is_red_and_opens_nothing(
 
 
 @pytest.mark.long
-def test_by_hand_the_branch_stays_here_and_the_released_champion_is_who_counts(
+def test_by_hand_the_branch_stays_local_and_the_released_champion_is_compared(
     deployed: Path, services: Services, tmp_path: Path
 ) -> None:
     shutil.copytree(deployed.parent, tmp_path / "all", symlinks=True)
     project = tmp_path / "all/repo"
     before = state(project)
-    said = done(retrain(project, services, GITHUB_TOKEN="", FORCE="1"))
+    output = done(retrain(project, services, GITHUB_TOKEN="", FORCE="1"))
     branch = "retrain/" + git(project, "rev-parse", "--short=12", "HEAD").strip()
-    assert f"git push origin {branch}" in said and services.pulls == []
+    assert f"git push origin {branch}" in output and services.pulls == []
     report = json.loads(git(project, "show", f"{branch}:reports/retrain.json"))
     assert re.fullmatch(r"release [0-9a-f]{12} \(scratch-detector@v1\)", report["champion"])
     assert report["reason"] == "By hand."

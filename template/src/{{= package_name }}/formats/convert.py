@@ -25,7 +25,7 @@ from .format import NotRunnableError
 from .runtime import FACTS, ConvertedModel
 
 HELP = "`make formats` installs the converter; it supports only some operators in task/model.py."
-WIDTH = 150  # of the table; CI logs have no terminal, and the default of 80 columns would truncate it
+WIDTH = 150  # of the table. CI logs have no terminal; the default of 80 columns would truncate it.
 
 
 def convert(name: str) -> None:
@@ -98,7 +98,8 @@ def _measure(folder: Path, exported: Predictor) -> Row:
     except NotRunnableError as reason:
         return size | {"not_run": str(reason)}
     except Exception as error:  # runtimes raise any exception
-        raise SystemExit(f"{folder.name} cannot run the file it wrote ({_format(error)}).") from None
+        message = f"{folder.name} cannot run the file it wrote ({_format(error)})."
+        raise SystemExit(message) from None
     return quality | size | timing
 
 

@@ -99,8 +99,8 @@ class LiveWindow:
         """Return the drift score of a signal: 1.0 is its threshold. NaN until the window is full.
 
         The score is the larger of two population stability indices (PSI), each divided by its
-        threshold: one over all bins, one over two bins split at the edge where the live and the
-        reference histogram differ most.
+        threshold: one over all bins, one over two bins split where the live and the reference
+        histogram differ most.
         """
         if self.fill < 1:
             return math.nan

@@ -92,7 +92,7 @@ def _score_notes(score: dict[str, Any], limit: float, name: str) -> list[str]:
     if (ceiling := score.get("ceiling", 1)) < limit:
         perfect = f"even a perfect model would have a lower bound of {ceiling:.4g}"
         notes.append(f"{n} examples are too few: {perfect}")
-    return notes + _what_helps(n, value, bound, limit)
+    return notes + _what_helps("score", n, value, bound, limit)
 
 
 def _gain_notes(quality: dict[str, Any], limit: float) -> list[str]:
@@ -104,7 +104,7 @@ def _gain_notes(quality: dict[str, Any], limit: float) -> list[str]:
     notes = [f"{scope.metric}: {values}, on {n} held-out examples; {_bound(bound)} of the gain"]
     ceiling = baseline.get("gain_ceiling", 1)
     if ceiling >= limit:
-        return notes + _what_helps(n, value - simple, bound, limit)
+        return notes + _what_helps("gain", n, value - simple, bound, limit)
     return [
         *notes,
         f"no model can pass: the gain of a perfect one has a lower bound of {ceiling:.4g}",
@@ -119,16 +119,17 @@ def _bound(value: float) -> str:
     return f"lower bound {value:.4g} ({load_scope().confidence:.0%} confidence)"
 
 
-def _what_helps(n: int, value: float, bound: float, limit: float) -> list[str]:
+def _what_helps(what: str, n: int, value: float, bound: float, limit: float) -> list[str]:
     if math.isnan(value):
         return []
     if value <= limit:
-        return ["the score itself is below the limit: more held-out examples alone will not help"]
+        advice = "improve the model; more held-out examples alone will not help"
+        return [f"the {what} is below the limit: {advice}"]
     if not n or bound >= limit:
         return []
     needed = estimate_examples(n, value, bound, limit)
     total = _round(needed / HELD_OUT)
-    words = f"about {_round(needed):,} held-out examples would be needed at this score"
+    words = f"about {_round(needed):,} held-out examples would be needed at this {what}"
     return [f"{words} (about {total:,} in all: {HELD_OUT:.0%} are held out)"]
 
 

@@ -82,16 +82,16 @@ def compress() -> None:
     Console(width=150).print(table(rows, shipped))
     if not shipped:
         raise SystemExit(why)
-    print(f"Shipped: {shipped}. {why or _praise(rows[shipped])}")
+    print(f"Shipped: {shipped}. {why or _describe_quality(rows[shipped])}")
 
 
-def _praise(row: Row) -> str:
+def _describe_quality(row: Row) -> str:
     if _is_proven(row):
         return "It meets all limits."
     score = row["score"]
     return (
-        f"It meets all limits, but {score['examples']} validation examples are too few to prove the"
-        f" quality: its lower bound is {score['lower_bound']:.4g}, the limit"
+        f"Its score meets all limits, but {score['examples']} validation examples do not prove its"
+        f" quality: the lower bound is {score['lower_bound']:.4g}, the limit"
         f" {load_scope().min_metric:g}. `check` compares the lower bound on the test split."
     )
 
@@ -233,5 +233,5 @@ def _verdict(is_shipped: bool, row: Row, fp32: Row) -> str:
     if slower and row["size_mb"] < fp32["size_mb"]:
         words.append("smaller, not faster")
     if not row["broken"] and not _is_proven(row):
-        words.append("too few examples to prove quality")
+        words.append("unproven quality")
     return "; ".join(words) or "fits"

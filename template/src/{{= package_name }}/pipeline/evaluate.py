@@ -8,7 +8,7 @@ from ..predictor import Predictor
 from ..quality import METRICS, confusion, count_nonfinite, measure, score
 from ..scope import load_scope
 from .reference import save_reference
-from .splits import load_split
+from .splits import load_data_sha256, load_split
 
 
 def evaluate() -> None:
@@ -26,6 +26,7 @@ def evaluate() -> None:
     }
     report = measure(truth, answers, fp32, slices, n) | {
         "model_sha256": shipped.sha256,
+        "data_sha256": load_data_sha256(),
         "metric": scope.metric,
         "labels": shipped.labels,
         "confusion": confusion(truth, answers, n).tolist(),

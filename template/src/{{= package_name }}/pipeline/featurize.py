@@ -4,7 +4,7 @@ import numpy as np
 from rich.progress import track
 
 from ..artifacts import FEATURES, RAW
-from ..examples import Example, read_shards, split_of
+from ..examples import Example, digest, read_shards, split_of
 from ..intake import Intake, take_in
 from ..refusal import Refusal
 from ..schema import load_schema
@@ -14,7 +14,8 @@ from ..task.features import features
 def featurize() -> None:
     """Write features, facts, label, slice and split of all valid examples to one file."""
     labels = load_schema().labels
-    pairs = _valid(list(read_shards(RAW)))
+    raw = list(read_shards(RAW))
+    pairs = _valid(raw)
     examples = [example for example, _ in pairs]
     intakes = [intake for _, intake in pairs]
     FEATURES.parent.mkdir(parents=True, exist_ok=True)
@@ -26,6 +27,7 @@ def featurize() -> None:
         split=np.array([split_of(example.id) for example in examples]),
         facts=np.array([list(intake.facts.values()) for intake in intakes], dtype=np.float64),
         fact_names=np.array(list(intakes[0].facts)),
+        data_sha256=np.array(digest(raw)),
     )
 
 

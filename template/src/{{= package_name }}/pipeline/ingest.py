@@ -1,6 +1,5 @@
 """Read labelled examples from your files, or from the bundled sample, into `data/raw`."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from rich.progress import track
 
 from ..artifacts import RAW, describe_data, write_report
-from ..examples import Example, UnusableFiles, read_shards, split_of, write_shards
+from ..examples import Example, UnusableFiles, digest, read_shards, split_of, write_shards
 from ..intake import take_in
 from ..refusal import Refusal
 from ..schema import SCHEMA, Schema, fingerprint, load_schema, use_schema, write_schema
@@ -59,19 +58,16 @@ def ingest(source: str = "") -> None:
         raise SystemExit("\n".join(["Nothing was ingested. " + problems[0], *problems[1:]]) + after)
     examples += _keep_new(labelled, examples)
     write_shards(examples, RAW)
+    sha256 = digest(examples)
     if source:
-        write_schema(schema.model_copy(update={"sha256": digest(examples)}))
+        write_schema(schema.model_copy(update={"sha256": sha256}))
     labels, slices = _count(e.label for e in examples), _count(e.slice for e in examples)
     counted = {"labels": labels, "slices": slices}
-    write_report("ingest", {"source": schema.source, "examples": len(examples)} | counted)
+    known = {"source": schema.source, "examples": len(examples), "sha256": sha256}
+    write_report("ingest", known | counted)
     print(f"{len(examples)} examples from {schema.source}")
     for name, counts in counted.items():
         print(f"  {name}: " + ", ".join(f"{key} {n}" for key, n in counts.items()))
-
-
-def digest(examples: list[Example]) -> str:
-    """Return the hash that identifies these examples in `schema.yaml`."""
-    return hashlib.sha256(repr(examples).encode()).hexdigest()
 
 
 def _read_feedback(schema: Schema) -> list[Example]:
@@ -127,7 +123,7 @@ def _find_label_problems(counts: dict[str, int], labels: list[str]) -> list[str]
         rule = "only labels in schema.yaml (new data: `ingest PATH`)"
         problems.append(str(Refusal("labels", unknown, rule, labels[0])))
     return problems + [
-        f"label {label}: {n} examples, but at least {MIN_EXAMPLES_PER_LABEL} are needed to split"
+        f"label {label}: {n} of at least {MIN_EXAMPLES_PER_LABEL} examples"
         for label in labels
         if (n := counts.get(label, 0)) < MIN_EXAMPLES_PER_LABEL
     ]

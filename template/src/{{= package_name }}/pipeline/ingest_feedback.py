@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import write_atomic
-from ..examples import Example, read_shards, write_shards
+from ..examples import Example, digest, read_shards, write_shards
 from ..predictor import prepare
 from ..refusal import Refusal
 from ..schema import SCHEMA, load_schema
-from .ingest import FEEDBACK, digest
+from .ingest import FEEDBACK
 
 JOURNALS = "data/journal*.db"
 QUERY = """SELECT l.time_s, r.payload, l.label FROM labels l JOIN requests r USING (id)

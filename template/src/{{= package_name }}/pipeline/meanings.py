@@ -13,10 +13,12 @@ class Meaning(NamedTuple):
     unit: str = ""
 
 
-DATA = "Data"
 QUALITY = "Quality on held-out examples"
-FILE = "Model file"
 USE = "Speed, size and cost"
+FILE = "Model file"
+DATA = "Data"
+OTHER = "Other limits"
+PARTS = (QUALITY, USE, FILE, DATA, OTHER)  # as on the page
 
 # By the id of the gate. Ids with a place or a file format in them are found by the longest part.
 MEANINGS = {
@@ -75,7 +77,7 @@ def meaning_of(gate_id: str) -> Meaning:
     padded = f"_{gate_id}_"
     known = [id for id in MEANINGS if padded.startswith(f"_{id}_") or padded.endswith(f"_{id}_")]
     if not known:
-        return Meaning("Other limits", "")
+        return Meaning(OTHER, "")
     meaning = MEANINGS[max(known, key=len)]
     scope = load_scope()
     sentence = meaning.sentence.format(

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..gates import Gate
 from ..scope import load_scope
-from .meanings import Meaning, meaning_of
+from .meanings import PARTS, Meaning, meaning_of
 from .pages import format_number
 
 SLICES_SHOWN = 12
@@ -17,8 +17,7 @@ Row = dict[str, Any]
 def list_gates(gates: list[Gate]) -> dict[str, list[Row]]:
     """Return rows of the page by the part of the project that they are about."""
     rows = [(meaning_of(gate.id), gate) for gate in gates]
-    order = list(dict.fromkeys(meaning.part for meaning, _ in rows))
-    rows.sort(key=lambda row: order.index(row[0].part))
+    rows.sort(key=lambda row: PARTS.index(row[0].part))
     return {
         part: [_describe_gate(*row) for row in group]
         for part, group in groupby(rows, key=lambda row: row[0].part)

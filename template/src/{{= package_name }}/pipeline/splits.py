@@ -16,6 +16,12 @@ def load_split(split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return data["x"][rows], data["y"][rows], data["slice"][rows]
 
 
+def load_data_sha256() -> str:
+    """Return the hash of the ingested examples."""
+    with np.load(FEATURES) as data:
+        return str(data["data_sha256"])
+
+
 def load_facts(split: str) -> dict[str, np.ndarray]:
     """Return the facts of one split by name, each float64 (n,)."""
     with np.load(FEATURES) as data:

@@ -160,10 +160,17 @@ def _bounds(quality: dict[str, Any]) -> Iterator[str]:
         f"{sure}, its {quality['metric']} on similar new inputs is at least"
         f" {format_number(bound)}; {limit}."
     )
-    simple = quality.get("baseline", {}).get("value", math.nan)
+    ceiling = quality["score"].get("ceiling", 1)
+    if ceiling < scope.min_metric:
+        words = f"On {quality['score']['examples']:,} examples, even a perfect model would show"
+        yield f"{words} no more than {format_number(ceiling)}: add examples."
+    baseline = quality.get("baseline", {})
+    simple = baseline.get("value", math.nan)
     if math.isfinite(simple):
         values = format_number(quality["score"]["value"]), format_number(simple)
         yield f"Measured: {values[0]}. The baseline ({scope.baseline}) reaches {values[1]}."
+    if baseline.get("gain_ceiling", 1) < scope.min_gain_over_baseline:
+        yield "The baseline is so good that not even a perfect model would beat it by the limit."
 
 
 def _enumerate(names: list[str]) -> str:

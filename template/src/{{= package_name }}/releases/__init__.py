@@ -1,1 +1,1 @@
-"""Signed releases: the registry, manifests and the rollout."""
+"""Signed releases: making, verifying and rolling them out."""

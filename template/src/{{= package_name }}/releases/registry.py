@@ -1,7 +1,7 @@
-"""Read and verify releases: used by all that serve them. The only thing trusted is a public key.
+"""Read and verify releases.
 
-A release is a folder below `releases/`, named by its id. `rollout.json` beside it says which
-releases are in use.
+A release is a folder in `releases/`, named by its id; `releases/rollout.json` names the releases in
+use. Every process that serves a model verifies it here, and trusts only the public key.
 """
 
 import re
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class UnfitRelease(Exception):
-    """A file that keeps a release from being used, what is wrong with it, and what to do."""
+    """A release that must not be used: the file at fault, and what is wrong with it."""
 
     def __init__(self, file: Path | str, wrong: str) -> None:
         super().__init__(f"{file} {wrong}. What to do: docs/runbook.md#unfit-release")
@@ -42,7 +42,7 @@ class Release(NamedTuple):
 
 
 class Rollout(BaseModel, frozen=True):
-    """The ids of the releases in use, and of the one that the last rollback withdrew."""
+    """Ids of the releases in use, and of the release that the last rollback withdrew."""
 
     champion: str = Field(pattern=ID)
     previous: str | None = Field(default=None, pattern=ID)
@@ -56,21 +56,21 @@ class _Manifest(BaseModel):
 
 
 def verify_release(id: str) -> Release:
-    """Return the release with this id, if everything about it is right.
+    """Return the release with this id, after verifying it.
 
     Raises:
         UnfitRelease: it is missing, incomplete, altered, signed with another key, or its model
             does not meet its limits.
     """
-    # An id may come from a command line or a file. Nothing but an id may become a path.
+    # An id may come from a command line or a file, so validate it before it becomes a path.
     if not re.fullmatch(ID, id):
-        hint = "an id is 12 of 0-9a-f, for example 3f9c0b7a12de"
-        raise UnfitRelease(RELEASES, f"has no {id!r}: {hint}")
+        hint = "an id has 12 hexadecimal digits, for example 3f9c0b7a12de"
+        raise UnfitRelease(RELEASES, f"has no release {id!r}: {hint}")
     return verify_folder(RELEASES / id)
 
 
 def verify_folder(folder: Path) -> Release:
-    """Check the signature, id, hashes, evidence and gates of a release, in this order.
+    """Check the signature, id, hashes, reports and gates of a release, in this order.
 
     Raises:
         UnfitRelease: see `verify_release`.
@@ -82,14 +82,14 @@ def verify_folder(folder: Path) -> Release:
         raise UnfitRelease(folder / "manifest.dsse", str(error)) from None
     id = sha256(signed).hexdigest()[:12]
     if id != folder.name or content["manifest.json"] != signed:
-        raise UnfitRelease(folder / "manifest.json", f"is not what was signed, which is {id}")
+        raise UnfitRelease(folder / "manifest.json", f"differs from the signed one, {id}")
     manifest = _parse(_Manifest, folder / "manifest.json", signed)
     hashes = {name: sha256(content[name]).hexdigest() for name in FILES}
     for name in sorted(hashes.keys() | manifest.files.keys()):
         hash, signed_hash = hashes.get(name), manifest.files.get(name)
         if hash != signed_hash:
             raise UnfitRelease(folder / name, f"has SHA-256 {hash}, not {signed_hash}")
-    # A signature says who made a release, not that its model is good: read the evidence again.
+    # A signature proves who made a release, not that its model is good: check the reports again.
     evaluated = _parse(dict[str, Any], folder / "evaluate.json", content["evaluate.json"])
     judged_hash = evaluated.get("model_sha256")
     if judged_hash != hashes["model.onnx"]:
@@ -98,22 +98,26 @@ def verify_folder(folder: Path) -> Release:
     gates = _parse(list[Gate], folder / "gates.json", content["gates.json"])
     broken = [gate for gate in gates if not gate.passed]
     if broken or not gates:
-        wrong = f"must hold kept promises only; broken: {broken}"
+        wrong = f"does not meet all limits: {broken}"
         raise UnfitRelease(folder / "gates.json", wrong)
     return Release(folder.name, folder, manifest.name)
 
 
 def _read_files(folder: Path) -> dict[str, bytes]:
-    """Read the files of a release by name; there may be no other file and no link."""
+    """Return the files of a release by name.
+
+    Raises:
+        UnfitRelease: a file is missing, is not part of a release, or is a link.
+    """
     try:
         paths = {path.name: path for path in folder.iterdir()}
         for name in sorted(paths.keys() ^ set(SIGNED_FILES)):
-            wrong = "belongs to no release" if name in paths else "is missing"
+            wrong = "is not a file of a release" if name in paths else "is missing"
             raise UnfitRelease(folder / name, wrong)
-        # The file behind a link may be replaced without a trace in the folder.
+        # The target of a link could change without a change in this folder.
         for path in paths.values():
             if folder.is_symlink() or path.is_symlink() or not path.is_file():
-                raise UnfitRelease(path, "is reached by a link, or is no file")
+                raise UnfitRelease(path, "is a link, or not a regular file")
         return {name: path.read_bytes() for name, path in paths.items()}
     except OSError as error:
         raise UnfitRelease(folder, f"cannot be read ({error.strerror})") from None
@@ -130,10 +134,10 @@ def _parse(kind: type[T], path: Path, content: bytes) -> T:
 
 
 def read_rollout() -> Rollout:
-    """Return what is in use.
+    """Return the releases in use.
 
     Raises:
-        UnfitRelease: nothing was released yet, or the file is damaged.
+        UnfitRelease: there is no release yet, or the file is damaged.
     """
     try:
         content = ROLLOUT.read_bytes()
@@ -143,5 +147,5 @@ def read_rollout() -> Rollout:
 
 
 def write_rollout(rollout: Rollout) -> None:
-    """Replace what is in use. Call it inside `rollout.sole_writer`, so that no change gets lost."""
+    """Replace the releases in use. Call it in `rollout.sole_writer`, or changes may get lost."""
     write_atomic(ROLLOUT, to_json(rollout.model_dump()))

@@ -1,4 +1,4 @@
-"""The command `release`: put together, sign and store a model that meets its limits."""
+"""The command `release`: collect, sign and store the files of a model that meets all limits."""
 
 import json
 import subprocess
@@ -32,14 +32,14 @@ from .signing import load_signer, sign
 
 GATES = REPORTS / "gates.json"
 SOURCES = (SHIPPED, REFERENCE, SCOPE, GATES, REPORTS / "evaluate.json", CARD)  # of registry.FILES
-PACKAGES = ("numpy", "onnxruntime")  # other versions of these may answer differently
+PACKAGES = ("numpy", "onnxruntime")  # other versions may predict differently
 
 
 def release() -> None:
-    """Make a candidate of the latest model; the first release becomes the champion.
+    """Make the latest model a candidate, or the champion if it is the first release.
 
     Raises:
-        SystemExit: a limit is not met, or evidence is missing or about another model.
+        SystemExit: a limit is not met, or a report is missing or about another model.
     """
     with sole_writer():
         rollout = read_rollout() if ROLLOUT.exists() else None
@@ -47,15 +47,15 @@ def release() -> None:
         made = verify_release(_store(content))
         if rollout is None:
             write_rollout(Rollout(champion=made.id))
-            print(f"Champion: {made.id} ({made.name}), the first there is.")
+            print(f"Champion: {made.id} ({made.name}), the first release.")
         elif made.id == rollout.champion:
-            print(f"Champion: {made.id} ({made.name}), as before.")
+            print(f"Champion: {made.id} ({made.name}), unchanged.")
         else:
             print(f"Candidate: {made.id} ({made.name}). Next: `make challenge RELEASE={made.id}`")
 
 
 def _collect_files() -> dict[str, bytes]:
-    """Read the files of a release, and judge the evidence again: `gates.json` may be stale.
+    """Read the files of a release, and check all limits again: `gates.json` may be out of date.
 
     Raises:
         SystemExit: see `release`.
@@ -70,24 +70,24 @@ def _collect_files() -> dict[str, bytes]:
     refuse_other_models()
     judged = verdicts()
     refuse_broken(judged)
-    # Compare each number, not only `passed`: where one differs, evidence changed after `check`.
+    # Compare every number, not only `passed`: a difference means that a report changed afterwards.
     expected = {gate.id: gate.model_dump() for gate in judged}
     for id in sorted(recorded.keys() | expected.keys()):
         if recorded.get(id) != expected.get(id):
-            wrong = f"{GATES} says {recorded.get(id)}, not {expected.get(id)}"
+            wrong = f"{GATES} has {recorded.get(id)}, expected {expected.get(id)}"
             raise SystemExit(f"{wrong}. Run `make model`.")
     if content["card.md"] != model_card().encode():
-        raise SystemExit(f"{CARD} does not tell of the evidence in {REPORTS}. Run `make card`.")
+        raise SystemExit(f"{CARD} is older than {REPORTS}. Run `make card`.")
     return content
 
 
 def _store(content: dict[str, bytes]) -> str:
-    """Write and sign a release folder, unless one has the same files; return its id."""
+    """Write and sign a release folder, unless one with the same files exists; return its id."""
     hashes = {name: sha256(file).hexdigest() for name, file in content.items()}
     earlier = _read_manifests()
     for id, manifest in earlier.items():
         if manifest.get("files") == hashes:
-            return id  # the same model, evidence and card: `release` again changes nothing
+            return id
     manifest_bytes = to_json(
         {
             "name": f"{load_scope().project}@v{_next_number(earlier)}",
@@ -103,18 +103,18 @@ def _store(content: dict[str, bytes]) -> str:
         return id
     envelope = sign(manifest_bytes, load_signer(KEY))
     files = content | {"manifest.json": manifest_bytes, "manifest.dsse": envelope}
-    # The folder that is checked is named by its id, inside a draft that `sole_writer` deletes.
+    # `verify_folder` needs a folder named by the id; `sole_writer` deletes the draft around it.
     draft = RELEASES / f".part-{uuid4().hex}" / id
     draft.mkdir(parents=True)
     for name, file in files.items():
         write_atomic(draft / name, file)
-    verify_folder(draft)  # a release that a server would refuse is never put in place
+    verify_folder(draft)
     replace_durably(draft, RELEASES / id)
     return id
 
 
 def _read_manifests() -> dict[str, dict[str, Any]]:
-    """Return the manifests of earlier releases by id. They are not verified."""
+    """Return the manifests of earlier releases by id, without verifying them."""
     manifests = {}
     for path in sorted(RELEASES.glob("*/manifest.json")):
         with suppress(OSError, ValueError, TypeError):
@@ -128,7 +128,7 @@ def _next_number(manifests: dict[str, dict[str, Any]]) -> int:
 
 
 def _describe_commit() -> str:
-    """Return the commit of the code, with `-dirty` if files differ from it, or `unknown`."""
+    """Return the commit, with `-dirty` if there are uncommitted changes, or `unknown`."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     with suppress(OSError, subprocess.CalledProcessError):
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603

@@ -1,6 +1,6 @@
-"""The commands that change which release is in use: `challenge`, `promote`, `rollback`.
+"""The commands that choose the release in use: `challenge`, `promote`, `rollback`.
 
-Each replaces one small file, `releases/rollout.json`. Releases themselves never change.
+Each replaces `releases/rollout.json`. The releases themselves never change.
 """
 
 import fcntl
@@ -22,13 +22,13 @@ from .registry import (
 
 @contextmanager
 def sole_writer() -> Iterator[None]:
-    """Let one process at a time change `releases/`.
+    """Lock `releases/`, so that only one process changes it.
 
-    The kernel drops the lock when its process ends, killed or not. Files that a killed process left
-    half-written are deleted by the next one.
+    The kernel releases the lock when the process ends, even if it is killed. The next process
+    deletes the incomplete files of a killed one.
 
     Raises:
-        SystemExit: the block met a release that is unfit.
+        SystemExit: the block raised UnfitRelease.
     """
     RELEASES.mkdir(exist_ok=True)
     with (RELEASES / ".lock").open("w") as lock:
@@ -46,10 +46,10 @@ def sole_writer() -> Iterator[None]:
 
 
 def challenge(id: str) -> None:
-    """Let a release run beside the champion.
+    """Run a release next to the champion.
 
     Raises:
-        SystemExit: there is no such release, it is unfit, or it is the champion.
+        SystemExit: the release does not exist, is unfit, or is the champion.
     """
     with sole_writer():
         rollout = read_rollout()
@@ -57,14 +57,14 @@ def challenge(id: str) -> None:
         if id == rollout.champion:
             raise SystemExit(f"{id} ({challenger.name}) is the champion already.")
         write_rollout(rollout.model_copy(update={"challenger": id}))
-        print(f"Challenger: {id} ({challenger.name}). Next: `make promote`, once it is trusted")
+        print(f"Challenger: {id} ({challenger.name}). Next, once you trust it: `make promote`")
 
 
 def promote() -> None:
-    """Make the challenger the champion; `rollback` goes back to the present champion.
+    """Make the challenger the champion. `rollback` reverts this.
 
     Raises:
-        SystemExit: there is no challenger, it is unfit, or no server gives it all requests yet.
+        SystemExit: there is no challenger, it is unfit, or it does not get all requests yet.
     """
     with sole_writer():
         rollout = read_rollout()
@@ -74,18 +74,18 @@ def promote() -> None:
         if getattr(load_scope(), "challenger", None):
             share = read_metric("challenger_share_ratio", "release").get(rollout.challenger, 0)
             if share < 1:
-                wrong = f"{rollout.challenger} answers {share:.0%} of the requests, not all of them"
+                wrong = f"{rollout.challenger} answers {share:.0%} of the requests, not yet all"
                 raise SystemExit(f"{wrong}. What to do: docs/runbook/server.md#challenger")
         champion = verify_release(rollout.challenger)
         write_rollout(Rollout(champion=champion.id, previous=rollout.champion))
-        print(f"Champion: {champion.id} ({champion.name}). Back: `make rollback`")
+        print(f"Champion: {champion.id} ({champion.name}). To revert: `make rollback`")
 
 
 def rollback() -> None:
     """Make the previous champion the champion again. A second call changes nothing.
 
-    A rollback keeps no `previous`: called twice by two people on call, it must not go back to the
-    release that both wanted to leave.
+    It clears `previous`: if two people on call run it, the second run must not restore the release
+    that both wanted to withdraw.
 
     Raises:
         SystemExit: there is no previous champion, or it is unfit.
@@ -97,9 +97,9 @@ def rollback() -> None:
             withdrawn = rollout.champion
             challenger = None if rollout.challenger == champion.id else rollout.challenger
             write_rollout(Rollout(champion=champion.id, challenger=challenger, withdrawn=withdrawn))
-            print(f"Champion: {champion.id} ({champion.name}), instead of {withdrawn}.")
+            print(f"Champion: {champion.id} ({champion.name}). Withdrawn: {withdrawn}.")
         elif rollout.withdrawn:
-            done = f"done already: {rollout.withdrawn} was withdrawn before"
+            done = f"done already: {rollout.withdrawn} was withdrawn earlier"
             print(f"Champion: {rollout.champion}, {done}.")
         else:
-            raise SystemExit(f"{rollout.champion} is the first champion: nothing to go back to.")
+            raise SystemExit(f"{rollout.champion} is the first champion: there is no previous one.")

@@ -1,4 +1,4 @@
-"""Signatures of releases: Ed25519 keys, DSSE envelopes.
+"""Signatures of releases: Ed25519 keys and DSSE envelopes.
 
 DSSE (https://github.com/secure-systems-lab/dsse) signs the bytes of a file together with its type,
 so that a signature for one purpose is not accepted for another.
@@ -22,31 +22,32 @@ from ..settings import ProjectSettings, variable
 
 PAYLOAD_TYPE = "application/vnd.model-release+json"
 VARIABLE = variable("SIGNING_KEY")
-HINT = f"""Made a key that signs releases.
-  keys/release.pub: commit it. Servers and devices trust only releases signed with its private half.
-  keys/release.pem: keep it secret (git ignores it), with a copy in your password store. In CI,
-  write it to a file from a secret and name that file in {VARIABLE}."""
+HINT = f"""Created a key pair to sign releases.
+  keys/release.pub: the public key; commit it. Only releases signed with this pair are served.
+  keys/release.pem: the private key; keep it secret (git ignores it), with a copy in your password
+  manager. In CI, write it from a secret to a file, and set {VARIABLE} to its path."""
 
 
 def verify_envelope(envelope: bytes, public_key: Path) -> bytes:
     """Return the signed content.
 
     Raises:
-        ValueError: the key is missing or damaged, another key signed, or the envelope was altered.
+        ValueError: the key is missing or damaged, the signature is by another key, or the envelope
+            was altered.
     """
-    # Damaged keys and envelopes raise errors that share no base class but Exception.
+    # Damaged keys and envelopes raise various errors, whose only common base class is Exception.
     try:
         key = SSlibKey.from_crypto(load_pem_public_key(public_key.read_bytes()))
     except Exception as error:
-        raise ValueError(f"cannot be checked: {public_key} is no public key ({error})") from None
+        raise ValueError(f"is not verified: {public_key} is not a public key ({error})") from None
     try:
         parsed = Envelope.from_dict(json.loads(envelope))
         parsed.verify([key], threshold=1)
     except Exception as error:
         raise ValueError(f"was not signed with {public_key} ({error})") from None
-    # The signature does not cover other keys of the JSON, nor how it is written: compare it whole.
+    # The signature covers neither additional JSON keys nor the formatting: compare all bytes.
     if parsed.payload_type != PAYLOAD_TYPE or to_json(parsed.to_dict()) != envelope:
-        raise ValueError("holds something besides what was signed")
+        raise ValueError("contains more than what was signed")
     return parsed.payload
 
 
@@ -57,10 +58,10 @@ def sign(content: bytes, signer: CryptoSigner) -> bytes:
 
 
 def load_signer(public_key: Path) -> CryptoSigner:
-    """Load the private half of a key. If neither half exists yet, make both.
+    """Load the private key of a pair. If neither key exists yet, create both.
 
     Raises:
-        SystemExit: the private half is missing or damaged, or belongs to another key.
+        SystemExit: the private key is missing, damaged, or of another pair.
     """
     configured = ProjectSettings.read().signing_key
     private_key = Path(configured or public_key.with_suffix(".pem"))
@@ -73,17 +74,17 @@ def load_signer(public_key: Path) -> CryptoSigner:
         if not isinstance(private, Ed25519PrivateKey):
             raise TypeError(f"{type(private).__name__}, not Ed25519")
     except Exception as error:
-        ask = f"Ask whoever made {public_key} for its other half, or name it in {VARIABLE}"
-        raise SystemExit(f"{private_key} is no private key ({error}). {ask}.") from None
+        ask = f"Get the private key of {public_key} from its owner, or set {VARIABLE} to its path"
+        raise SystemExit(f"{private_key} is not a private key ({error}). {ask}.") from None
     signer = CryptoSigner(private)
     if not public_key.exists():
         public_key.parent.mkdir(exist_ok=True)
         subject = PublicFormat.SubjectPublicKeyInfo
         write_atomic(public_key, private.public_key().public_bytes(Encoding.PEM, subject))
-    # A signature that its own public half rejects would be found only by the first server.
+    # Fail now rather than when the release is first loaded.
     try:
         verify_envelope(sign(b"", signer), public_key)
     except ValueError:
-        keep = f"Sign with its other half, or replace {public_key}, then release again"
-        raise SystemExit(f"{private_key} is not the other half of {public_key}. {keep}.") from None
+        remedy = f"Sign with the right key, or replace {public_key}; then release again"
+        raise SystemExit(f"{private_key} does not belong to {public_key}. {remedy}.") from None
     return signer

@@ -1,4 +1,4 @@
-"""Compare a candidate with the champion, on held-out examples that neither has seen."""
+"""Compare a candidate with the champion, on examples that neither was trained on."""
 
 import hashlib
 import shutil
@@ -21,7 +21,7 @@ ALL, RECENT = "all held-out examples", "recent labelled traffic"
 
 
 class Comparison(NamedTuple):
-    """The metric of both on the same examples, and the confidence interval of the gain."""
+    """The metric of both models on the same examples, and the confidence interval of the gain."""
 
     examples: str
     number: int
@@ -32,16 +32,17 @@ class Comparison(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """Better or worse only if the whole confidence interval is; an average proves nothing."""
+        """Better or worse only if the whole confidence interval is on that side of zero."""
         if self.gain_at_least > 0:
             return "better"
         return "worse" if self.gain_at_most < 0 else "equal within noise"
 
 
 def find_champion(folder: Path) -> tuple[str, Path] | None:
-    """Return the name and the file of the verified champion, or a copy of what git names here.
+    """Return the name and file of the champion.
 
-    None where neither is here: nothing was released, and DVC has not the file of `dvc.lock`.
+    Before the first release, that is a copy of the model of the last commit. None if DVC does not
+    have that file here.
 
     Raises:
         SystemExit: the champion is unfit.
@@ -60,16 +61,16 @@ def find_champion(folder: Path) -> tuple[str, Path] | None:
 
 
 def compare_models(path: Path) -> list[Comparison]:
-    """Compare the candidate, `models/shipped.onnx`, with a champion, overall and in each slice.
+    """Compare the candidate, `models/shipped.onnx`, with a champion, overall and per slice.
 
     Raises:
-        SystemExit: the champion cannot see what the candidate sees; why is said.
+        SystemExit: the champion needs other inputs than the candidate.
     """
     new, old = Predictor(), Predictor(path)
     x, truth, slices = load_split("test")
     if old.input_shape != x.shape[1:]:
-        raise SystemExit(f"It takes inputs of shape {old.input_shape}, these are {x.shape[1:]}.")
-    n = len(new.labels)  # one more is for labels that only the champion knows
+        raise SystemExit(f"It needs inputs of shape {old.input_shape}, these have {x.shape[1:]}.")
+    n = len(new.labels)  # the index of labels that only the champion has
     theirs = np.array([new.labels.index(s) if s in new.labels else n for s in old.labels])
     answers, before = new.probabilities(x).argmax(1), theirs[old.probabilities(x).argmax(1)]
     groups = {ALL: np.full(len(x), True), RECENT: slices == FEEDBACK.name}
@@ -87,8 +88,8 @@ def _comparison(
     scope = load_scope()
     metric = METRICS[scope.metric]
     old, new = (float(metric(confusion(truth, found, n))) for found in (before, answers))
-    # As a prior, each of the two is right once where the other is wrong, for every label: one
-    # lucky answer more proves nothing.
+    # As a prior, each model is right once per label where the other is wrong: a single additional
+    # hit must not decide.
     labels = np.unique(truth)
     wrong = (labels + 1) % n
     truth = np.concatenate([truth, labels, labels])
@@ -102,15 +103,15 @@ def _comparison(
 
 
 def overall_verdict(comparisons: list[Comparison]) -> str:
-    """Return one verdict: of all examples and recent traffic, a loss counts before a gain."""
-    found = [c.verdict for c in comparisons if c.examples in (ALL, RECENT)]
-    return next((word for word in ("worse", "better") if word in found), "equal within noise")
+    """Return the verdict on all examples and recent traffic, where a loss overrides a gain."""
+    verdicts = [c.verdict for c in comparisons if c.examples in (ALL, RECENT)]
+    return next((word for word in ("worse", "better") if word in verdicts), "equal within noise")
 
 
 def to_table(comparisons: list[Comparison]) -> str:
     """Write comparisons as a Markdown table."""
-    sure = f"{load_scope().confidence:.0%}"
-    head = f"| | examples | champion | candidate | gain, {sure} sure of each end | |\n"
+    bounds = f"gain ({load_scope().confidence:.0%} confidence per bound)"
+    head = f"| | examples | champion | candidate | {bounds} | |\n"
     return f"{head}|---|---|---|---|---|---|\n" + "".join(
         f"| {c.examples} | {c.number} | {c.champion:.4g} | {c.candidate:.4g} "
         f"| {c.gain_at_least:+.4f} to {c.gain_at_most:+.4f} | {c.verdict} |\n"

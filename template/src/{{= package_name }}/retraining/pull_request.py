@@ -1,4 +1,4 @@
-"""Branches of candidates in git, and their pull requests on GitHub by its command line, gh."""
+"""Branches of candidates in git, and their pull requests on GitHub, made with its CLI, gh."""
 
 import json
 import os
@@ -8,21 +8,21 @@ from typing import Any
 
 PREFIX = "retrain/"
 DVC = (sys.executable, "-m", "dvc")
-# git asks gh for the credential: the token is on no command line and in no file.
+# git gets the token from gh, so that it is neither on a command line nor in a file.
 LOGIN = ("-c", "credential.helper=", "-c", "credential.helper=!gh auth git-credential")
-BACK = "To go back: `git stash --include-untracked`, then `uv run dvc checkout`."
-NO_GH = """gh, the command line of GitHub, is missing: https://cli.github.com.
-Without GITHUB_TOKEN, `make retrain` leaves the branch on this machine instead."""
-NEEDS = """If that is about permissions: the job needs `pull-requests: write` and
-`contents: write`, and the repository needs the setting "Allow GitHub Actions to create and
-approve pull requests" (Settings, Actions, General)."""
+BACK = "To undo: `git stash --include-untracked`, then `uv run dvc checkout`."
+NO_GH = """gh, the CLI of GitHub, is not installed: https://cli.github.com.
+Without GITHUB_TOKEN, `make retrain` leaves the branch on this machine."""
+NEEDS = """If permissions are missing: the job needs `pull-requests: write` and `contents: write`,
+and the repository needs the setting "Allow GitHub Actions to create and approve pull requests"
+(Settings, Actions, General)."""
 
 
 def git(*arguments: str, given: str = "") -> str:
-    """Return what git prints.
+    """Return the output of a git command.
 
     Raises:
-        SystemExit: it fails; its words are repeated.
+        SystemExit: it fails, with its error.
     """
     result = _run("git", *arguments, given=given)
     if result.returncode:
@@ -31,10 +31,10 @@ def git(*arguments: str, given: str = "") -> str:
 
 
 def gh(*arguments: str, given: str = "") -> str:
-    """Return what `gh pr` prints about the repository of this job.
+    """Return the output of a `gh pr` command for the repository of this job.
 
     Raises:
-        SystemExit: gh is missing, or GitHub refuses; its words are repeated.
+        SystemExit: gh is missing or fails, with its error.
     """
     host = os.environ.get("GITHUB_SERVER_URL", "https://github.com").partition("://")[2]
     repository = f"{host}/{os.environ['GITHUB_REPOSITORY']}"
@@ -50,45 +50,45 @@ def gh(*arguments: str, given: str = "") -> str:
 def _run(*command: str, given: str) -> subprocess.CompletedProcess[str]:
     env = os.environ | {"GH_PROMPT_DISABLED": "1"}
     if token := os.environ.get("GITHUB_TOKEN"):
-        # gh takes the second for a GitHub server of one's own (GITHUB_SERVER_URL).
+        # gh reads the second one for GitHub Enterprise Server (GITHUB_SERVER_URL).
         env |= {"GH_TOKEN": token, "GH_ENTERPRISE_TOKEN": token}
     return subprocess.run(command, input=given, capture_output=True, text=True, env=env)  # noqa: S603
 
 
 def dvc(*arguments: str) -> bool:
-    """Run DVC; return whether it succeeded."""
+    """Run a DVC command; return whether it succeeded."""
     command = [*DVC, *arguments, "--quiet"]
     return subprocess.run(command, capture_output=True).returncode == 0  # noqa: S603
 
 
 def is_on_github() -> bool:
-    """Return whether the variables are set that GitHub's workflows have."""
+    """Whether this is a job of GitHub Actions with a token."""
     return bool(os.environ.get("GITHUB_TOKEN") and os.environ.get("GITHUB_REPOSITORY"))
 
 
 def name_branches() -> tuple[str, str]:
-    """Return the branch that is checked out, and the one for a candidate that starts from here.
+    """Return the current branch, and the branch for a candidate.
 
-    That one is named after the commit, because a training depends on nothing else.
+    The latter is named after the commit, because the training depends only on that.
 
     Raises:
-        SystemExit: something is not committed, or no branch is checked out.
+        SystemExit: there are uncommitted changes, or no branch is checked out.
     """
     if changed := git("status", "--porcelain"):
-        raise SystemExit(f"A candidate is made of what is committed. Commit or stash:\n{changed}")
+        raise SystemExit(f"A candidate needs a clean commit. Commit or stash:\n{changed}")
     if not (base := git("branch", "--show-current")):
-        raise SystemExit("No branch is checked out: `git switch` to the one to merge into.")
+        raise SystemExit("No branch is checked out. `git switch` to the one to merge into.")
     return base, PREFIX + git("rev-parse", "--short=12", "HEAD")
 
 
 def already_proposed(branch: str) -> bool:
-    """Return whether any candidate has an open pull request, or this one has a closed one."""
+    """Whether any candidate has an open pull request, or this one has a closed one."""
     for pull in _pulls("--state", "open"):
         if pull["headRefName"].startswith(PREFIX):
             print(f"{pull['url']} is open: merge or close it first.")
             return True
     for pull in _pulls("--state", "closed", "--head", branch):
-        print(f"{pull['url']} is {pull['state'].lower()}: nothing was committed since then.")
+        print(f"{pull['url']} is {pull['state'].lower()}: no commit since then.")
         return True
     return False
 
@@ -96,20 +96,20 @@ def already_proposed(branch: str) -> bool:
 def _pulls(*options: str) -> list[dict[str, Any]]:
     """List pull requests from branches of this repository, not of forks."""
     fields = "headRefName,isCrossRepository,state,url"
-    # 200 is more than a person reviews; without a limit, gh returns 30.
-    found = json.loads(gh("list", *options, "--limit", "200", "--json", fields))
-    return [pull for pull in found if not pull["isCrossRepository"]]
+    # The default limit of gh is 30.
+    pulls = json.loads(gh("list", *options, "--limit", "200", "--json", fields))
+    return [pull for pull in pulls if not pull["isCrossRepository"]]
 
 
 def already_failed(branch: str) -> bool:
-    """Return whether an earlier job rejected the candidate of this commit."""
-    if found := git(*LOGIN, "ls-remote", "origin", _tag(branch)):
-        print(f"{found.split()[1]}: this candidate was rejected, and nothing was committed since.")
-    return bool(found)
+    """Whether an earlier job rejected the candidate of this commit."""
+    if tag := git(*LOGIN, "ls-remote", "origin", _tag(branch)):
+        print(f"{tag.split()[1]}: this candidate was rejected earlier; no commit since then.")
+    return bool(tag)
 
 
 def remember_failure(branch: str) -> None:
-    """On GitHub, tag the commit, so that later jobs do not train the same candidate again."""
+    """On GitHub, tag the commit: later jobs then do not train the same candidate again."""
     if is_on_github():
         git(*LOGIN, "push", "--quiet", "--force", "origin", f"HEAD:{_tag(branch)}")
 
@@ -119,7 +119,7 @@ def _tag(branch: str) -> str:
 
 
 def branch_exists(branch: str) -> bool:
-    """Return whether an earlier run left this branch here, or where it pushed it to; fetch it."""
+    """Whether an earlier run made this branch, here or on GitHub, from where it is fetched."""
     if git("branch", "--list", branch):
         return True
     if not (is_on_github() and git(*LOGIN, "ls-remote", "origin", f"refs/heads/{branch}")):
@@ -129,15 +129,15 @@ def branch_exists(branch: str) -> bool:
 
 
 def commit(branch: str, message: str, share: bool) -> None:
-    """Commit all changes to a new branch, and leave everything else as it was before.
+    """Commit all changes to a new branch, and reset the current branch.
 
-    HEAD never moves: the user stays on their branch.
+    HEAD never moves: the current branch stays checked out.
 
     Raises:
-        SystemExit: git fails, or DVC cannot push what is to be shared.
+        SystemExit: git fails, or DVC cannot push the files to be shared.
     """
     if share and dvc("config", "core.remote") and not dvc("push"):
-        raise SystemExit(f"`uv run dvc push` fails: nothing is opened. {BACK}")
+        raise SystemExit(f"`uv run dvc push` failed, so no pull request was opened. {BACK}")
     git("add", "--all")
     git("branch", branch, git("commit-tree", git("write-tree"), "-p", "HEAD", given=message))
     git("reset", "--quiet", "--hard")
@@ -145,10 +145,10 @@ def commit(branch: str, message: str, share: bool) -> None:
 
 
 def publish(branch: str, base: str) -> str:
-    """Push a branch and open the pull request that its commit describes; return its address.
+    """Push a branch and open a pull request with its commit message; return the address.
 
     Raises:
-        SystemExit: git or GitHub refuses.
+        SystemExit: git or gh fails.
     """
     git(*LOGIN, "push", "--quiet", "origin", branch)
     title, body = (git("log", "-1", f"--format={part}", branch) for part in ("%s", "%b"))

@@ -1,4 +1,4 @@
-"""Train a candidate when it is due, compare it with the champion, and open a pull request."""
+"""The command `retrain`: train a candidate, compare it with the champion, open a pull request."""
 
 import json
 import subprocess
@@ -30,34 +30,34 @@ from .pull_request import (
 DUE = "RetrainDue"
 FIRING = 'ALERTS{alertstate="firing"}'
 TIMEOUT_S = 30
-HERE = """The candidate is on the branch {0}, and only here: `git show {0}`. To go on:
+HERE = """The candidate is on the local branch {0}: `git show {0}`. To share it:
 git switch {0} && uv run dvc checkout && uv run dvc push && git push origin {0}
-With GITHUB_TOKEN and GITHUB_REPOSITORY set, and gh, `make retrain` opens a pull request itself."""
-NEXT = """Merging replaces nothing that answers: after it, `make release`, `make challenge` and
-`make promote` do, and `make rollback` goes back. See docs/runbook.md#retrain-due."""
+With gh, GITHUB_TOKEN and GITHUB_REPOSITORY, `make retrain` opens a pull request instead."""
+NEXT = """Merging this does not change the model in use. To do that, run `make release`,
+`make challenge` and `make promote`; `make rollback` reverts it. See docs/runbook.md#retrain-due."""
 
 
 def retrain(reason: str = "") -> None:
-    """Train and propose a candidate when `RetrainDue` is firing, or for a given reason.
+    """Train and propose a candidate if the alert `RetrainDue` fires, or for a given reason.
 
-    `releases/` is never changed.
+    `releases/` is not changed.
 
     Raises:
-        SystemExit: Prometheus, git or GitHub refuses, or the candidate is not good enough.
+        SystemExit: Prometheus, git or gh fails, or the candidate is not good enough.
     """
     if by_alert := not reason:
         alerts = firing_alerts()
-        seen = ", ".join(f"{name} ({n})" for name, n in sorted(alerts.items())) or "none"
-        print(f"Alerts that are firing: {seen}.")
+        names = ", ".join(f"{name} ({n})" for name, n in sorted(alerts.items())) or "none"
+        print(f"Firing alerts: {names}.")
         if DUE not in alerts:
-            print(f"{DUE} is none of them: nothing to do.")
+            print(f"{DUE} does not fire: nothing to do.")
             return
-        reason = f"These alerts were firing: {seen}."
+        reason = f"These alerts were firing: {names}."
     base, branch = name_branches()
     if is_on_github() and (already_proposed(branch) or (by_alert and already_failed(branch))):
         return
     if branch_exists(branch):
-        print(f"{branch} was made by an earlier run from this commit.")
+        print(f"{branch} exists: an earlier run made it from this commit.")
     else:
         try:
             message = _train_and_compare(reason)
@@ -66,61 +66,61 @@ def retrain(reason: str = "") -> None:
             raise
         if not message:
             remember_failure(branch)
-            print("The candidate is the champion, byte by byte: nothing is new.")
+            print("The candidate is identical to the champion: nothing to propose.")
             return
         commit(branch, message, share=is_on_github())
     print(f"Opened {publish(branch, base)}" if is_on_github() else HERE.format(branch))
 
 
 def firing_alerts() -> Counter[str]:
-    """Return the names of the alerts that are firing, each with the number of its series.
+    """Return the names of the firing alerts, each with the number of its series.
 
     Raises:
-        SystemExit: there is no Prometheus at `<PACKAGE>_PROMETHEUS_URL`.
+        SystemExit: Prometheus does not answer at `<PACKAGE>_PROMETHEUS_URL`.
     """
     url = ProjectSettings.read().prometheus_url
     name = variable("PROMETHEUS_URL")
     query = f"{url.rstrip('/')}/api/v1/query?{urlencode({'query': FIRING})}"
     try:
         with urlopen(query, timeout=TIMEOUT_S) as response:  # noqa: S310 (the owner's setting)
-            found = json.load(response)
-        return Counter(series["metric"]["alertname"] for series in found["data"]["result"])
+            answer = json.load(response)
+        return Counter(series["metric"]["alertname"] for series in answer["data"]["result"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        remedy = f"Set {name}, like http://127.0.0.1:9090, or run `make retrain FORCE=1`."
+        remedy = f"Set {name}, for example to http://127.0.0.1:9090, or run `make retrain FORCE=1`."
         raise SystemExit(f"No Prometheus at {url!r} ({error}). {remedy}") from None
 
 
 def _train_and_compare(reason: str) -> str:
-    """Return the message of the candidate's commit, empty if it is the champion again."""
-    dvc("pull", "--allow-missing")  # what there is; the stages say what they miss
+    """Return the commit message of the candidate; empty if it equals the champion."""
+    dvc("pull", "--allow-missing")  # if a file is still missing, a stage fails and names it
     with TemporaryDirectory() as folder:
         name, before = find_champion(Path(folder)) or ("nothing", None)
         card = CARD.read_text() if CARD.exists() else ""
         if subprocess.run(["make", "model"], check=False).returncode:  # noqa: S603, S607
-            raise SystemExit(f"There is no candidate that is good enough: see above. {BACK}")
+            raise SystemExit(f"The candidate does not meet all limits: see above. {BACK}")
         if before and before.read_bytes() == SHIPPED.read_bytes():
             return ""
-        found, why_not = _compare_with(before)
-    word = overall_verdict(found) if found else "not compared"
+        comparisons, why_not = _compare_with(before)
+    word = overall_verdict(comparisons) if comparisons else "not compared"
     report = {"reason": reason, "champion": name, "verdict": word, "why_not": why_not}
-    rows = [c._asdict() | {"verdict": c.verdict} for c in found]
+    rows = [c._asdict() | {"verdict": c.verdict} for c in comparisons]
     write_report("retrain", report | {"metric": load_scope().metric, "comparisons": rows})
-    said = to_table(found) if found else f"{why_not}\n"
-    print(f"The candidate, against {name}: {word}.\n{said}")
+    result = to_table(comparisons) if comparisons else f"{why_not}\n"
+    print(f"The candidate, compared with {name}: {word}.\n{result}")
     if word == "worse":
-        raise SystemExit(f"The champion is better: nothing is opened. {BACK}")
+        raise SystemExit(f"The champion is better, so no pull request was opened. {BACK}")
     lines = unified_diff(card.splitlines(), CARD.read_text().splitlines(), "champion", "candidate")
     diff = "\n".join(line.rstrip() for line in lines)
-    against = f"Against {name}, {load_scope().metric}: **{word}**."
+    verdict = f"Compared with {name}, by {load_scope().metric}: **{word}**."
     changes = f"The model card:\n\n```diff\n{diff}\n```"
-    parts = [f"Retrained model: {word}", reason, against, said, changes, NEXT]
+    parts = [f"Retrained model: {word}", reason, verdict, result, changes, NEXT]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
 def _compare_with(before: Path | None) -> tuple[list[Comparison], str]:
     if not before:
-        return [], "No champion is here: nothing was released, and `dvc pull` has not its file."
+        return [], "No champion is here: there is no release, and `dvc pull` did not find its file."
     try:
         return compare_models(before), ""
-    except SystemExit as error:  # it wants other features, for example
-        return [], f"The champion cannot see what the candidate sees: {error}"
+    except SystemExit as error:  # it needs other features, for example
+        return [], f"The champion cannot be compared on these inputs: {error}"

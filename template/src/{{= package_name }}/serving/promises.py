@@ -122,7 +122,7 @@ def check_limits(metrics: MetricsSnapshot, gates: Mapping[str, float]) -> list[L
             f"{drift:.2f}",
             f"{scope.watch.max_drift_score:g}",
             f"{SERVER_RUNBOOK}#{drift_alert}",
-            f"{signal} moved the most. Compare some recent inputs with the training data.",
+            f"{signal} moved the most. Compare some recent inputs with older ones.",
         ),
         _at_most(
             "Model age",

@@ -9,7 +9,7 @@ class Facts(BaseModel):
     model_config = ConfigDict(allow_inf_nan=False)
 
     seconds: float = Field(ge=0.2, le=5)  # words are longer; only the loudest second is used
-    loudness_db: float = Field(ge=-80, le=-3)  # from about 3 steps of 16 bit to a sine at full scale
+    loudness_db: float = Field(ge=-80, le=-3)  # about 3 steps of 16 bit; a sine at full scale
     peak: float = Field(ge=0.001, le=1)  # 33 steps of 16 bit
     silence_share: float = Field(ge=0, le=0.999)  # above: only a click
     frequency_hz: float = Field(ge=20, le=8000)  # audible, and below half the sample rate

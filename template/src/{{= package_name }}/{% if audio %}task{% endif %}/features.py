@@ -57,7 +57,7 @@ def features(samples: Raw) -> np.ndarray:
     clip = _loudest_second(samples)
     frames = np.lib.stride_tricks.sliding_window_view(clip, WINDOW)[::HOP]
     power = np.abs(np.fft.rfft(frames * _HANN)) ** 2
-    loudness_db: np.ndarray = 10 * np.log10(_MEL @ power.T + 1e-12)  # + 1e-12: finite for digital silence
+    loudness_db: np.ndarray = 10 * np.log10(_MEL @ power.T + 1e-12)  # finite for digital silence
     clipped_db = np.maximum(loudness_db, loudness_db.max() - RANGE_DB)
     x: np.ndarray = (clipped_db - clipped_db.mean()) / (clipped_db.std() + 0.1)  # no division by 0
     return x.astype(np.float32)

