@@ -90,4 +90,4 @@ def import_transport(package: str, url: str) -> ModuleType | None:
     try:
         return import_module(f".{package}.{scheme}", PACKAGE)
     except ModuleNotFoundError as error:
-        raise SystemExit(f"upload_url is {url}, but {error}. Run `make setup`.") from None
+        raise SystemExit(f"Cannot use {url}: {error}. Run `make setup`.") from None
