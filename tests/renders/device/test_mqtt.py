@@ -288,5 +288,5 @@ def test_project_without_mqtt_rejects_an_mqtt_url_at_start(render: Render, tmp_p
         code = f"from scratch_detector.{module} import *; {what}"
         run = start(folder, "-c", code, stderr=subprocess.STDOUT)
         output = run.communicate(timeout=TIMEOUT_S)[0]
-        assert run.returncode == 1 and "mqtt://127.0.0.1/fleet needs `uplink: mqtt`" in output
+        assert run.returncode == 1 and "upload_url: got 'mqtt://127.0.0.1/fleet'" in output
         assert "Traceback" not in output

@@ -90,5 +90,4 @@ def import_transport(package: str, url: str) -> ModuleType | None:
     try:
         return import_module(f".{package}.{scheme}", PACKAGE)
     except ModuleNotFoundError as error:
-        change = f"`poc2prod update --to current --answer uplink={scheme}`, then `make setup`"
-        raise SystemExit(f"{url} needs `uplink: {scheme}` ({error}). Run {change}.") from None
+        raise SystemExit(f"Cannot use {url}: {error}. Run `make setup`.") from None
