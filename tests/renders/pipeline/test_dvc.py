@@ -20,8 +20,8 @@ from repository import committed, done, git, run_in
 STAGES = ("ingest", "validate", "featurize", "train", "export", "compress")
 STAGES += ("evaluate", "benchmark", "report", "check")
 PACKAGE = "src/scratch_detector"
-# What finds the module of a stage, and is run by all of them.
-ENTRANCE = {f"{PACKAGE}/__main__.py", f"{PACKAGE}/cli.py"}
+# The modules that find the module of a stage: every command reads them.
+ENTRANCE = {f"{PACKAGE}/__main__.py", f"{PACKAGE}/cli.py", f"{PACKAGE}/serving/commands.py"}
 # A server reads these when it starts; none changes how long an answer takes.
 NOT_TIMED = {"project", "not_for", "watch", "fleet", "journal_days", "journal_mb"}
 NOT_TIMED |= {"labelled_window", "challenger", "prices.yaml"}
