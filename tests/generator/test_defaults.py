@@ -215,7 +215,7 @@ def test_an_estimate_is_the_cost_that_a_project_computes(render: Render) -> None
             mean_ms = {p: float(estimator.rules.mean_ms(p, size_mb)) for p in found.units}
             cases.append(({place: 1000 / ms for place, ms in mean_ms.items()}, peak))
             estimated.append(found.cost_usd_month)
-    folder = render()
+    folder = render(target="hybrid")  # the only target with the prices of all places
     place = environment(requirements(folder, "serve"))
     computed = subprocess.run(
         [str(place / "bin" / "python"), "-c", COMPUTE],

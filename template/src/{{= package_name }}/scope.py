@@ -99,7 +99,8 @@ class Scope(TargetScope, frozen=True, extra="forbid"):
     @classmethod
     def _check_target(cls, value: str) -> str:
         if value != TARGET:
-            raise ValueError(f"this code is for {TARGET}; `poc2prod update --answer` changes both")
+            how = "`poc2prod update --to current --answer target=...`"
+            raise ValueError(f"this code is for {TARGET}; change both with {how}")
         return value
 
     @property

@@ -21,7 +21,7 @@ STAGES = ("ingest", "validate", "featurize", "train", "export", "compress")
 STAGES += ("evaluate", "benchmark", "report", "check")
 PACKAGE = "src/scratch_detector"
 # Run by all stages, only to find their module.
-ENTRANCE = {f"{PACKAGE}/__main__.py", f"{PACKAGE}/cli.py"}
+ENTRANCE = {f"{PACKAGE}/__main__.py", f"{PACKAGE}/cli.py", f"{PACKAGE}/serving/commands.py"}
 # A server reads these at start; none changes the latency.
 NOT_TIMED = {"project", "not_for", "watch", "fleet", "journal_days", "journal_mb"}
 NOT_TIMED |= {"labelled_window", "challenger", "prices.yaml"}
@@ -158,6 +158,9 @@ def test_edited_module_reruns_the_stages_that_import_it(traced: Path, copy: Path
         folder = PurePath(name).relative_to(PACKAGE).parts[0]
         if folder in ("alerts", "releases", "serving"):  # listed as whole folders
             readers = {"benchmark"}
+        elif folder == "target":
+            keys = f"{PACKAGE}/target/keys.py"
+            readers = {stage for stage in STAGES if keys in read_trace(traced, stage)[0]}
         assert set(edits[name]) == readers, name
     assert git(copy, "status", "--short") == ""
 
