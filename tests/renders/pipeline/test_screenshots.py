@@ -24,6 +24,9 @@ from server import command, release, serving
 IMAGES = ROOT / "docs/images"
 README = ROOT / "README.md"
 SCREEN = re.compile(r"<!-- screen -->\n```\w*\n(.*?)\n```\n<!-- /screen -->", re.DOTALL)
+GATES = re.compile(r"(?<=<!-- gates -->\n```\n).*?(?=\n```\n<!-- /gates -->)", re.DOTALL)
+# A gate as `check` prints it. The name of a slice depends on the data.
+GATE = re.compile(r"^pass  (.+?)(?:: [\w-]+, .*)? +\S+ ([<>]=) \S+$", re.MULTILINE)
 HEIGHTS_PX = {"report.png": 1300, "status.png": 1300}
 WIDTH_PX = 1200
 MAX_BYTES = 150_000
@@ -104,6 +107,24 @@ def draw_interview() -> str:
     svg = console.export_svg(title="poc2prod new", theme=THEME, unique_id="interview")
     svg = re.sub(r"@font-face \{.*?\}|<!--.*?-->", "", svg, flags=re.DOTALL)
     return "\n".join(line.rstrip() for line in svg.splitlines()) + "\n"
+
+
+def print_gates(project: Path) -> str:
+    return done(run_in(project, "python", "-m", "scratch_detector", "check")).rstrip()
+
+
+@UPDATE
+def test_record_the_gates_of_the_readme(pictured: Path) -> None:
+    README.write_text(GATES.sub(lambda _: print_gates(pictured), README.read_text(), count=1))
+
+
+def test_the_readme_shows_the_gates_and_limits_of_the_defaults(modelled: Path) -> None:
+    (shown,) = GATES.findall(README.read_text())
+    gates = set(GATE.findall(shown))
+    printed = set(GATE.findall(print_gates(modelled)))
+    assert len(gates) == shown.count("pass  ") == 20
+    assert {gate for gate in gates if "server" not in gate[0]} <= printed
+    assert f"All {len(gates)} limits met." in shown
 
 
 @UPDATE
