@@ -10,9 +10,10 @@ from torch import nn
 from ..scope import load_params
 from ..task import model as task_model
 from .export import write_onnx
+from .networks import check_outputs
 from .quantize import quantize_calibrated
 from .splits import load_split
-from .train import check_outputs, fit, load_checkpoint
+from .train import fit, load_checkpoint
 
 # Optional in task/model.py: a smaller network than that of `build_model`.
 BUILD: Callable[..., nn.Module] | None = getattr(task_model, "build_student", None)

@@ -17,6 +17,7 @@ from ..schema import load_schema
 from ..scope import load_params, load_scope
 from ..task.features import FEATURES_VERSION
 from ..task.model import build_model
+from .networks import check_outputs
 from .splits import load_split
 
 # On little data, the epochs of `params.yaml` are few steps. Beating a baseline that has not
@@ -49,26 +50,6 @@ def train() -> None:
         "curve": curve,
     }
     write_report("train", facts | measurements)
-
-
-@torch.no_grad()
-def check_outputs(
-    model: nn.Module, x: np.ndarray, labels: list[str], builder: str = "build_model"
-) -> None:
-    """Run two examples, and compare the shape of the output with the number of labels.
-
-    Raises:
-        SystemExit: the model does not return one logit per label.
-    """
-    model.eval()
-    shape = tuple(model(torch.from_numpy(x[:2])).shape)
-    if shape[1:] != (len(labels),):
-        found = f"{shape[1]} outputs" if len(shape) == 2 else f"outputs of shape {shape[1:]}"
-        names = ", ".join(labels)
-        raise SystemExit(
-            f"{builder} in task/model.py returns a network with {found}, but the data has"
-            f" {len(labels)} labels ({names}). End it in `nn.Linear(..., classes)`."
-        )
 
 
 def fit(
