@@ -1,7 +1,4 @@
-"""Gates: every limit of `scope.yaml`, compared with the measurements in `reports/`.
-
-Stages measure; this module alone decides whether a model meets its limits.
-"""
+"""Gates: compare measurements with the limits of `scope.yaml`. Only they reject a model."""
 
 import math
 from collections.abc import Mapping, Sequence
