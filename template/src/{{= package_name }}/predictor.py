@@ -42,8 +42,7 @@ class Predictor:
     """An ONNX file in an onnxruntime session.
 
     Raises:
-        SystemExit: the file is missing, is not a model of this project, or was trained on another
-            version of the features.
+        SystemExit: the file is missing, not a model of this project, or needs other features.
     """
 
     def __init__(self, path: Path = ONNX_INT8, threads: int = 1) -> None:
@@ -61,9 +60,8 @@ class Predictor:
             self.trained_at: float = json.loads(metadata["trained_at"])
             version = json.loads(metadata["features_version"])
         except Exception as error:  # onnxruntime's errors have no narrower base class
-            reason = str(error).splitlines()[0]
-            wrong = f"{path} is not a model of this project ({reason})"
-            raise SystemExit(f"{wrong}. {REMEDY}") from None
+            why = str(error).splitlines()[0]
+            raise SystemExit(f"{path} is not a model of this project ({why}). {REMEDY}") from None
         if version != FEATURES_VERSION:
             versions = f"features version {version}, but the code computes {FEATURES_VERSION}"
             raise SystemExit(f"{path} needs {versions}. {REMEDY}")
@@ -76,8 +74,7 @@ class Predictor:
     def run(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Return probabilities and embeddings, the float32 (n, width) inputs of the last layer.
 
-        Embeddings are None if the network does not end in a linear layer, and for files that were
-        exported before 0.3.0.
+        Embeddings are None for networks without a final linear layer, and files before 0.3.0.
         """
         outputs = dict(zip(self._outputs, self._session.run(self._outputs, {"x": x}), strict=True))
         return softmax(outputs["logits"]), outputs.get("embedding")

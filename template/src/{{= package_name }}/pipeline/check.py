@@ -1,4 +1,4 @@
-"""Compare the measurements in `reports/` with every limit, and explain each limit not met.
+"""Compare the measurements in `reports/` with every limit.
 
 In `dvc.yaml`, `check --record` writes `reports/gates.json` and always succeeds: DVC keeps weak
 models too, since an experiment that misses its limits is a result. Plain `check` fails for them;
@@ -6,18 +6,10 @@ models too, since an experiment that misses its limits is a result. Plain `check
 """
 
 import json
-import math
-from collections.abc import Iterator
-from typing import Any
 
-from ..artifacts import REPORTS, describe_data, read_report, refuse_other_models
-from ..gates import Gate, format_failures, verdicts, worst_slice
-from ..scope import load_scope
-
-# A network that only learned the label frequencies has a loss this close to that of equal
-# probabilities, if labels are about equally common.
-NO_BETTER = 0.99
-HELD_OUT = 0.2  # share of the examples in the test split, see `examples.split_of`
+from ..artifacts import REPORTS, describe_data, refuse_other_models
+from ..gates import format_failures, verdicts
+from .explain import explain_gates, explain_model
 
 
 def check(record: bool = False) -> None:
@@ -39,149 +31,10 @@ def check(record: bool = False) -> None:
         return
     print(*gates, sep="\n")
     if failed:
-        raise SystemExit("\n".join([format_failures(gates, _notes(gates)), *_observations()]))
+        message = format_failures(gates, explain_gates(gates))
+        raise SystemExit("\n".join([message, *explain_model()]))
     print(f"All {len(gates)} limits met.")
 
 
 def _names(failed: list[str]) -> list[str]:
     return [f"Not met: {', '.join(failed)} (`make model` explains why)."] if failed else []
-
-
-def _notes(gates: list[Gate]) -> dict[str, list[str]]:
-    """Return what was measured, on how many examples, and what would help, by gate id."""
-    quality = read_report("evaluate")
-    scope = load_scope()
-    worst = worst_slice(quality)
-    limits = {gate.id: gate.limit for gate in gates}
-    compressed = read_report("compress")
-    notes = _data_notes() | {
-        "quality": _score_notes(quality["score"], limits["quality"], scope.metric),
-        "worst_slice": _score_notes(
-            quality["slices"][worst], limits["worst_slice"], f"{scope.metric} of slice {worst}"
-        ),
-        "baseline_gain": _gain_notes(quality, limits["baseline_gain"]),
-        "finite_weights": [f"of {read_report('export').get('weights')} in models/model.onnx"],
-        "finite_answers": [f"of {quality['score'].get('examples')} held-out examples"],
-    }
-    variant = [f"shipped variant: {compressed.get('shipped')}", compressed.get("why")]
-    for id in ("int8_parity", "int8_drop", "batch_parity", "latency_p95_network", "model_size"):
-        notes[id] = [line for line in variant if line]
-    drop = f"{scope.metric}: float32 {quality['fp32']['value']:.4g}"
-    notes["int8_drop"].append(f"{drop}, shipped {quality['score'].get('value', math.nan):.4g}")
-    return notes
-
-
-def _data_notes() -> dict[str, list[str]]:
-    """Name what is wrong with the data; `validate` records a few ids of each kind."""
-    data = read_report("validate")
-    fields = data.get("contract_failures_by_field", {})
-    limits = "schema.yaml" if load_scope().modality == "tabular" else "task/contract.py"
-    invalid = [f"{field}: {count} examples" for field, count in fields.items()]
-    return {
-        "contract": [*invalid, f"{limits} defines what is valid"] if invalid else [],
-        "split_labels": [f"missing: {', '.join(data.get('missing', []))}"],
-        "leakage": [f"one input: {ids}" for ids in data.get("leaked_examples", [])],
-        "label_conflicts": [f"one input: {ids}" for ids in data.get("conflicting_examples", [])],
-        "repeated_ids": [f"more than once: {id}" for id in data.get("repeated_examples", [])],
-    }
-
-
-def _score_notes(score: dict[str, Any], limit: float, name: str) -> list[str]:
-    n, value, bound = score.get("examples", 0), score.get("value", math.nan), score["lower_bound"]
-    notes = [f"{name} is {value:.4g} on {n} held-out examples; {_bound(bound)}"]
-    if (ceiling := score.get("ceiling", 1)) < limit:
-        perfect = f"even a perfect model would have a lower bound of {ceiling:.4g}"
-        notes.append(f"{n} examples are too few: {perfect}")
-    return notes + _what_helps("score", n, value, bound, limit)
-
-
-def _gain_notes(quality: dict[str, Any], limit: float) -> list[str]:
-    scope = load_scope()
-    score, baseline = quality["score"], quality["baseline"]
-    n, bound = score.get("examples", 0), baseline["gain_lower_bound"]
-    value, simple = score.get("value", math.nan), baseline.get("value", math.nan)
-    values = f"model {value:.4g}, {scope.baseline} baseline {simple:.4g}"
-    notes = [f"{scope.metric}: {values}, on {n} held-out examples; {_bound(bound)} of the gain"]
-    ceiling = baseline.get("gain_ceiling", 1)
-    if ceiling >= limit:
-        return notes + _what_helps("gain", n, value - simple, bound, limit)
-    return [
-        *notes,
-        f"no model can pass: the gain of a perfect one has a lower bound of {ceiling:.4g}",
-        "options: more or harder held-out examples"
-        if scope.baseline == "majority"
-        else "options: `baseline: majority` in scope.yaml, then keep this model, or ship the simple"
-        " one by returning one linear layer from `build_model`",
-    ]
-
-
-def _bound(value: float) -> str:
-    return f"lower bound {value:.4g} ({load_scope().confidence:.0%} confidence)"
-
-
-def _what_helps(what: str, n: int, value: float, bound: float, limit: float) -> list[str]:
-    if math.isnan(value):
-        return []
-    if value <= limit:
-        advice = "improve the model; more held-out examples alone will not help"
-        return [f"the {what} is below the limit: {advice}"]
-    if not n or bound >= limit:
-        return []
-    needed = estimate_examples(n, value, bound, limit)
-    total = _round(needed / HELD_OUT)
-    words = f"about {_round(needed):,} held-out examples would be needed at this {what}"
-    return [f"{words} (about {total:,} in all: {HELD_OUT:.0%} are held out)"]
-
-
-def estimate_examples(n: int, value: float, bound: float, limit: float) -> float:
-    """Return on how many examples this value would have a lower bound at the limit.
-
-    The distance between value and bound shrinks with the square root of n; for a perfect score,
-    with n.
-    """
-    ratio = (value - bound) / (value - limit)
-    return n * ratio if value >= 1 else n * ratio**2
-
-
-def _round(number: float) -> int:
-    """Round up to two digits: the estimate is no more precise."""
-    step: int = 10 ** max(0, math.floor(math.log10(number)) - 1)
-    return math.ceil(number / step) * step
-
-
-def _observations() -> Iterator[str]:
-    """Yield what training and predictions show that can explain a weak model."""
-    seen = list(_explain_predictions(read_report("evaluate")))
-    if (REPORTS / "train.json").exists():
-        seen += _explain_training(read_report("train"))
-    if count := read_report("export").get("nonfinite_answers"):
-        seen.append(f"models/model.onnx returns NaN or infinity for {count} held-out examples.")
-    if seen:
-        yield "Possible reasons:"
-        yield from (f"  - {line}" for line in seen)
-
-
-def _explain_predictions(quality: dict[str, Any]) -> Iterator[str]:
-    labels, confusion = quality.get("labels", []), quality.get("confusion", [])
-    totals = [sum(column) for column in zip(*confusion, strict=True)]
-    if sum(total > 0 for total in totals) == 1 < len(labels):
-        label = labels[totals.index(sum(totals))]
-        yield f"The model predicts {label} for all {sum(totals)} held-out examples."
-
-
-def _explain_training(training: dict[str, Any]) -> Iterator[str]:
-    losses = training["curve"]["validation_loss"]
-    best = min((loss for loss in losses if math.isfinite(loss)), default=math.nan)
-    epoch = training.get("best_epoch", losses.index(best) + 1 if best in losses else 0)
-    first, last = (training["curve"]["training_loss"][i] for i in (0, -1))
-    if epoch == 1 < len(losses):
-        yield (
-            f"The validation loss never improved: its minimum is {best:.4g}, after epoch 1 of"
-            f" {len(losses)}, while the training loss went from {first:.4g} to {last:.4g}."
-        )
-    guess = math.log(len(training["labels"]))
-    if best > NO_BETTER * guess:
-        yield (
-            f"The model learned nothing: its lowest validation loss, {best:.4g} after epoch"
-            f" {epoch}, is about that of equal probabilities for every label ({guess:.4g})."
-        )

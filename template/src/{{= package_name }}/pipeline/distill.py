@@ -10,7 +10,7 @@ from torch import nn
 from ..scope import load_params
 from ..task import model as task_model
 from .export import write_onnx
-from .network import check_outputs
+from .networks import check_outputs
 from .quantize import quantize_calibrated
 from .splits import load_split
 from .train import fit, load_checkpoint

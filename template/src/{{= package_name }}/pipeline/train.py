@@ -17,7 +17,7 @@ from ..schema import load_schema
 from ..scope import load_params, load_scope
 from ..task.features import FEATURES_VERSION
 from ..task.model import build_model
-from .network import check_outputs
+from .networks import check_outputs
 from .splits import load_split
 
 # On little data, the epochs of `params.yaml` are few steps. Beating a baseline that has not
@@ -30,8 +30,9 @@ Criterion = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 def train() -> None:
     """Fit the network and the baseline on the training split, with the seed of `params.yaml`."""
+    params = load_params()
     labels = load_schema().labels
-    torch.manual_seed(load_params().seed)
+    torch.manual_seed(params.seed)
     torch.use_deterministic_algorithms(True)
     x, y, _ = load_split("train")
     model = build_model(x.shape[1:], len(labels))

@@ -1,4 +1,4 @@
-"""Checks of the networks of `task/model.py` before they are trained."""
+"""Check the networks of task/model.py before they are trained."""
 
 import numpy as np
 import torch
