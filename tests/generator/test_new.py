@@ -376,7 +376,7 @@ def test_an_empty_folder_is_filled_and_stays_the_same_folder(template: Path, pla
     assert link.is_symlink()
     assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
     names = {path.name for path in place.iterdir()}
-    assert names == {".copier-answers.yml", "README.md", "prices.yaml", "run.sh", "src"}
+    assert names == {".copier-answers.yml", "README.md", "run.sh", "src"}
 
 
 # Templates and tools that are refused
