@@ -423,7 +423,7 @@ def test_fills_an_empty_folder_without_replacing_it(template: Path, place: Path)
     assert link.is_symlink()
     assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
     names = {path.name for path in place.iterdir()}
-    assert names == {".copier-answers.yml", "README.md", "prices.yaml", "run.sh", "src"}
+    assert names == {".copier-answers.yml", "README.md", "run.sh", "src"}
 
 
 # Rejected templates and missing tools

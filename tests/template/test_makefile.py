@@ -50,9 +50,14 @@ def test_without_uv_each_target_says_how_to_install_it(
         assert "uv is needed" in line and "pip install uv" in line
 
 
-def test_help_needs_no_uv(render: Render, bin_folder: Path) -> None:
+def test_help_and_your_own_targets_need_no_uv(
+    render: Render, bin_folder: Path, tmp_path: Path
+) -> None:
     for targets in ([], ["help"]):
         assert "settings" in done(make(render(), bin_folder, *targets))
+    text = (render() / "Makefile").read_text()
+    (tmp_path / "Makefile").write_text(f"{text}\nours:\n\techo ours;\n")
+    assert done(make(tmp_path, bin_folder, "ours")) == "ours\n"
 
 
 @pytest.mark.parametrize("name", ["upgrade", "doctor"])
