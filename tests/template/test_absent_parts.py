@@ -21,7 +21,8 @@ PHRASES = {
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 # The same words with another meaning; and where GitHub looks for workflows, should a user add one.
 ALLOWED = re.compile(
-    r"width=device-width|torch\.device\b|\bdevice_age_days\b|CollectorRegistry|\.github/workflows"
+    r"width=device-width|torch\.device\b|to_edge_transform_and_lower|EdgeProgramManager"
+    r"|\bdevice_age_days\b|CollectorRegistry|\.github/workflows"
 )
 
 KINDS: dict[str, tuple[dict[str, Any], set[str]]] = {
