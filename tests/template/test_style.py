@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import NINE, ROOT, Render
+from conftest import LONGEST, NINE, ROOT, Render
 
 TEMPLATE = ROOT / "template"
 FILES = [path for path in sorted(TEMPLATE.rglob("*")) if path.is_file() and "pyc" not in path.name]
@@ -133,6 +133,11 @@ def test_the_readme_states_the_size_of_each_part(render: Render) -> None:
     for part in PARTS:
         (stated,) = re.findall(rf"{part}\W+([\d,]+)", row)
         assert counted[part] == pytest.approx(int(stated.replace(",", "")), rel=0.1), part
+
+
+def test_the_longest_tests_exist() -> None:
+    text = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [test for test in LONGEST if f"def {test}(" not in text] == []
 
 
 def test_nothing_is_unfinished() -> None:

@@ -15,7 +15,7 @@ import yaml
 
 from conftest import Render
 from containers import free_port
-from promql import OF_PROMETHEUS, Samples, held, samples
+from promql import OF_PROMETHEUS, Samples, find_metrics, samples
 from server import Server, command, release, serving
 from test_outbox import collector, end, until
 from watching import Watch, tool
@@ -79,7 +79,7 @@ def check_expressions(dashboard: Any, known: Samples) -> None:
     """Check that every metric, label and value in the dashboard exists."""
     for panel in dashboard["panels"]:
         for target in panel["targets"]:
-            names = held(target["expr"], known)
+            names = find_metrics(target["expr"], known)
             labels = {label for name in names for series in known[name] for label in series}
             legend = set(re.findall(r"\{\{(\w+)\}\}", target.get("legendFormat", "")))
             assert legend <= labels | OF_PROMETHEUS, target

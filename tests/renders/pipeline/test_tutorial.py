@@ -45,7 +45,7 @@ def test_the_tutorial_runs_as_written(render: Render, tmp_path: Path) -> None:
     }
     text = PAGE.read_text()
     for old, new in replaced.items():
-        assert old in text, f"the tutorial no longer says {old}"
+        assert old in text, f"not in the tutorial: {old}"
         text = text.replace(old, new)
     work = tmp_path / "work"
     work.mkdir()
