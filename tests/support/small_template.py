@@ -137,7 +137,7 @@ def run(project: Path, *answers: str, **options: Any) -> tuple[int, str]:
 
 
 def expect_refusal(project: Path, *answers: str, **options: Any) -> str:
-    """Return the message of a refused update, which must leave no traces."""
+    """Return the message of a rejected update, which must leave no traces."""
     before = state(project), traces(project)
     with pytest.raises(Refusal) as caught:
         run(project, *answers, **options)
