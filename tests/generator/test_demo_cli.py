@@ -1,4 +1,4 @@
-"""`poc2prod demo` with fast make targets: order of the steps, errors, and no server left running."""
+"""`poc2prod demo` with fast make targets: order of the steps, errors, and no server left over."""
 
 import json
 import os
