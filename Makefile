@@ -1,10 +1,10 @@
-# Everything this repo can do, by name. `make` alone lists it.
+# Commands of this repo. `make` lists them.
 
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 DEMO ?= ../poc2prod-demo
-# Three processes for two cores: a third of the time of a test is waiting for servers and timers.
+# Three processes for two cores: tests wait a third of their time for servers and timers.
 WORKERS ?= 3
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' generator/poc2prod/__init__.py)
 
@@ -25,7 +25,7 @@ $(VENV)/.done: pyproject.toml
 demo: setup ## Render the defaults into ../poc2prod-demo (DEMO=...), run data to served prediction
 	$(BIN)/poc2prod demo $(DEMO)
 
-lint: setup ## Style and types of this repo
+lint: setup ## Check the style and types of this repo
 	$(BIN)/ruff format --check generator tests benchmarks hooks
 	$(BIN)/ruff check generator tests benchmarks hooks
 	$(BIN)/mypy
@@ -35,33 +35,33 @@ lint: setup ## Style and types of this repo
 	$(BIN)/check-jsonschema --builtin-schema github-workflows .github/workflows/*.yml
 	$(BIN)/shellcheck .ci/run
 
-test: lint ## The everyday suite: all nine renders linted and typed, one of them run end to end
+test: lint ## Run the everyday tests: all nine renders linted and typed, one of them run end to end
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-test-all: lint ## The long suite as well: all nine renders run end to end, a real `make setup`
+test-all: lint ## Also run the long tests: all nine renders end to end, a real `make setup`
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not container and not real_data"
 
-test-container: setup ## Run image and device package of renders; needs docker.io, docker-compose, mmdebstrap
+test-container: setup ## Run images and device packages; needs docker.io, docker-compose, mmdebstrap
 	$(BIN)/python -m pytest -m container
 
-mutate: setup ## Change every answer and see what notices; fails when an answer is dead
+mutate: setup ## Change every answer; fail if an answer has no effect
 	$(BIN)/python tests/support/mutation.py
 
 real-data: setup ## Train on public data; print the table of docs/real-data.md
 	$(BIN)/python -m pytest -q -s -m real_data tests/renders/pipeline/test_real_data.py
 
-deps: setup ## Rewrite includes/dvc_deps.yml and settings.md after an import or a setting changed
+deps: setup ## Rewrite includes/dvc_deps.yml and settings.md after changing an import or a setting
 	$(BIN)/python tests/support/dvc_deps.py
 	$(BIN)/python tests/support/settings_page.py
 
-screenshots: setup ## Take the pictures in docs/images again: report, status page, interview
+screenshots: setup ## Retake the pictures in docs/images: report, status page, interview
 	UPDATE_SCREENSHOTS=1 $(BIN)/python -m pytest -q tests/renders/pipeline/test_screenshots.py
 
-archive: setup ## Keep the template of this version for the upgrade tests: tests/updates/releases/
+archive: setup ## Store the template of this version in tests/updates/releases/, for the upgrade tests
 	git archive --format=tar.gz --output=tests/updates/releases/$(VERSION).tar.gz HEAD \
 	  copier.yml template includes hooks docs/scope.md CHANGELOG.md
 
-bench: $(patsubst benchmarks/%.py,bench-%,$(filter-out %/measure.py,$(wildcard benchmarks/*.py))) ## All benchmarks
+bench: $(patsubst benchmarks/%.py,bench-%,$(filter-out %/measure.py,$(wildcard benchmarks/*.py))) ## Run all benchmarks
 
-bench-%: setup ## One benchmark of benchmarks/: its table, then one JSON line
+bench-%: setup ## Run one benchmark; print its table, then one line of JSON
 	$(BIN)/python benchmarks/$*.py

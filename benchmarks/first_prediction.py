@@ -1,8 +1,8 @@
-"""Time the way from an empty folder to a served prediction, with the environment installed.
+"""Time the commands from an empty folder to a served prediction, with the environment installed.
 
-The commands of the README: `copier copy` from a git repository, `make model`, `make example`,
-`make release`, `make serve` until it is ready, and one prediction over HTTP. Wall seconds, because
-a user waits for them.
+The commands are `copier copy` from a git repository, `make model`, `make example`, `make release`,
+`make serve` until it is ready, and one prediction over HTTP. Wall seconds, because a user waits for
+them.
 """
 
 import subprocess

@@ -11,9 +11,9 @@ import pytest
 from allpairspy import AllPairs
 
 import server
-from environment import alone, release
+from environment import exclusive_lock, release
 from poc2prod.questions import Questions
-from rendering import render_to, templates_compiled_once
+from rendering import cache_compiled_templates, render_to
 from repository import done, run_in
 
 ROOT = Path(__file__).parent.parent
@@ -31,12 +31,12 @@ OPTIONS: dict[str, list[Any]] = {  # all choices, and texts that switch files on
     "export_formats": ["", "executorch, litert, coreml, openvino"],
 }
 PAIRWISE = [dict(zip(OPTIONS, row, strict=True)) for row in AllPairs(OPTIONS.values())]
-LONGEST = (  # a minute or more each: started first, to keep all processes busy until the end
+LONGEST = (  # a minute or more each; started first, so that no process is idle at the end
     "test_untouched_render_runs_end_to_end",
     "test_an_upgraded_project_passes_its_own_tests",
-    "test_each_thing_that_breaks_is_delivered_and_resolved",
-    "test_drift_is_delivered_and_asks_for_a_training",
-    "test_setup_makes_everything_and_makes_it_once",
+    "test_each_fault_is_delivered_and_resolved",
+    "test_drift_is_delivered_and_triggers_retraining",
+    "test_setup_installs_everything_once",
 )
 pytest_plugins = ["small_template", "situations"]  # fixtures, and rewritten asserts
 Render = Callable[..., Path]
@@ -61,7 +61,7 @@ def hermetic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("COPIER_CACHE_DIR", str(folder / "cache"))
         patch.setenv("GIT_CONFIG_GLOBAL", str(folder / "git"))
         patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-        with templates_compiled_once():
+        with cache_compiled_templates():
             yield
 
 
@@ -99,7 +99,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
 
     def once(name: str, start: Path, make: Callable[[Path], None]) -> Path:
         folder = top / name / "repo"
-        with alone(top / f"{name}.lock"):
+        with exclusive_lock(top / f"{name}.lock"):
             if not (top / f"{name}.done").exists():
                 shutil.rmtree(folder, ignore_errors=True)
                 shutil.copytree(start, folder, symlinks=True)

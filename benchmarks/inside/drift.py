@@ -20,13 +20,14 @@ import numpy as np
 PACKAGE, OUT, N = sys.argv[1], sys.argv[2], int(sys.argv[3])
 MODULES = (
     "pipeline.evaluate",
+    "pipeline.reference",
     "monitoring.live",
     "predictor",
     "refusal",
     "scope",
     "task.sample_data",
 )
-evaluate, monitor, predictor, refusal, scope, sample = (
+evaluate, fitting, monitor, predictor, refusal, scope, sample = (
     import_module(f"{PACKAGE}.{name}") for name in MODULES
 )
 SEED = 1000  # of the traffic; the model was trained on seed 0
@@ -48,7 +49,7 @@ def pixels(change: Callable[[np.ndarray, np.random.Generator], np.ndarray]) -> P
     return changed
 
 
-def blurred(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Blend 10 % of each of the four neighbours into every pixel."""
     around = sum(np.roll(image, step, axis) for step in (-1, 1) for axis in (0, 1))
     return 0.6 * image + 0.1 * around
@@ -84,7 +85,7 @@ SHIFTS: dict[str, dict[str, Payload]] = {
     "image": {
         "brightness +2 %": pixels(lambda image, _: image + 5),
         "noise sd 4 to 4.5": pixels(lambda x, rng: x + rng.normal(0, 2, (*x.shape[:2], 1))),
-        "blur": pixels(blurred),
+        "blur": pixels(blur),
     },
     "audio": {
         "gain -1.5 dB": sound(lambda x, _: x * 10 ** (-1.5 / 20)),
@@ -177,8 +178,8 @@ def speed(payload: bytes) -> dict[str, float]:
 
 
 usual = {}
-fit = evaluate.fit_reference
-evaluate.fit_reference = lambda values, *rest: usual.update(values) or fit(values, *rest)
+fit = fitting.fit_reference
+fitting.fit_reference = lambda values, *rest: usual.update(values) or fit(values, *rest)
 evaluate.evaluate()
 model, rng = predictor.Predictor(), np.random.default_rng(SEED)
 examples, accuracy = list(sample.sample_examples(N, seed=SEED)), dict[str, list[float]]()

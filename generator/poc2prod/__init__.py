@@ -1,3 +1,3 @@
-"""Create, and later look after, projects rendered from the poc2prod template."""
+"""Create, check and update projects of the poc2prod template."""
 
 __version__ = "0.4.0"

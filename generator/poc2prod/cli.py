@@ -56,7 +56,7 @@ def main(
 
 AnswersFile = Annotated[
     Path | None,
-    typer.Option("--answers", help="A YAML file with answers; defaults for all others."),
+    typer.Option("--answers", help="A YAML file with answers; other questions get their defaults."),
 ]
 TemplateSource = Annotated[
     str | None,

@@ -50,7 +50,7 @@ def doctor(folder: Path, template: str | None, console: Console) -> int:
 
 
 def examine(folder: Path, template: str | None) -> list[Finding]:
-    """Find what keeps a project from running or from being updated; change nothing.
+    """Find problems that keep a project from running or from being updated; change nothing.
 
     Raises Refusal if it was not rendered, is not in git, or its answers cannot be read.
     """

@@ -1,6 +1,6 @@
 """Estimate the size, latency, number of servers or devices, and cost of a scope.
 
-The arithmetic and the benchmarks are in `includes/`, because the prompts of Copier use them, too.
+The arithmetic and the benchmarks are in `includes/`, because Copier uses them in its prompts, too.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ MACROS = "includes/estimate.jinja"
 BUDGETS = ("max_cost_usd_month", "buy_usd_month")
 # A valid answer beyond these is probably a typing error, like 200300 for 300.
 MAX_PLAUSIBLE_RATIO = 10  # of a budget and the estimate
-MIN_BUDGET_USD = 200  # is never questioned up to MAX_PLAUSIBLE_RATIO times this amount
+MIN_BUDGET_USD = 200  # budgets up to MAX_PLAUSIBLE_RATIO times this are never questioned
 MAX_PLAUSIBLE_MS = 10_000
 MAX_PLAUSIBLE_MB = 1000
 MAX_PLAUSIBLE_UNITS = 1000

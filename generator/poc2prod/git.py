@@ -273,7 +273,7 @@ class Repository:
             self(*remove, ok=(0, 128))
 
 
-def find_in_the_way(top: Path, names: set[str], tracked: set[str]) -> list[str]:
+def find_overwritten(top: Path, names: set[str], tracked: set[str]) -> list[str]:
     """List untracked files that writing files with these names would overwrite."""
     found: set[str] = set()
     for name in names:

@@ -143,7 +143,7 @@ class Source:
         return self.text[self.starts[node.lineno - 1] : start]
 
     def is_alone(self, node: Import) -> bool:
-        """Whether the statement shares its lines with nothing but a comment."""
+        """Whether no other statement shares the lines of this one."""
         end = self.statement(node).end
         after = self.text[end : self.line_end(end)].strip()
         return not self.indent(node).strip() and (not after or after.startswith("#"))

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from .answers import ANSWERS
 from .checkout import Checkout
-from .git import Files, Repository, find_in_the_way
+from .git import Files, Repository, find_overwritten
 from .moves import Mentions, moved_paths
 from .refusal import Refusal
 from .rewriting import Rewriting
@@ -117,7 +117,7 @@ def merge_renders(
 def _refuse_overwriting(project: Checkout, result: Collection[str]) -> None:
     """Raise Refusal if the merge adds files at paths of the user's untracked files."""
     tracked = set(project.files)
-    if clashes := find_in_the_way(project.git.folder, {*result} - tracked, tracked):
+    if clashes := find_overwritten(project.git.folder, {*result} - tracked, tracked):
         raise Refusal(
             f"the new version would overwrite {', '.join(clashes)}, which git does not track; "
             "move or commit it"
@@ -167,7 +167,7 @@ def _choose_moves(
         path = project.prefix + name
         above = {str(folder) for folder in PurePosixPath(path).parents}
         is_taken = path in project.files or path in folders or above & project.files.keys()
-        return not is_taken and not find_in_the_way(project.folder, {name}, set())
+        return not is_taken and not find_overwritten(project.folder, {name}, set())
 
     def can_follow(was: str, now: str) -> bool:
         if is_owned(was) and not is_owned(now):

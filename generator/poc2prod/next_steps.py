@@ -1,4 +1,4 @@
-"""The commands that are printed after a project was created."""
+"""The commands that are printed after a project is created."""
 
 from .make import INSTALL, missing_tools
 

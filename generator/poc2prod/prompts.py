@@ -72,7 +72,7 @@ class Question:
 
 
 class Prompt:
-    """What prompts on terminals and pipes have in common."""
+    """Shared by prompts on terminals and through pipes."""
 
     def __init__(self, console: Console, explain: Explain) -> None:
         self.console, self.explain = console, explain
@@ -86,7 +86,7 @@ class Prompt:
 
 
 class TerminalPrompt(Prompt):
-    """A terminal: the estimate is updated with every key."""
+    """For a terminal: the estimate is updated with every key."""
 
     def ask(self, question: Question) -> Any:
         """Return a valid answer. Raises Back, EOFError or KeyboardInterrupt."""
@@ -156,7 +156,7 @@ class TerminalPrompt(Prompt):
             buffer = event.current_buffer
             value, problem = question.read(buffer.text or default)
             if not buffer.text:
-                buffer.text = default  # shows on the screen what was accepted
+                buffer.text = default  # show the accepted value
             elif question.is_number and not problem:
                 buffer.text = as_typed(value)
             buffer.validate_and_handle()
@@ -214,7 +214,7 @@ class TerminalPrompt(Prompt):
 
 
 class PipePrompt(Prompt):
-    """A pipe, or a terminal without cursor control."""
+    """For a pipe, or a terminal without cursor control."""
 
     is_first = True
 

@@ -18,7 +18,7 @@ def render(
 
     A relative source is relative to `inside`. Raises Refusal.
     """
-    # Imported here: it takes most of a second, and many commands exit before they render.
+    # Imported here: this takes most of a second, and many commands exit before they render.
     import copier
     from copier.errors import DirtyLocalWarning
 

@@ -20,7 +20,7 @@ from environment import release
 from poc2prod.adopt import ANSWERS, BRANCH, adopt
 from poc2prod.output import plain
 from poc2prod.refusal import Refusal
-from repository import committed, git, written
+from repository import commit_files, git, write_files
 
 TEMPLATE = {
     "copier.yml": """
@@ -48,7 +48,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("template")
     (folder / "template").mkdir()
     (folder / "template/run.sh").touch(0o755)
-    return committed(folder, TEMPLATE, "v1.0.0")
+    return commit_files(folder, TEMPLATE, "v1.0.0")
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def state(repo: Path) -> dict[str, bytes | str]:
     return found
 
 
-def adopted(repo: Path, template: Path) -> str:
+def run_adopt(repo: Path, template: Path) -> str:
     """Adopt, check that only the branch is new, and return the output."""
     before = state(repo)
     console = Console(file=StringIO(), width=20)
@@ -116,8 +116,8 @@ def test_an_almost_empty_repository_gets_all_files(
 ) -> None:
     git(repo, "init", "--quiet", "--initial-branch=main")
     if not unborn:
-        committed(repo, {"notes.txt": "mine\n"})
-    output = adopted(repo, template)
+        commit_files(repo, {"notes.txt": "mine\n"})
+    output = run_adopt(repo, template)
     assert f"branch {BRANCH}: {RENDERED}. To merge: git merge {BRANCH}\n" in output
     assert collisions(output) == {}
     git(repo, "merge", "--quiet", BRANCH)
@@ -137,12 +137,12 @@ DOCS = ("docs/guide.md", "docs/more/deep.md")
 
 def linked(repo: Path) -> None:
     (repo.parent / "elsewhere").mkdir()
-    committed(repo, {"notes.txt": "mine"})
+    commit_files(repo, {"notes.txt": "mine"})
     (repo / "docs").symlink_to("../elsewhere")
 
 
 def submodule(repo: Path) -> None:
-    committed(repo, {})
+    commit_files(repo, {})
     head = git(repo, "rev-parse", "HEAD").strip()
     git(repo, "update-index", "--add", "--cacheinfo", f"160000,{head},docs")
     git(repo, "commit", "--quiet", "--message=sub")
@@ -150,12 +150,12 @@ def submodule(repo: Path) -> None:
 
 
 def tracked(*names: str) -> Plant:
-    return lambda repo: committed(repo, dict.fromkeys(names, "mine"))
+    return lambda repo: commit_files(repo, dict.fromkeys(names, "mine"))
 
 
 def untracked(*names: str) -> Plant:
     def act(repo: Path) -> None:
-        committed(repo, {})
+        commit_files(repo, {})
         for name in names:
             (repo / name).parent.mkdir(exist_ok=True)
             (repo / name).write_text("mine")
@@ -164,7 +164,7 @@ def untracked(*names: str) -> Plant:
 
 
 def ignored(repo: Path) -> None:
-    committed(repo, {".gitignore": "docs/\n*.sh\n.copier*\n", "README.md": "mine"})
+    commit_files(repo, {".gitignore": "docs/\n*.sh\n.copier*\n", "README.md": "mine"})
     (repo / "run.sh").write_text("mine")
     (repo / "Makefile").mkdir()
 
@@ -215,7 +215,7 @@ def test_collisions_are_listed_and_skipped(plant: str, repo: Path, template: Pat
     act, expected = PLANTED[plant]
     act(repo)
     theirs = git(repo, "ls-tree", "-r", "HEAD").splitlines()
-    output = adopted(repo, template)
+    output = run_adopt(repo, template)
     assert collisions(output) == expected
     assert f"Skipped, because you have other files there: {len(expected)}\n" in output
     merged = git(repo, "ls-tree", "-r", BRANCH).splitlines()
@@ -228,10 +228,10 @@ def test_collisions_are_listed_and_skipped(plant: str, repo: Path, template: Pat
 
 
 def test_git_filters_are_not_applied(repo: Path, template: Path) -> None:
-    committed(repo, {"Makefile": TEMPLATE["template/Makefile"]})
-    committed(repo, {".gitattributes": "*.md text eol=crlf filter=shout\n"})
+    commit_files(repo, {"Makefile": TEMPLATE["template/Makefile"]})
+    commit_files(repo, {".gitattributes": "*.md text eol=crlf filter=shout\n"})
     git(repo, "config", "filter.shout.clean", "tr a-z A-Z")
-    output = adopted(repo, template)
+    output = run_adopt(repo, template)
     assert "Identical files: 1\n" in output and collisions(output) == {}
     assert git(repo, "show", f"{BRANCH}:docs/guide.md") == "guide\n"
 
@@ -244,13 +244,13 @@ def test_passwords_and_control_characters_are_not_printed() -> None:
 def test_the_printed_commands_show_the_file_of_the_template(
     has_uvx: bool, repo: Path, template: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    committed(repo, {"README.md": "mine\n"})
-    tools = written(repo.parent / "tools", {"uvx": "#!/bin/sh\n"} if has_uvx else {"none": ""})
+    commit_files(repo, {"README.md": "mine\n"})
+    tools = write_files(repo.parent / "tools", {"uvx": "#!/bin/sh\n"} if has_uvx else {"none": ""})
     (tools / "git").symlink_to(shutil.which("git") or "git")
     for path in tools.iterdir():
         path.chmod(0o755)
     monkeypatch.setenv("PATH", str(tools))
-    output = adopted(repo, template)
+    output = run_adopt(repo, template)
     git(repo, "merge", "--quiet", BRANCH)
     copy, compare = (line.strip() for line in output.splitlines()[-2:])
     monkeypatch.undo()
@@ -267,12 +267,12 @@ def test_the_printed_commands_show_the_file_of_the_template(
 def test_an_adopted_repository_can_be_updated(repo: Path, template: Path, tmp_path: Path) -> None:
     source = tmp_path / "template"
     shutil.copytree(template, source)
-    committed(repo, {"README.md": "mine\n", "src/demo/train.py": "MINE = 1\n"})
-    adopted(repo, source)
+    commit_files(repo, {"README.md": "mine\n", "src/demo/train.py": "MINE = 1\n"})
+    run_adopt(repo, source)
     git(repo, "merge", "--quiet", BRANCH)
     later = {"Makefile": TEMPLATE["template/Makefile"].replace("true", "false"), "new.txt": "new\n"}
-    committed(source, {f"template/{name}": text for name, text in later.items()}, "v1.1.0")
-    committed(repo, {"Makefile": TEMPLATE["template/Makefile"] + "# mine\n"})
+    commit_files(source, {f"template/{name}": text for name, text in later.items()}, "v1.1.0")
+    commit_files(repo, {"Makefile": TEMPLATE["template/Makefile"] + "# mine\n"})
     copier.run_update(repo, defaults=True, overwrite=True, quiet=True)
     assert (repo / "Makefile").read_text() == later["Makefile"] + "# mine\n"
     assert (repo / "new.txt").read_text() == "new\n"
@@ -284,10 +284,10 @@ def test_an_adopted_repository_can_be_updated(repo: Path, template: Path, tmp_pa
 def test_adopts_a_repository_of_notebooks_with_the_real_template(
     repo: Path, tmp_path: Path
 ) -> None:
-    source = committed(release(tmp_path / "source"), {}, "v1.0.0")
+    source = commit_files(release(tmp_path / "source"), {}, "v1.0.0")
     mine = {"README.md": "mine\n", "pyproject.toml": "[project]\n", "data/raw.csv": "1\n"}
-    committed(repo, mine | {".gitignore": ".env\n", "notebooks/first.ipynb": "{}"})
-    output = adopted(repo, source)
+    commit_files(repo, mine | {".gitignore": ".env\n", "notebooks/first.ipynb": "{}"})
+    output = run_adopt(repo, source)
     assert set(collisions(output)) == {".gitignore", "README.md", "pyproject.toml"}
     git(repo, "merge", "--quiet", BRANCH)
     assert (repo / "src/scratch_detector/task/model.py").is_file()
@@ -302,7 +302,7 @@ def test_rejects_a_repository_that_cannot_be_adopted(
 ) -> None:
     assert "is not a git repository" in refusal(repo, template)
     assert "is not a git repository" in refusal(repo / "gone", template)
-    committed(repo, {"a.txt": "a", "sub/b.txt": "b"})
+    commit_files(repo, {"a.txt": "a", "sub/b.txt": "b"})
     assert f"is part of the repository {repo}" in refusal(repo / "sub", template)
     (repo / "a.txt").write_text("changed")
     assert "uncommitted changes" in refusal(repo, template)
@@ -324,20 +324,20 @@ def test_rejects_a_repository_that_cannot_be_adopted(
 
 
 def test_rejects_answers_and_templates_like_new(repo: Path, template: Path, tmp_path: Path) -> None:
-    committed(repo, {})
-    bad = written(tmp_path, {"bad.yml": "project_name: bad\n"}) / "bad.yml"
+    commit_files(repo, {})
+    bad = write_files(tmp_path, {"bad.yml": "project_name: bad\n"}) / "bad.yml"
     assert "project_name" in refusal(repo, template, bad)
     assert "is not a template" in refusal(repo, tmp_path / "gone")
     plain = tmp_path / "plain"
     shutil.copytree(template, plain, ignore=shutil.ignore_patterns(".git"))
     assert "has no version" in refusal(repo, plain)
     (plain / "template/{{= _copier_conf.answers_file }}.jinja").unlink()
-    committed(plain, {}, "v1.0.0")
+    commit_files(plain, {}, "v1.0.0")
     assert "has no version" in refusal(repo, plain)
 
 
 def test_rejects_changes_made_while_answers_are_read(repo: Path, template: Path) -> None:
-    committed(repo, {"a.txt": "a"})
+    commit_files(repo, {"a.txt": "a"})
     answers = repo.parent / "answers"
     os.mkfifo(answers)
 
@@ -355,7 +355,7 @@ def test_rejects_changes_made_while_answers_are_read(repo: Path, template: Path)
 def test_a_kill_at_the_last_step_changes_nothing(
     repo: Path, template: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    committed(repo, {"README.md": "mine"})
+    commit_files(repo, {"README.md": "mine"})
     before, real, tools = state(repo), shutil.which("git"), repo.parent / "tools"
     tools.mkdir()
     (tools / "git").write_text(

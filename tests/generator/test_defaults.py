@@ -111,17 +111,17 @@ class Rule:
 @pytest.fixture(scope="module")
 def rules() -> list[Rule]:
     """All messages of the validators in these situations."""
-    said = []
+    messages = []
     for situation in SITUATIONS:
         answers: dict[str, Any] = {}
         for name in QUESTIONS.specs:
             answers[name] = QUESTIONS.default(name, answers)
             tried = wrong_answers(name) if name in OPEN else []
             words = {QUESTIONS.problem(name, value, answers) for value in tried} - {""}
-            said += [Rule(name, each, dict(answers)) for each in words]
+            messages += [Rule(name, each, dict(answers)) for each in words]
             if name in situation and not QUESTIONS.problem(name, situation[name], answers):
                 answers[name] = situation[name]
-    return said
+    return messages
 
 
 def wrong_answers(name: str) -> list[Any]:
@@ -134,9 +134,9 @@ def wrong_answers(name: str) -> list[Any]:
 def test_every_rule_was_shown(rules: list[Rule]) -> None:
     """A validator shows one message per branch."""
     for name in OPEN:
-        said = {re.sub(r"\d[\d.]*", "#", rule.words) for rule in rules if rule.name == name}
+        messages = {re.sub(r"\d[\d.]*", "#", rule.words) for rule in rules if rule.name == name}
         validator = QUESTIONS.specs[name].get("validator", "")
-        assert len(said) == len(re.findall(r"\{%-?\s*(?:el)?if\b", validator)), (name, said)
+        assert len(messages) == len(re.findall(r"\{%-?\s*(?:el)?if\b", validator)), (name, messages)
 
 
 def test_a_rule_fits_its_line(rules: list[Rule]) -> None:

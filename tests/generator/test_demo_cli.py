@@ -1,5 +1,4 @@
-"""`poc2prod demo` with a template whose make targets are fast: the order of the steps, the message
-when a step fails, and that no server keeps running."""
+"""`poc2prod demo` with fast make targets: order of the steps, errors, and no server left over."""
 
 import json
 import os

@@ -17,7 +17,7 @@ from environment import release, search_path
 from poc2prod.doctor import FAIL, NOTE, OK, Finding, doctor, examine
 from poc2prod.refusal import Refusal
 from poc2prod.template import version_key
-from repository import committed, git, written
+from repository import commit_files, git, write_files
 
 ANSWERS = ".copier-answers.yml"
 CHECKS = ["template", "edits", "left over", "limits", "task", "tools", "environment"]
@@ -62,13 +62,13 @@ _templates_suffix: .jinja
 def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A template, and a project of it after setup; copied by each test."""
     folder = tmp_path_factory.mktemp("healthy")
-    source = committed(folder / "template", TEMPLATE, "v1.0.0")
+    source = commit_files(folder / "template", TEMPLATE, "v1.0.0")
     copier.run_copy(str(source), folder / "project", defaults=True, quiet=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", search_path())
         patch.setenv("UV_PYTHON", sys.executable)
         subprocess.run(["uv", "sync", "--quiet", "--offline"], cwd=folder / "project", check=True)
-    committed(folder / "project", {})
+    commit_files(folder / "project", {})
     return folder
 
 
@@ -95,7 +95,7 @@ def source(project: Path, healthy: Path) -> Path:
 
 def record(project: Path, **changes: object) -> None:
     recorded = yaml.safe_load((project / ANSWERS).read_text()) | changes
-    written(project, {ANSWERS: yaml.safe_dump(recorded)})
+    write_files(project, {ANSWERS: yaml.safe_dump(recorded)})
 
 
 def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -107,7 +107,7 @@ def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
     }
 
 
-def examined(project: Path, template: str | None = None) -> dict[str, Finding]:
+def run_doctor(project: Path, template: str | None = None) -> dict[str, Finding]:
     """Examine; check that nothing was written."""
     before = tree(project)
     findings = examine(project, template)
@@ -117,9 +117,11 @@ def examined(project: Path, template: str | None = None) -> dict[str, Finding]:
     return {finding.check: finding for finding in findings}
 
 
-def red(project: Path, check: str, mark: str, template: str | None = None) -> tuple[str, str]:
+def expect_problem(
+    project: Path, check: str, mark: str, template: str | None = None
+) -> tuple[str, str]:
     """Return the finding and the command of a check that must be the only one with a problem."""
-    findings = examined(project, template)
+    findings = run_doctor(project, template)
     assert {found.check for found in findings.values() if found.mark != OK} == {check}, findings
     assert findings[check].mark == mark
     return findings[check].found, findings[check].command
@@ -133,7 +135,7 @@ def printed(project: Path, status: int, template: str | None = None) -> str:
 
 
 def test_a_healthy_project_prints_one_line_per_check(project: Path) -> None:
-    assert {found.mark for found in examined(project).values()} == {OK}
+    assert {found.mark for found in run_doctor(project).values()} == {OK}
     lines = printed(project, 0).splitlines()
     assert [line[:2] for line in lines] == [OK] * len(CHECKS)
     assert [line.split("  ")[2].strip() for line in lines] == CHECKS
@@ -149,27 +151,27 @@ def head(folder: Path) -> str:
 
 def test_newer_releases_are_counted(project: Path, source: Path) -> None:
     old = head(source)
-    committed(source, {"docs/new.md": "new\n"})
+    commit_files(source, {"docs/new.md": "new\n"})
     for tag in ("v1.9.0", "v1.10.0", "v2.0.0rc1", "v0.9", "nightly"):
         git(source, "tag", tag)
-    found, command = red(project, "template", NOTE)
+    found, command = expect_problem(project, "template", NOTE)
     assert found == f"v1.0.0, 2 releases behind v1.10.0 of {source}"
     assert command == "poc2prod update"
     record(project, _commit=f"v1.0.0-0-g{old}")
-    assert "2 releases behind" in red(project, "template", NOTE)[0]
+    assert "2 releases behind" in expect_problem(project, "template", NOTE)[0]
     git(source, "checkout", "--quiet", "v1.10.0")
     record(project, _commit="v1.10.0")
-    assert examined(project)["template"].found == f"v1.10.0 is the newest version of {source}"
+    assert run_doctor(project)["template"].found == f"v1.10.0 is the newest version of {source}"
 
 
 def test_the_printed_command_can_be_run(
     project: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    committed(source, {"docs/new.md": "new\n"}, "v1.1.0")
-    only(project, monkeypatch, "git", "make", "uv")
-    assert examined(project)["template"].command == f"{sys.executable} -m poc2prod update"
+    commit_files(source, {"docs/new.md": "new\n"}, "v1.1.0")
+    keep_tools(project, monkeypatch, "git", "make", "uv")
+    assert run_doctor(project)["template"].command == f"{sys.executable} -m poc2prod update"
     monkeypatch.setattr(sys, "argv", ["/a b/bin/poc2prod"])
-    assert examined(project)["template"].command == "'/a b/bin/poc2prod' update"
+    assert run_doctor(project)["template"].command == "'/a b/bin/poc2prod' update"
 
 
 @pytest.mark.parametrize(
@@ -183,17 +185,17 @@ def test_distinguishes_a_version_from_a_commit(version: str, sorted_by: list[int
 def test_counts_commits_until_there_is_a_release(project: Path, source: Path) -> None:
     git(source, "tag", "--delete", "v1.0.0")
     record(project, _commit=head(source), _src_path="../template")  # relative, as typed
-    found = examined(project)["template"]
+    found = run_doctor(project)["template"]
     assert (found.mark, found.found) == (
         OK,
         f"commit {head(source)} is the newest version of ../template",
     )
-    committed(source, {"docs/new.md": "new\n"})
-    assert "1 commit behind the newest" in red(project, "template", NOTE)[0]
+    commit_files(source, {"docs/new.md": "new\n"})
+    assert "1 commit behind the newest" in expect_problem(project, "template", NOTE)[0]
     git(source, "tag", "v1.0.0")
-    assert "1 release behind v1.0.0" in red(project, "template", NOTE)[0]
+    assert "1 release behind v1.0.0" in expect_problem(project, "template", NOTE)[0]
     git(source, "tag", "--force", "v1.0.0", "HEAD~1")
-    assert examined(project)["template"].mark == OK
+    assert run_doctor(project)["template"].mark == OK
 
 
 def test_an_unreachable_template_is_not_a_failure(
@@ -201,19 +203,19 @@ def test_an_unreachable_template_is_not_a_failure(
 ) -> None:
     git(source, "bundle", "create", "--quiet", "../course.bundle", "--all")
     source.rename(project.parent / "moved")
-    findings = examined(project)
+    findings = run_doctor(project)
     assert findings["template"].mark == findings["edits"].mark == NOTE
     assert "cannot look for newer versions" in findings["template"].found
     assert printed(project, 0)
     monkeypatch.chdir(project.parent)
     for place in ("moved", "course.bundle"):
-        found = examined(project, place)
+        found = run_doctor(project, place)
         assert {finding.mark for finding in found.values()} == {OK}
 
 
 def test_passwords_and_control_characters_are_not_printed(project: Path) -> None:
     record(project, _src_path="file://ana:secret@/gone.git")
-    written(project, {"src/\x1b[2J.txt": "<<<<<<< ours\n"})
+    write_files(project, {"src/\x1b[2J.txt": "<<<<<<< ours\n"})
     git(project, "add", "--all")
     text = printed(project, 1)
     assert "secret" not in text and "\x1b" not in text and "src/?[2J.txt" in text
@@ -222,20 +224,20 @@ def test_passwords_and_control_characters_are_not_printed(project: Path) -> None
 @pytest.mark.parametrize("commit", ["v1.0.0-1-g1234567", "--help", ""])
 def test_an_unknown_version_is_a_failure(commit: str, project: Path) -> None:
     record(project, _commit=commit)
-    findings = examined(project)
+    findings = run_doctor(project)
     assert findings["template"].mark == FAIL and findings["edits"].mark == NOTE
     assert "updates are not possible" in findings["template"].found
 
 
 def test_lists_edited_files_except_those_of_the_user(project: Path) -> None:
-    written(project, {"README.md": "mine\n", "notes.txt": "mine\n"})
+    write_files(project, {"README.md": "mine\n", "notes.txt": "mine\n"})
     shutil.copy(project / "src/demo/task/dataset.py", project / "src/demo/task/more.py")
     (project / "src/demo/task/features.py").write_text("decode = features = abs\n")
     (project / "Makefile").write_bytes(b"setup:\r\n\tuv sync\r\n")  # as checked out on Windows
-    assert examined(project)["edits"].mark == OK
+    assert run_doctor(project)["edits"].mark == OK
     (project / "src/demo/train.py").unlink()
-    written(project, {"Makefile": "setup:\n"})
-    found, _ = red(project, "edits", NOTE)
+    write_files(project, {"Makefile": "setup:\n"})
+    found, _ = expect_problem(project, "edits", NOTE)
     assert (
         found == "you have edited Makefile, src/demo/train.py (deleted); updates merge your edits"
     )
@@ -243,26 +245,26 @@ def test_lists_edited_files_except_those_of_the_user(project: Path) -> None:
 
 def test_files_that_a_command_wrote_are_not_edits(project: Path, source: Path) -> None:
     """The newest version lists them, also for a project of an older version."""
-    written(project, {"Makefile": "setup:\n"})
-    assert examined(project)["edits"].mark == NOTE
-    committed(source, {"hooks/generated.yml": "- Makefile # by `make`, until 1.0.0\n"})
-    assert examined(project)["edits"].mark == OK
+    write_files(project, {"Makefile": "setup:\n"})
+    assert run_doctor(project)["edits"].mark == NOTE
+    commit_files(source, {"hooks/generated.yml": "- Makefile # by `make`, until 1.0.0\n"})
+    assert run_doctor(project)["edits"].mark == OK
     (project / "src/demo/train.py").unlink()
-    assert "edited src/demo/train.py (deleted);" in examined(project)["edits"].found
+    assert "edited src/demo/train.py (deleted);" in run_doctor(project)["edits"].found
 
 
 def test_names_at_most_five_files(project: Path, source: Path) -> None:
     later = {f"template/extra/{number}.txt": "x\n" for number in range(7)}
-    committed(source, later, "v1.1.0")
+    commit_files(source, later, "v1.1.0")
     record(project, _commit="v1.1.0")
-    found, _ = red(project, "edits", NOTE)
+    found, _ = expect_problem(project, "edits", NOTE)
     assert "extra/4.txt (deleted), and 2 more; updates" in found and found.count("extra") == 5
 
 
 def test_answers_that_cannot_be_rendered_are_a_failure(project: Path) -> None:
     record(project, min_metric=7)
-    written(project, {"scope.yaml": "min_metric: 7\n"})
-    assert "min_metric" in red(project, "edits", FAIL)[0]
+    write_files(project, {"scope.yaml": "min_metric: 7\n"})
+    assert "min_metric" in expect_problem(project, "edits", FAIL)[0]
 
 
 # Conflicts, moves, limits and task/
@@ -270,9 +272,9 @@ def test_answers_that_cannot_be_rendered_are_a_failure(project: Path) -> None:
 
 def test_finds_conflict_markers_and_rejected_hunks(project: Path) -> None:
     conflict = "<<<<<<< before updating\na\n=======\nb\n>>>>>>> after updating\n"
-    committed(project, {"notes.txt": conflict, "title.rst": "Title\n=======\n"})
-    written(project, {"b.txt.rej": "@@\n", "untracked.txt": conflict})
-    found, command = red(project, "left over", FAIL)
+    commit_files(project, {"notes.txt": conflict, "title.rst": "Title\n=======\n"})
+    write_files(project, {"b.txt.rej": "@@\n", "untracked.txt": conflict})
+    found, command = expect_problem(project, "left over", FAIL)
     assert found.endswith(": b.txt.rej, notes.txt") and "b.txt.rej notes.txt" in command
 
 
@@ -287,11 +289,11 @@ def test_finds_moved_files_at_their_old_paths(project: Path, source: Path) -> No
         f"{folder}/fit/train.py": "",
         "hooks/moves.yml": moves,
     }
-    committed(source, {train: TEMPLATE[train]} | moved, "v1.1.0")
+    commit_files(source, {train: TEMPLATE[train]} | moved, "v1.1.0")
     app = "from demo.task import INTERFACE, features\n"
-    committed(project, {"src/demo/serving/app.py": app, "src/demo/fit/train.py": ""})
+    commit_files(project, {"src/demo/serving/app.py": app, "src/demo/fit/train.py": ""})
     record(project, _commit="v1.1.0")
-    found, command = red(project, "left over", NOTE)
+    found, command = expect_problem(project, "left over", NOTE)
     # `train.py` is still rendered at its old path, too: an alias.
     assert found == (
         "files at old paths: src/demo/serve.py is now src/demo/serving/app.py; "
@@ -299,25 +301,25 @@ def test_finds_moved_files_at_their_old_paths(project: Path, source: Path) -> No
     )
     assert command == "git rm -- src/demo/serve.py"
     subprocess.run(command, shell=True, cwd=project, check=True, capture_output=True)
-    assert examined(project)["left over"].mark == OK
+    assert run_doctor(project)["left over"].mark == OK
 
 
 def test_finds_an_unfinished_merge(project: Path) -> None:
     git(project, "switch", "--quiet", "--create", "other")
-    committed(project, {"notes.txt": "theirs\n"})
+    commit_files(project, {"notes.txt": "theirs\n"})
     git(project, "switch", "--quiet", "main")
     git(project, "merge", "--quiet", "other")
     git(project, "rm", "--quiet", "notes.txt")
-    committed(project, {})
+    commit_files(project, {})
     git(project, "switch", "--quiet", "other")
-    committed(project, {"notes.txt": "changed\n"})
+    commit_files(project, {"notes.txt": "changed\n"})
     subprocess.run(["git", "merge", "--quiet", "main"], cwd=project, capture_output=True)
-    assert red(project, "left over", FAIL)[0].endswith(": notes.txt")
+    assert expect_problem(project, "left over", FAIL)[0].endswith(": notes.txt")
 
 
 def test_shows_limits_that_differ_from_the_recorded_answers(project: Path) -> None:
-    written(project, {"scope.yaml": "project: x\nmin_metric: 0.95\nadded: 1\ntarget: edge\n"})
-    findings = examined(project)
+    write_files(project, {"scope.yaml": "project: x\nmin_metric: 0.95\nadded: 1\ntarget: edge\n"})
+    findings = run_doctor(project)
     limits = findings["limits"]
     assert (limits.mark, findings["edits"].mark) == (NOTE, NOTE)
     assert "min_metric: scope.yaml 0.95, recorded 0.9" in limits.found
@@ -328,8 +330,8 @@ def test_shows_limits_that_differ_from_the_recorded_answers(project: Path) -> No
 
 
 def test_an_unreadable_scope_is_a_failure(project: Path) -> None:
-    written(project, {"scope.yaml": "min_metric: ["})
-    limits = examined(project)["limits"]
+    write_files(project, {"scope.yaml": "min_metric: ["})
+    limits = run_doctor(project)["limits"]
     assert limits.mark == FAIL and limits.command == "git checkout HEAD -- scope.yaml"
 
 
@@ -356,28 +358,28 @@ def test_names_what_is_missing_in_task(broken: str, project: Path) -> None:
     for name, text in files.items():
         path = project / "src/demo/task" / name
         path.write_text(text) if text is not None else path.unlink()
-    assert words in red(project, "task", FAIL)[0]
+    assert words in expect_problem(project, "task", FAIL)[0]
 
 
 def test_names_may_come_from_anywhere(project: Path) -> None:
     task = project / "src/demo/task"
     (task / "features.py").unlink()
-    written(
+    write_files(
         task / "features", {"__init__.py": "from .inner import *\n", "inner.py": "decode = 1\n"}
     )
-    assert examined(project)["task"].mark == OK
+    assert run_doctor(project)["task"].mark == OK
 
 
 def test_task_is_not_checked_without_the_package(project: Path) -> None:
     shutil.rmtree(project / "src")
-    findings = examined(project)
+    findings = run_doctor(project)
     assert findings["task"].mark == NOTE and "(deleted)" in findings["edits"].found
 
 
 # Tools and environment
 
 
-def only(project: Path, monkeypatch: pytest.MonkeyPatch, *tools: str) -> None:
+def keep_tools(project: Path, monkeypatch: pytest.MonkeyPatch, *tools: str) -> None:
     folder = project.parent / "tools"
     folder.mkdir()
     for tool in tools:
@@ -386,21 +388,21 @@ def only(project: Path, monkeypatch: pytest.MonkeyPatch, *tools: str) -> None:
 
 
 def test_names_missing_tools(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    only(project, monkeypatch, "git")
-    findings = examined(project)
+    keep_tools(project, monkeypatch, "git")
+    findings = run_doctor(project)
     tools, environment = findings["tools"], findings["environment"]
     assert (tools.mark, tools.found) == (FAIL, "missing: make, uv")
     assert tools.command == "apt install make && pip install uv"
     assert (environment.mark, environment.command) == (NOTE, "pip install uv && make setup")
 
 
-def stray(project: Path) -> None:
+def install_stray_package(project: Path) -> None:
     info = next((project / ".venv/lib").glob("python*")) / "site-packages/stray-1.0.dist-info"
     text = "Metadata-Version: 2.1\nName: stray\nVersion: 1.0\n"
-    written(info, {"METADATA": text, "RECORD": "", "INSTALLER": "pip\n"})
+    write_files(info, {"METADATA": text, "RECORD": "", "INSTALLER": "pip\n"})
 
 
-def needing(requirement: str) -> Callable[[Path], None]:
+def require(requirement: str) -> Callable[[Path], None]:
     def act(project: Path) -> None:
         path = project / "pyproject.toml"
         path.write_text(path.read_text().replace("[]", f'["{requirement}"]'))
@@ -411,8 +413,8 @@ def needing(requirement: str) -> Callable[[Path], None]:
 DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
     "no lock": (lambda project: (project / "uv.lock").unlink(), "uv.lock is missing"),
     "no environment": (lambda project: shutil.rmtree(project / ".venv"), ".venv is missing"),
-    "old lock": (needing("iniconfig"), "uv.lock does not match pyproject.toml"),
-    "package too many": (stray, "does not match uv.lock: stray"),
+    "old lock": (require("iniconfig"), "uv.lock does not match pyproject.toml"),
+    "package too many": (install_stray_package, "does not match uv.lock: stray"),
     "damaged lock": (
         lambda project: (project / "uv.lock").write_text("version = "),
         "uv.lock does not match pyproject.toml",
@@ -424,7 +426,7 @@ DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_finds_an_environment_that_differs_from_the_lock(damage: str, project: Path) -> None:
     act, words = DAMAGED[damage]
     act(project)
-    environment = examined(project)["environment"]
+    environment = run_doctor(project)["environment"]
     assert (environment.mark, environment.found, environment.command) == (FAIL, words, "make setup")
 
 
@@ -445,29 +447,29 @@ def test_rejects_a_folder_that_is_not_a_project(
     assert f"it has no {ANSWERS}" in refusal(project / "src")
     recorded = (project / ANSWERS).read_text()
     for damaged in ("- no mapping\n", "a: [\n", f"<<<<<<< ours\n{recorded}", recorded * 2):
-        written(project, {ANSWERS: damaged})
+        write_files(project, {ANSWERS: damaged})
         assert refusal(project).endswith(f"or restore it: git checkout HEAD -- {ANSWERS}")
-    written(project, {ANSWERS: recorded})
+    write_files(project, {ANSWERS: recorded})
     (project / ".git").rename(project / "dot-git")
     assert "is not in a git repository" in refusal(project)
-    only(project, monkeypatch)
+    keep_tools(project, monkeypatch)
     assert "git is not installed" in refusal(project)
 
 
 def test_works_with_the_real_template(
     tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = committed(release(tmp_path / "real"), {}, "v1.0.0")
+    source = commit_files(release(tmp_path / "real"), {}, "v1.0.0")
     real = tmp_path / "scratch"
     copier.run_copy(str(source), real, {"modality": "audio"}, defaults=True, quiet=True)
-    committed(real, {})
+    commit_files(real, {})
     task = real / "src/scratch_detector/task"
     (task / "features.py").write_text(
         (task / "features.py").read_text().replace("def decode", "def d")
     )
     scope = (real / "scope.yaml").read_text().replace("min_metric: 0.9", "min_metric: 0.95")
-    written(real, {"scope.yaml": scope, "README.md": "mine\n", "prices.yaml": "mine: 1\n"})
-    findings = examined(real)
+    write_files(real, {"scope.yaml": scope, "README.md": "mine\n", "prices.yaml": "mine: 1\n"})
+    findings = run_doctor(real)
     assert findings["task"].found == "task/features.py has no decode"
     assert findings["limits"].command.endswith("--answer min_metric=0.95")
     assert findings["edits"].found.startswith("you have edited scope.yaml;")

@@ -140,7 +140,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
 }
 
 
-def accepting(text: str) -> list[str]:
+def find_accepting(text: str) -> list[str]:
     """Return the questions that accept this text."""
     return [name for name in FREE if not QUESTIONS.problem(name, text, BEFORE[name])]
 
@@ -152,12 +152,12 @@ def test_every_text_question_is_read_back() -> None:
 
 
 def test_every_question_accepts_some_nasty_text() -> None:
-    assert {name for text in NASTY for name in accepting(text)} == set(FREE)
+    assert {name for text in NASTY for name in find_accepting(text)} == set(FREE)
 
 
 @pytest.mark.parametrize("text", NASTY, ids=ascii)
 def test_accepted_text_is_rendered_unchanged(text: str, render: Render) -> None:
-    names = accepting(text)
+    names = find_accepting(text)
     assert "not_for" in names and "data_source" in names
     folder = render(**dict.fromkeys(names, text))
     for path in folder.rglob("*"):
@@ -171,7 +171,7 @@ def test_accepted_text_is_rendered_unchanged(text: str, render: Render) -> None:
 
 @pytest.mark.parametrize("text", NASTY + REJECTED, ids=ascii)
 def test_rejected_text_has_a_message(text: str, source: Path, tmp_path: Path) -> None:
-    rejected = [name for name in FREE if name not in accepting(text)]
+    rejected = [name for name in FREE if name not in find_accepting(text)]
     assert text in NASTY or rejected == FREE
     answers = tmp_path / "answers.yml"
     answers.write_text(yaml.safe_dump(dict.fromkeys(rejected, text)))

@@ -295,7 +295,7 @@ def test_an_implausible_answer_is_questioned(new: Open, place: Path) -> None:
         f"200300 USD per month is {200300 / usd:,.0f} times the estimate ({usd:.0f} USD). Keep"
     )
     terminal.sees(question)
-    terminal.keys("\r")  # no, and the answer is still there to be replaced
+    terminal.keys("\r")  # no; the answer is still selected, so typing replaces it
     terminal.until(lambda: terminal.text.count("(9/10)") == 2)
     terminal.keys("300\r")
     terminal.asks("ci")

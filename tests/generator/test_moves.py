@@ -7,8 +7,18 @@ import pytest
 
 from poc2prod.moves import MOVES, Mentions, moved_paths, read_moves
 from poc2prod.refusal import Refusal
-from repository import committed, git, written
-from small_template import CODE, MORE, Files, by_both, by_user, released, rendered, run, state
+from repository import commit_files, git, write_files
+from small_template import (
+    CODE,
+    MORE,
+    Files,
+    by_both,
+    by_user,
+    release_template,
+    render_project,
+    run,
+    state,
+)
 
 OLD, NEW = "src/{{ package }}/serve.py", "src/{{ package }}/serving/app.py"
 WAS, NOW = "src/pack/serve.py", "src/pack/serving/app.py"
@@ -24,12 +34,12 @@ ALIAS = "from pack.serving.app import *\n"
 def release_moves(template: Path, files: Files, tag: str, moves: str = MOVED) -> None:
     (template / "hooks").mkdir(exist_ok=True)
     (template / MOVES).write_text(moves)
-    released(template, files, tag)
+    release_template(template, files, tag)
 
 
 def start(folder: Path, first: Files, **answers: Any) -> tuple[Path, Path]:
-    template = released(folder / "source", first, "v1.0.0")
-    return template, rendered(template, folder / "mine", **answers)
+    template = release_template(folder / "source", first, "v1.0.0")
+    return template, render_project(template, folder / "mine", **answers)
 
 
 def contents(project: Path, *names: str) -> dict[str, str]:
@@ -44,7 +54,7 @@ def updated(project: Path, **options: Any) -> str:
 
 def test_an_edit_follows_a_move_that_git_does_not_detect(tmp_path: Path) -> None:
     template, project = start(tmp_path, {OLD: CODE, "other.py": MORE})
-    committed(project, {WAS: by_user(1)})
+    commit_files(project, {WAS: by_user(1)})
     release_moves(template, {OLD: None, NEW: REWRITTEN}, "v1.1.0")
     words = updated(project)
     lines = (project / NOW).read_text().splitlines()
@@ -56,7 +66,7 @@ def test_an_edit_follows_a_move_that_git_does_not_detect(tmp_path: Path) -> None
 
 def test_an_edit_follows_a_move_that_leaves_an_alias(tmp_path: Path) -> None:
     template, project = start(tmp_path, {OLD: CODE})
-    committed(project, {WAS: by_user(9)})
+    commit_files(project, {WAS: by_user(9)})
     release_moves(template, {OLD: ALIAS, NEW: CODE}, "v1.1.0")
     updated(project)
     assert contents(project, WAS, NOW) == {WAS: ALIAS, NOW: by_user(9)}
@@ -69,7 +79,7 @@ def test_an_edit_follows_a_move_that_leaves_an_alias(tmp_path: Path) -> None:
 
 def test_changes_of_both_sides_conflict_at_the_new_path(tmp_path: Path) -> None:
     template, project = start(tmp_path, {OLD: CODE})
-    committed(project, {WAS: by_user(5)})
+    commit_files(project, {WAS: by_user(5)})
     release_moves(template, {OLD: ALIAS, NEW: REWRITTEN}, "v1.1.0")
     before = state(project)
     status, words = run(project)
@@ -83,7 +93,7 @@ def test_changes_of_both_sides_conflict_at_the_new_path(tmp_path: Path) -> None:
 def test_moves_of_several_releases_are_combined(tmp_path: Path) -> None:
     last = "src/{{ package }}/http/app.py"
     template, project = start(tmp_path, {OLD: CODE})
-    committed(project, {WAS: by_user(1)})
+    commit_files(project, {WAS: by_user(1)})
     release_moves(template, {OLD: ALIAS, NEW: CODE}, "v1.1.0")
     both = MOVED + "1.10.0: {src/*/serving/app.py: src/*/http/app.py}\n"
     release_moves(template, {OLD: None, NEW: None, last: REWRITTEN}, "v1.10.0", both)
@@ -96,7 +106,7 @@ def test_moves_of_several_releases_are_combined(tmp_path: Path) -> None:
 
 def test_a_file_moved_by_the_user_stays_there(tmp_path: Path) -> None:
     template, project = start(tmp_path, {OLD: CODE, "other.py": MORE})
-    committed(project, {WAS: None, "src/pack/ours.py": by_user(9)})
+    commit_files(project, {WAS: None, "src/pack/ours.py": by_user(9)})
     edited = by_both(5, 20).replace("line 20 by the user", "line 20 of the code")
     release_moves(template, {OLD: ALIAS, NEW: edited}, "v1.1.0")
     words = updated(project)
@@ -107,7 +117,7 @@ def test_a_file_moved_by_the_user_stays_there(tmp_path: Path) -> None:
 
 def test_a_file_that_the_user_moved_to_the_new_path_is_merged_there(tmp_path: Path) -> None:
     template, project = start(tmp_path, {OLD: CODE})
-    committed(project, {WAS: None, NOW: by_user(1)})
+    commit_files(project, {WAS: None, NOW: by_user(1)})
     release_moves(template, {OLD: ALIAS, NEW: REWRITTEN}, "v1.1.0")
     updated(project)
     assert (project / NOW).read_text().splitlines()[:3] == [
@@ -119,7 +129,7 @@ def test_a_file_that_the_user_moved_to_the_new_path_is_merged_there(tmp_path: Pa
 
 def test_a_file_deleted_by_the_user_stays_deleted_and_is_listed(tmp_path: Path) -> None:
     template, project = start(tmp_path, {OLD: CODE, "other.py": MORE})
-    committed(project, {WAS: None})
+    commit_files(project, {WAS: None})
     release_moves(template, {OLD: ALIAS, NEW: CODE}, "v1.1.0")
     words = updated(project)
     assert not (project / WAS).exists() and not (project / NOW).exists()
@@ -132,10 +142,10 @@ def test_files_of_the_user_at_the_new_path_are_kept(
     taken: str, is_checked_out: bool, tmp_path: Path
 ) -> None:
     template, project = start(tmp_path, {OLD: CODE})
-    committed(project, {WAS: by_user(9), taken: "mine\n"})
+    commit_files(project, {WAS: by_user(9), taken: "mine\n"})
     if not is_checked_out:
         git(project, "update-index", "--skip-worktree", taken)
-        written(project, {taken: None})
+        write_files(project, {taken: None})
     release_moves(template, {OLD: None, NEW: CODE}, "v1.1.0")
     before = state(project)
     assert run(project)[0] == 1
@@ -148,7 +158,7 @@ def test_files_of_the_user_at_the_new_path_are_kept(
 def test_an_owned_file_moves_with_its_edits(tmp_path: Path) -> None:
     first: Files = {"{{ package }}/task/data.py": CODE, "README.md": "Read me.\n"}
     template, project = start(tmp_path, first)
-    committed(project, {"pack/task/data.py": MORE})
+    commit_files(project, {"pack/task/data.py": MORE})
     moves = "1.1.0:\n  pack/task/data.py: pack/task/dataset.py\n  README.md: docs/index.md\n"
     changes: Files = {
         "{{ package }}/task/data.py": None,
@@ -169,7 +179,7 @@ def test_an_owned_file_moves_with_its_edits(tmp_path: Path) -> None:
 def test_moves_without_edits_are_counted(tmp_path: Path) -> None:
     first: Files = {OLD: CODE, "a.py": MORE, "b.py": MORE.upper()}
     template, project = start(tmp_path, first)
-    committed(project, {WAS: by_user(9)})
+    commit_files(project, {WAS: by_user(9)})
     second: Files = {OLD: None, NEW: CODE, "a.py": None, "b.py": None}
     moves = MOVED + "  a.py: lib/a.py\n  b.py: lib/b.py\n"
     release_moves(template, {**second, "lib/a.py": MORE, "lib/b.py": MORE.upper()}, "v1.1.0", moves)
@@ -183,18 +193,18 @@ def test_a_downgrade_works_without_moves(tmp_path: Path) -> None:
     template, project = start(tmp_path, {OLD: CODE})
     release_moves(template, {OLD: None, NEW: CODE}, "v1.1.0")
     updated(project)
-    committed(project, {NOW: by_user(9)})
+    commit_files(project, {NOW: by_user(9)})
     updated(project, to="v1.0.0")
     assert (project / WAS).read_text() == by_user(9)
     assert not (project / NOW).exists()
 
 
 def test_a_folder_of_a_larger_repository(tmp_path: Path) -> None:
-    template = released(tmp_path / "source", {OLD: CODE, "README.md": "about\n"}, "v1.0.0")
+    template = release_template(tmp_path / "source", {OLD: CODE, "README.md": "about\n"}, "v1.0.0")
     git(tmp_path, "init", "--quiet", "all")
-    top = committed(tmp_path / "all", {WAS: CODE})
-    project = rendered(template, top / "deep" / "mine")
-    committed(project, {WAS: by_user(1), "README.md": "See pack.serve\n"})
+    top = commit_files(tmp_path / "all", {WAS: CODE})
+    project = render_project(template, top / "deep" / "mine")
+    commit_files(project, {WAS: by_user(1), "README.md": "See pack.serve\n"})
     release_moves(template, {OLD: ALIAS, NEW: REWRITTEN}, "v1.1.0")
     words = updated(project)
     assert (project / NOW).read_text().startswith("line 1 by the user\n")
@@ -217,7 +227,7 @@ def test_lines_of_the_user_that_name_moved_files_are_listed(tmp_path: Path) -> N
         "tools/run.sh": "python src/pack/serve.py\npython src/pack/serve.pyc\n",
         "logo.png": b"\0pack.serve\n",
     }
-    committed(project, user)
+    commit_files(project, user)
     release_moves(
         template,
         {OLD: None, NEW: "from ..cli import CODE\n" + CODE, "docs/use.md": "Run pack.serve\n"},
@@ -283,7 +293,7 @@ def test_imports_of_the_user_are_merged_with_a_move(tmp_path: Path) -> None:
         "tools/ours.py": "from pack.load import ask\n",
         "dvc.yaml": "# ours\n" + dvc.replace("serve.py\n", "serve.py # the server\n"),
     }
-    committed(project, user)
+    commit_files(project, user)
     changes: Files = {OLD: None, NEW: SORTED_PYTHON, LOAD: None, CLIENT: "ask = 1\n"}
     changes |= {cli: "from . import scope\nfrom .serving import client\n"}
     new_dvc = dvc.replace("serve.py", "serving/app.py").replace("load.py", "serving/client.py")
@@ -320,11 +330,11 @@ def test_new_code_uses_the_modules_that_the_user_renamed(tmp_path: Path) -> None
     )
     user: Files = {"src/pack/load.py": None, "src/pack/ours.py": "import os\n" + CODE}
     user |= {"src/pack/cli.py": use.replace("load", "ours")}
-    committed(project, {**user, "dvc.yaml": lists.replace("load", "ours")})
+    commit_files(project, {**user, "dvc.yaml": lists.replace("load", "ours")})
     changes: Files = {f"{package}/cli.py": "from .load import ask, more\n"}
     changes |= {f"{package}/serving/new.py": "from ..load import ask\n"}
     more = lists.replace("  - ${src}/load", "  - ${src}/keys.py\n  - ${src}/load")
-    released(template, {**changes, "dvc.yaml": more}, "v1.1.0")
+    release_template(template, {**changes, "dvc.yaml": more}, "v1.1.0")
     words = updated(project)
     assert contents(project, "src/pack/cli.py", "src/pack/serving/new.py", "dvc.yaml") == {
         "src/pack/cli.py": "from .ours import ask, more\n",
@@ -338,8 +348,8 @@ def test_new_code_uses_the_modules_that_the_user_renamed(tmp_path: Path) -> None
 def test_files_of_the_user_are_never_rewritten(tmp_path: Path) -> None:
     template, project = start(tmp_path, {OLD: PYTHON, "README.md": "Read me.\n"})
     owned = (template / "copier.yml").read_text().replace("[/README", "[src/*/task/, /README")
-    committed(template, {"copier.yml": owned}, "v1.0.1")
-    committed(project, {"src/pack/task/a.py": "from ..serve import app\n"})
+    commit_files(template, {"copier.yml": owned}, "v1.0.1")
+    commit_files(project, {"src/pack/task/a.py": "from ..serve import app\n"})
     release_moves(template, {OLD: None, NEW: MOVED_PYTHON}, "v1.1.0")
     words = updated(project)
     assert (project / "src/pack/task/a.py").read_text() == "from ..serve import app\n"
@@ -413,7 +423,7 @@ WRONG = [
 @pytest.mark.parametrize(("text", "words"), WRONG, ids=lambda text: text[:20])
 def test_rejects_a_damaged_file(text: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(Refusal) as caught:
-        read_moves(written(tmp_path, {MOVES: text}))
+        read_moves(write_files(tmp_path, {MOVES: text}))
     assert str(caught.value).startswith(f"the template's {MOVES} is ")
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
@@ -429,12 +439,12 @@ def test_a_damaged_file_stops_an_update(tmp_path: Path) -> None:
 
 def test_a_missing_or_empty_file_has_no_moves(tmp_path: Path) -> None:
     assert read_moves(tmp_path) == []
-    assert read_moves(written(tmp_path, {MOVES: "# none yet\n"})) == []
+    assert read_moves(write_files(tmp_path, {MOVES: "# none yet\n"})) == []
 
 
 def test_moves_are_sorted_by_release(tmp_path: Path) -> None:
     text = "0.10.0: {b: c}\n0.9.0: {a: b, d: e}\n"
-    moves = read_moves(written(tmp_path, {MOVES: text}))
+    moves = read_moves(write_files(tmp_path, {MOVES: text}))
     assert moves == [("a", "b"), ("d", "e"), ("b", "c")]
     assert moved_paths(moves, ["a", "d"], ["c"]) == {"a": "c"}
     # `a` is an alias, because what was there has moved already.

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from environment import search_path
 from poc2prod.cli import app
 from poc2prod.questions import Questions
-from repository import committed, git, written
+from repository import commit_files, git, write_files
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yml"))
@@ -56,19 +56,21 @@ def template(tmp_path: Path) -> Path:
     """The real questions, released as v1.0.0, with a template of four files."""
     names = ["copier.yml", "includes/prices.yaml", "docs/scope.md", "hooks/moves.yml"]
     names += [f"includes/{name}" for name in ("estimate.jinja", "reference.yaml")]
-    return released(tmp_path / "template", {name: (ROOT / name).read_text() for name in names})
+    return release_template(
+        tmp_path / "template", {name: (ROOT / name).read_text() for name in names}
+    )
 
 
-def released(folder: Path, files: dict[str, str], tag: str = "v1.0.0") -> Path:
+def release_template(folder: Path, files: dict[str, str], tag: str = "v1.0.0") -> Path:
     tiny = {
         f"template/{ANSWERS_FILE}": "{{= _copier_answers | to_nice_yaml }}",
         "template/README.md.jinja": "# {{= project_name }}\n",
         "template/src/{{= package_name }}/__init__.py": "",
         "template/run.sh": "#!/bin/sh\n",
     }
-    written(folder, tiny | files)
+    write_files(folder, tiny | files)
     (folder / "template/run.sh").chmod(0o755)
-    return committed(folder, tag=tag)
+    return commit_files(folder, tag=tag)
 
 
 def poc2prod(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -113,7 +115,7 @@ def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
     }
 
 
-def answered(folder: Path, text: str | bytes) -> Path:
+def write_answers(folder: Path, text: str | bytes) -> Path:
     path = folder.parent / "answers.yml"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return path
@@ -137,7 +139,7 @@ def test_defaults_create_a_project_that_can_be_updated(template: Path, place: Pa
 
 
 def test_setup_commits_and_drops_its_step(template: Path, place: Path) -> None:
-    released(template, {"template/Makefile": "setup:\n\t@git init -q\n"}, tag="v1.0.1")
+    release_template(template, {"template/Makefile": "setup:\n\t@git init -q\n"}, tag="v1.0.1")
     without = new("--defaults", "--template", template, place / "without")
     assert "make setup" in without.stdout and not (place / "without/.git").exists()
     process = new("--defaults", "--setup", "--template", template, place / "mine")
@@ -151,7 +153,7 @@ def test_setup_commits_and_drops_its_step(template: Path, place: Path) -> None:
 def test_the_next_steps_install_what_is_not_on_the_path(
     option: str, template: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    released(template, {"template/Makefile": "setup:\n\t@git init -q\n"}, tag="v1.0.1")
+    release_template(template, {"template/Makefile": "setup:\n\t@git init -q\n"}, tag="v1.0.1")
     tools = place.parent / "tools"
     tools.mkdir()
     for path in Path("/usr/bin").iterdir():
@@ -172,7 +174,7 @@ def test_the_next_steps_install_what_is_not_on_the_path(
 
 
 def test_the_default_template_is_this_checkout(place: Path) -> None:
-    answers = answered(place, "traget: edge")
+    answers = write_answers(place, "traget: edge")
     assert "did you mean 'target'?" in error_of(new("--answers", answers, place / "mine"), place)
 
 
@@ -297,7 +299,7 @@ WRONG_ANSWERS = [
 
 @pytest.mark.parametrize(("text", "words"), WRONG_ANSWERS, ids=lambda text: text[:24])
 def test_rejects_an_invalid_answer(text: str, words: str, place: Path) -> None:
-    answers = answered(place, text)
+    answers = write_answers(place, text)
     process = new_in_process("--answers", answers, "--template", ROOT, place / "mine")
     assert error_of(process, place).startswith(words)
     assert process.stderr.count("\n") == 1
@@ -316,14 +318,14 @@ def test_rejects_an_invalid_answer(text: str, words: str, place: Path) -> None:
 def test_warns_about_an_implausible_answer(
     answer: str, warning: str, template: Path, place: Path
 ) -> None:
-    answers = answered(place, answer)
+    answers = write_answers(place, answer)
     process = new_in_process("--answers", answers, "--template", template, place / "mine")
     assert (process.returncode, process.stderr) == (0, f"warning: {warning}\n")
 
 
 def test_prints_all_problems_at_once(template: Path, place: Path) -> None:
     text = "target: clowd\ntraget: edge\nmin_metric: 2\nci: none\nci: none\nserver: false\n"
-    process = new("--answers", answered(place, text), "--template", template, place / "mine")
+    process = new("--answers", write_answers(place, text), "--template", template, place / "mine")
     fields = [line.partition(":")[0] for line in error_of(process, place).splitlines()]
     assert fields == ["ci", "traget", "min_metric", "target", "server"]
 
@@ -348,7 +350,7 @@ UNREADABLE = [
 def test_rejects_an_answers_file_that_is_not_a_mapping(
     text: bytes, words: str, place: Path
 ) -> None:
-    answers = answered(place, text)
+    answers = write_answers(place, text)
     process = new_in_process("--answers", answers, "--template", ROOT, place / "mine")
     assert words in error_of(process, place)
     assert process.stderr.count("\n") == 1

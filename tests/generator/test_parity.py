@@ -82,7 +82,7 @@ class Outcome:
 Three = tuple[Outcome, Outcome, Outcome]
 
 
-def drawn(seed: int) -> dict[str, Any]:
+def draw_answers(seed: int) -> dict[str, Any]:
     """Answer about half of the questions at random."""
     chance = random.Random(f"scope {seed}")
     return {name: answer(name, chance) for name in OPEN if chance.random() < 0.5}
@@ -105,12 +105,12 @@ def answer(name: str, chance: random.Random) -> Any:
 
 @cache
 def problems(seed: int) -> list[str]:
-    return QUESTIONS.settle(drawn(seed))[1]
+    return QUESTIONS.settle(draw_answers(seed))[1]
 
 
-def typed(seed: int) -> str:
+def interview_lines(seed: int) -> str:
     """Return the lines for the interview; they end with the first invalid answer."""
-    given, wrong = drawn(seed), [problem.partition(":")[0] for problem in problems(seed)]
+    given, wrong = draw_answers(seed), [problem.partition(":")[0] for problem in problems(seed)]
     answers, _ = QUESTIONS.settle(given)
     names = [name for name in OPEN if QUESTIONS.is_asked(name, answers)]
     asked = names[: names.index(wrong[0]) + 1] if wrong else names
@@ -140,7 +140,7 @@ def new(template: Path, folder: Path, *options: object, lines: str = "") -> Outc
     return Outcome(tree(folder), result.output)
 
 
-def copied(template: Path, folder: Path, answers: Path) -> Outcome:
+def run_copier(template: Path, folder: Path, answers: Path) -> Outcome:
     try:
         copier.run_copy(
             str(template),
@@ -155,7 +155,7 @@ def copied(template: Path, folder: Path, answers: Path) -> Outcome:
     return Outcome(tree(folder), "")
 
 
-def copied_by_command(template: Path, folder: Path, answers: Path) -> Outcome:
+def run_copier_command(template: Path, folder: Path, answers: Path) -> Outcome:
     plain = [sys.executable, "-m", "copier", "copy", "--defaults", "--vcs-ref=HEAD", "--quiet"]
     command = [*plain, f"--data-file={answers}", str(template), str(folder)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -164,15 +164,15 @@ def copied_by_command(template: Path, folder: Path, answers: Path) -> Outcome:
 
 
 def three_ways(seed: int, template: Path, folder: Path) -> Three:
-    given = drawn(seed)
+    given = draw_answers(seed)
     folder.mkdir()
     answers = folder / "answers.yml"
     answers.write_text(yaml.safe_dump(given, allow_unicode=True), "utf-8")
-    copy = copied_by_command if seed in BY_COMMAND else copied
+    copy = run_copier_command if seed in BY_COMMAND else run_copier
     return (
         copy(template, folder / "copied", answers),
         new(template, folder / "answered", "--answers", answers),
-        new(template, folder / "interviewed", "--full", "--no-setup", lines=typed(seed)),
+        new(template, folder / "interviewed", "--full", "--no-setup", lines=interview_lines(seed)),
     )
 
 
@@ -195,7 +195,7 @@ def outcomes(
 
 
 def test_the_sets_cover_every_question_and_some_are_invalid() -> None:
-    assert {name for seed in SEEDS for name in drawn(seed)} == set(OPEN)
+    assert {name for seed in SEEDS for name in draw_answers(seed)} == set(OPEN)
     rejected = [seed for seed in SEEDS if problems(seed)]
     assert 5 <= len(rejected) <= len(SEEDS) / 3
     assert any("USD or more" in problem for seed in rejected for problem in problems(seed))
@@ -211,9 +211,9 @@ def test_all_three_render_the_same_bytes(seed: int, outcomes: dict[int, Future[T
         names = copied.tree.keys() | other.tree.keys()
         assert [name for name in names if copied.tree.get(name) != other.tree.get(name)] == []
     if problems(seed):
-        said = re.search(r"Validation error for question '(\w+)': (.+)", copied.words)
-        assert said, copied.words
-        name, rule = said.groups()
+        match = re.search(r"Validation error for question '(\w+)': (.+)", copied.words)
+        assert match, copied.words
+        name, rule = match.groups()
         ours = rf"{name}: got .+; {re.escape(rule)}(; cheapest change: .+)?"
         assert re.fullmatch(ours, answered.words.splitlines()[0])
         assert interviewed.words.count(f"\n{rule}\n") == 1

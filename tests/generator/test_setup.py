@@ -26,7 +26,7 @@ def project(render: Render, tmp_path: Path) -> Path:
 
 
 @pytest.mark.long
-def test_setup_makes_everything_and_makes_it_once(project: Path) -> None:
+def test_setup_installs_everything_once(project: Path) -> None:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
     env = inherited | {"PATH": search_path()}
     made = run(project, env, "make", "setup")

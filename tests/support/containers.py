@@ -1,4 +1,4 @@
-"""A Docker engine for tests, and stand-in base images for machines without a registry."""
+"""A Docker engine for tests, and stand-in base images for machines that reach no registry."""
 
 import os
 import shutil
@@ -49,7 +49,7 @@ STAND_INS = {  # by image: arguments of mmdebstrap, and lines of a Dockerfile
     ),
     "device": (["--include=dbus,python3.11,systemd,systemd-sysv"], ['CMD ["/sbin/init"]']),
 }
-DEVICE = "localhost/device"  # in no registry: Debian with systemd as the first process
+DEVICE = "localhost/device"  # not in a registry: Debian with systemd as the first process
 SUPERVISED = [f"--cap-add={right}" for right in ("SYS_ADMIN", "SYS_PTRACE", "NET_ADMIN")]
 SUPERVISED += [f"--security-opt={free}=unconfined" for free in ("seccomp", "systempaths")]
 SUPERVISED += ["--cgroupns=host", "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw", "--network=none"]
@@ -161,7 +161,7 @@ def device(docker: Docker, name: str) -> Iterator[Callable[..., str]]:
         docker("run", "--detach", "--name", name, *SUPERVISED, DEVICE)
         try:
             state = ["exec", name, "sh", "-c", "systemctl is-system-running || true"]
-            when_there(lambda: docker(*state) in ("running", "degraded"))
+            wait_for(lambda: docker(*state) in ("running", "degraded"))
             yield lambda *command: docker("exec", name, *command)
         finally:
             docker("rm", "--force", "--volumes", name)
@@ -175,7 +175,7 @@ def free_port() -> int:
     return port
 
 
-def when_there(ask: Callable[[], object], seconds: float = 60) -> object:
+def wait_for(ask: Callable[[], object], seconds: float = 60) -> object:
     """Call a function until it returns something; OSError counts as nothing."""
     deadline = time.monotonic() + seconds
     while True:

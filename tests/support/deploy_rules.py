@@ -90,7 +90,7 @@ def number_of(container: Any, port: Any) -> int:
     return int(named.get(port, port if isinstance(port, int) else 0))
 
 
-def pods_have_room(d: Files) -> None:
+def check_scaling(d: Files) -> None:
     spec, scale = d["HorizontalPodAutoscaler"]["spec"], d["cloud-run"]["metadata"]["annotations"]
     assert 1 <= spec["minReplicas"] <= spec["maxReplicas"]
     assert spec["scaleTargetRef"]["name"] == d["Deployment"]["metadata"]["name"]
@@ -103,7 +103,7 @@ def pods_have_room(d: Files) -> None:
     assert predictor(d)["scaleTarget"] == busy["target"]["averageUtilization"]
 
 
-def limits_cover_requests(d: Files) -> None:
+def check_resources(d: Files) -> None:
     for spec in (pod(d), predictor(d)):
         resources = spec["containers"][0]["resources"]
         for name in ("cpu", "memory"):
@@ -112,7 +112,7 @@ def limits_cover_requests(d: Files) -> None:
     assert {amount(m) for m in memory} == {amount(d["compose"]["server"]["mem_limit"][:-1] + "Mi")}
 
 
-def selectors_match(d: Files) -> None:
+def check_selectors(d: Files) -> None:
     labels = d["Deployment"]["spec"]["template"]["metadata"]["labels"].items()
     selectors = [
         d["Deployment"]["spec"]["selector"]["matchLabels"],
@@ -124,7 +124,7 @@ def selectors_match(d: Files) -> None:
     assert all(selector and selector.items() <= labels for selector in selectors)
 
 
-def ports_agree(d: Files) -> None:
+def check_ports(d: Files) -> None:
     ours, service = containers(d)[0], d["Service"]["spec"]["ports"]
     (target,) = d["prometheus"]["scrape_configs"][0]["static_configs"][0]["targets"]
     found = [number_of(ours, p["targetPort"]) for p in service]
@@ -136,7 +136,7 @@ def ports_agree(d: Files) -> None:
     assert {int(port) for port in found} == {d["app"]["port"]} and len(found) == 9
 
 
-def probes_ask_what_is_answered(d: Files) -> None:
+def check_probes(d: Files) -> None:
     for container, names in zip(containers(d), (3, 2, 3), strict=True):
         probes = {name: p["httpGet"] for name, p in container.items() if name.endswith("Probe")}
         assert len(probes) == names and probes["livenessProbe"]["path"] == "/healthz"
@@ -147,19 +147,19 @@ def probes_ask_what_is_answered(d: Files) -> None:
     assert path in d["app"]["paths"]
 
 
-def nodes_can_be_drained(d: Files) -> None:
+def check_disruption_budget(d: Files) -> None:
     spec, least = d["PodDisruptionBudget"]["spec"], d["HorizontalPodAutoscaler"]["spec"]
     assert spec.get("maxUnavailable", 1) >= 1
     assert spec.get("minAvailable", 0) < least["minReplicas"]
 
 
-def the_network_is_closed(d: Files) -> None:
+def check_network_policy(d: Files) -> None:
     spec = d["NetworkPolicy"]["spec"]
     assert spec["policyTypes"] == ["Ingress", "Egress"]
     assert {p["port"] for rule in spec["egress"] for p in rule["ports"]} == {53}
 
 
-def nothing_can_write_or_rise(d: Files) -> None:
+def check_privileges(d: Files) -> None:
     for spec in (pod(d), predictor(d)):
         inside, outside = spec["containers"][0]["securityContext"], spec["securityContext"]
         assert inside["readOnlyRootFilesystem"] and inside["allowPrivilegeEscalation"] is False
@@ -176,7 +176,7 @@ def nothing_can_write_or_rise(d: Files) -> None:
         assert all(port.startswith("127.0.0.1:") for port in service["ports"])
 
 
-def an_end_is_orderly_and_a_crash_mended(d: Files) -> None:
+def check_stop_and_restart(d: Files) -> None:
     assert isinstance(json.loads(d["docker"]["CMD"]), list), "a shell would not forward SIGTERM"
     assert {s["restart"] for s in d["compose"].values()} == {"unless-stopped"}
     wait_s = pod(d)["terminationGracePeriodSeconds"]
@@ -185,24 +185,24 @@ def an_end_is_orderly_and_a_crash_mended(d: Files) -> None:
     assert d["Deployment"]["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
 
 
-def every_manifest_is_applied(d: Files) -> None:
+def check_kustomization(d: Files) -> None:
     listed, (image,) = d["Kustomization"]["resources"], d["Kustomization"]["images"]
     assert len(listed) == len(set(listed)) == 6
     assert image["name"] == pod(d)["containers"][0]["image"] == d["compose"]["server"]["image"]
 
 
-def kserve_knows_the_server(d: Files) -> None:
+def check_kserve(d: Files) -> None:
     (container,) = predictor(d)["containers"]
     assert container["name"] == "kserve-container"
     assert container["image"] == pod(d)["containers"][0]["image"]
     spoken = [e["value"] for e in container["env"] if e["name"] == "PROTOCOL"]
     assert spoken == d["app"]["v2"] == ["v2"]
-    said = {"deploymentMode": "Standard", "autoscalerClass": "hpa"}
-    wanted = {f"serving.kserve.io/{key}": value for key, value in said.items()}
+    modes = {"deploymentMode": "Standard", "autoscalerClass": "hpa"}
+    wanted = {f"serving.kserve.io/{key}": value for key, value in modes.items()}
     assert d["kserve"]["metadata"]["annotations"] == wanted
 
 
-def the_collector_keeps_what_it_takes(d: Files) -> None:
+def check_collector_storage(d: Files) -> None:
     if (service := d["compose"].get("collector")) is None:
         assert "port" not in d["fleet"]
         return
@@ -216,7 +216,7 @@ def the_collector_keeps_what_it_takes(d: Files) -> None:
     assert made in d["fleet"]["image"], "the user of the image cannot write there"
 
 
-def the_collector_is_reached_and_watched(d: Files) -> None:
+def check_collector_network(d: Files) -> None:
     jobs = {job["job_name"]: job["static_configs"][0] for job in d["prometheus"]["scrape_configs"]}
     services = d["compose"].keys() & {"server", "collector"}
     assert jobs.keys() == services == d["compose"]["prometheus"]["depends_on"].keys()
@@ -229,7 +229,7 @@ def the_collector_is_reached_and_watched(d: Files) -> None:
     assert "SCRATCH_DETECTOR_COLLECT_HOST=0.0.0.0" in service["environment"]
 
 
-def alerts_reach_somebody(d: Files) -> None:
+def check_alert_delivery(d: Files) -> None:
     assert sorted(d["prometheus"]["rule_files"]) == d["rules"] != []
     mounted = [volume.split(":") for volume in d["compose"]["prometheus"]["volumes"]]
     for name in ["prometheus.yml", "alerts"]:
@@ -253,7 +253,7 @@ def alerts_reach_somebody(d: Files) -> None:
     assert paged["equal"] == ["slo"] and not others
 
 
-def the_journal_outlives_its_container(d: Files) -> None:
+def check_journal_storage(d: Files) -> None:
     (folder,) = d["journal"]
     name, _, place = d["compose"]["server"]["volumes"][-1].partition(":")
     assert name in d["volumes"] and place == f"/app/{folder}"
@@ -266,7 +266,7 @@ def the_journal_outlives_its_container(d: Files) -> None:
         assert "emptyDir" in next(v for v in spec["volumes"] if v["name"] == "data")
 
 
-def grafana_shows_what_git_has(d: Files) -> None:
+def check_grafana(d: Files) -> None:
     service, folder = d["compose"]["grafana"], "/etc/grafana/provisioning"
     assert service["volumes"] == [f"./grafana:{folder}:ro"] and service["depends_on"] == [
         "prometheus"

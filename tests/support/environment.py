@@ -56,7 +56,7 @@ def environment(wanted: list[str]) -> Path:
     key = hashlib.sha256("\n".join([sys.version, *INSTALL, *wanted]).encode()).hexdigest()[:12]
     folder = ENVIRONMENTS / key
     ENVIRONMENTS.mkdir(parents=True, exist_ok=True)
-    with alone(folder.with_suffix(".lock")):
+    with exclusive_lock(folder.with_suffix(".lock")):
         if not (folder / ".done").exists():
             _install(wanted, folder)
             (folder / ".done").touch()
@@ -64,7 +64,7 @@ def environment(wanted: list[str]) -> Path:
 
 
 @contextmanager
-def alone(lock: Path) -> Iterator[None]:
+def exclusive_lock(lock: Path) -> Iterator[None]:
     """Hold an exclusive lock among the test processes."""
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -24,7 +24,7 @@ from rich.table import Table
 from environment import ROOT, environment, release, requirements, variables
 from poc2prod.questions import Questions
 from poc2prod.refusal import Refusal
-from rendering import render_to, templates_compiled_once
+from rendering import cache_compiled_templates, render_to
 
 PRICES = yaml.safe_load((ROOT / "includes" / "prices.yaml").read_text())
 COST_USD = 50 * (PRICES["server"]["usd_month"] + PRICES["device"]["usd_month"])
@@ -83,8 +83,8 @@ class Mutant:
         return bool(self.gates if self.is_number else self.files)
 
 
-def evidence(scope: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return reports of a model that meets every limit of the scope exactly."""
+def exact_reports(scope: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return reports of a model that is exactly on every limit of the scope."""
     floor = scope["min_metric"]
     exact = {"examples": 400, "value": 0.875, "lower_bound": floor}
     p95_ms = scope["max_latency_p95_ms"]
@@ -172,8 +172,8 @@ def select_samples(expr: str, limits: str) -> list[str]:
     return [line for line in limits.splitlines() for name in names if name in line]
 
 
-def exported(render: Path) -> str:
-    """Return the metrics of a render about its scope and prices."""
+def read_exported_limits(render: Path) -> str:
+    """Return the metrics that a render exports about its scope and prices."""
     place = environment(requirements(render, "serve"))
     show = [
         str(place / "bin" / "python"),
@@ -186,7 +186,7 @@ def exported(render: Path) -> str:
     ).stdout
 
 
-def judged(render: Path, reports: dict[str, dict[str, Any]]) -> set[str]:
+def find_failed_gates(render: Path, reports: dict[str, dict[str, Any]]) -> set[str]:
     """Return the gates that these reports fail, in an environment without PyTorch."""
     for folder in ("models", "reports"):
         (render / folder).mkdir(exist_ok=True)
@@ -228,9 +228,9 @@ def mutate(source: Path, work: Path, only: Container[str] | None = None) -> list
         return render_to(work / name, source, answers)
 
     base = render_mutant("base", BASE)
-    before, exact = read_machine_files(base), evidence(questions.settle(BASE)[0])
-    rules = read_alert_rules(before, exported(base))
-    if failed := judged(base, exact):
+    before, exact = read_machine_files(base), exact_reports(questions.settle(BASE)[0])
+    rules = read_alert_rules(before, read_exported_limits(base))
+    if failed := find_failed_gates(base, exact):
         raise SystemExit(f"Measurements exactly on the limit fail {', '.join(failed)}")
     mutants = [m for m in alternatives(questions) if only is None or m.name in only]
     for number, mutant in enumerate(track(mutants, "Mutating", console=Console(stderr=True))):
@@ -239,9 +239,9 @@ def mutate(source: Path, work: Path, only: Container[str] | None = None) -> list
         names = before.keys() | after.keys()
         mutant.files = sorted(name for name in names if before.get(name) != after.get(name))
         if mutant.is_number:
-            others = read_alert_rules(after, exported(folder))
+            others = read_alert_rules(after, read_exported_limits(folder))
             mutant.alerts = sorted(name for name in rules if rules[name] != others.get(name))
-            mutant.gates = sorted(judged(folder, exact))
+            mutant.gates = sorted(find_failed_gates(folder, exact))
     return mutants
 
 
@@ -266,6 +266,6 @@ def report(mutants: list[Mutant]) -> int:
 
 
 if __name__ == "__main__":
-    with TemporaryDirectory(prefix="poc2prod-") as name, templates_compiled_once():
+    with TemporaryDirectory(prefix="poc2prod-") as name, cache_compiled_templates():
         template = release(Path(name) / "template")
         raise SystemExit(bool(report(mutate(template, Path(name) / "mutants"))))

@@ -30,8 +30,8 @@ def parts(node: Any) -> Iterator[Any]:
                 yield from parts(child)
 
 
-def held(expression: str, known: Samples) -> set[str]:
-    """Return the metric names that an expression uses.
+def find_metrics(expression: str, known: Samples) -> set[str]:
+    """Return the metrics that an expression reads, after checking that they are exported.
 
     Raises:
         ValueError: the expression is not PromQL.

@@ -18,7 +18,7 @@ from copier._main import Worker
 
 
 @contextmanager
-def templates_compiled_once() -> Iterator[None]:
+def cache_compiled_templates() -> Iterator[None]:
     """Compile equal templates with equal Jinja settings only once per process."""
     compiled: dict[tuple[object, ...], CodeType] = {}
     original = jinja2.Environment.compile

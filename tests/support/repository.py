@@ -14,7 +14,7 @@ def git(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
-def written(folder: Path, files: Mapping[str, str | bytes | None]) -> Path:
+def write_files(folder: Path, files: Mapping[str, str | bytes | None]) -> Path:
     """Write files in a folder; delete those that are None."""
     for name, text in files.items():
         path = folder / name
@@ -28,11 +28,11 @@ def written(folder: Path, files: Mapping[str, str | bytes | None]) -> Path:
     return folder
 
 
-def committed(
+def commit_files(
     folder: Path, files: Mapping[str, str | bytes | None] | None = None, tag: str = ""
 ) -> Path:
     """Write files and commit everything, in the enclosing repository or a new one."""
-    written(folder, files or {})
+    write_files(folder, files or {})
     if not any((parent / ".git").exists() for parent in (folder, *folder.parents)):
         git(folder.parent, "init", "--quiet", "--template=", "--initial-branch=main", folder.name)
     git(folder, "add", "--all")

@@ -17,7 +17,7 @@ from repository import done, run_in
 
 KINDS = {".png": "image/png", ".wav": "audio/wav", ".json": "application/json"}
 READY_WITHIN_S = 60
-# Release the present model with the measurements of another one: a bad model that looks good.
+# Release the current model with the reports of another one, as a bad model that looks good.
 RELEASE = """
 from hashlib import sha256
 from scratch_detector.pipeline import card, check
@@ -72,8 +72,8 @@ class Server(NamedTuple):
         found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
         return float(found[1]) if found else 0.0
 
-    def trusts(self, id: str) -> float:
-        """Read the share of requests that a challenger may answer."""
+    def challenger_share(self, id: str) -> float:
+        """Read the share of requests that a challenger serves."""
         return self.metric(f'challenger_share_ratio{{release="{id}"}}')
 
     def connect(self) -> socket.socket:
@@ -100,7 +100,7 @@ def serving(
     port: int = 0,
     **env: str,
 ) -> Iterator[Server]:
-    """Serve a built render without PyTorch, after running the Python code in `settings`."""
+    """Serve a render with a model, without PyTorch, after running the Python code in `settings`."""
     place = environment(requirements(folder, "serve"))
     if not port:
         with socket.socket() as probe:
@@ -146,16 +146,16 @@ def command(folder: Path, *words: str, **env: str) -> str:
     return done(run_in(folder, "python", "-m", "scratch_detector", *words, **env))
 
 
-def loosened(folder: Path, key: str, value: float) -> None:
-    """Change a rule for challengers in scope.yaml."""
+def set_challenger_limit(folder: Path, key: str, value: float) -> None:
+    """Change a limit for challengers in scope.yaml."""
     path = folder / "scope.yaml"
     text, found = re.subn(rf"^  {key}: [\d.]+", f"  {key}: {value}", path.read_text(), flags=re.M)
     assert found == 1, key
     path.write_text(text)
 
 
-def promising(milliseconds: int, **settings: object) -> str:
-    """Return Python code that sets a latency limit which slow machines and models can meet."""
+def with_latency_limit(milliseconds: int, **settings: object) -> str:
+    """Return Python code for `serving` that sets the latency limit and these module constants."""
     lines = [f"limit = {{'max_latency_p95_ms': {milliseconds}}}"]
     lines += ["from scratch_detector import scope"]
     lines += ["relaxed = scope.load_scope().model_copy(update=limit)"]

@@ -1,6 +1,7 @@
 """Write `includes/settings.md`, the page about all settings, from the code of every kind of render.
 
-`make deps` runs it. Until then, `tests/template/test_settings_page.py` fails.
+Run `make deps` after changing a setting in the template; until then,
+`tests/template/test_settings_page.py` fails.
 """
 
 import tempfile
@@ -83,7 +84,7 @@ def _condition(kinds: set[str]) -> str:
     for words, where in CONDITIONS.items():
         if kinds == where:
             return words
-    raise SystemExit(f"CONDITIONS has none that holds in just {sorted(kinds)}: add one")
+    raise SystemExit(f"CONDITIONS has no entry for exactly {sorted(kinds)}: add one")
 
 
 def main() -> None:

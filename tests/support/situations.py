@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from repository import committed, git, written
-from small_template import Files, contents, refused, released, run, state
+from repository import commit_files, git, write_files
+from small_template import Files, contents, expect_refusal, release_template, run, state
 
 BOTH = "both sides, between markers"
 
@@ -32,16 +32,16 @@ def check_nothing_is_lost(
     """Update, and check that every line of the user is kept and the result is as expected."""
     start_project(case.first, tmp_path)
     project = tmp_path / "mine"
-    released(tmp_path / "source", case.second, "v2.0.0")
+    release_template(tmp_path / "source", case.second, "v2.0.0")
     original = {line for text in contents(project).values() for line in text.splitlines()}
-    written(project, case.user)
+    write_files(project, case.user)
     if not case.settings:
-        committed(project)
+        commit_files(project)
     before, kept = state(project), contents(project)
     wrote = {line for text in kept.values() for line in text.splitlines()} - original
 
     if case.status == 2:
-        assert case.prints in refused(project, *case.answers)
+        assert case.prints in expect_refusal(project, *case.answers)
         return
     status, words = run(project, *case.answers)
     assert status == case.status, words

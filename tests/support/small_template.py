@@ -15,7 +15,7 @@ from rich.console import Console
 
 from poc2prod.refusal import Refusal
 from poc2prod.update import update
-from repository import committed, git, written
+from repository import commit_files, git, write_files
 
 ANSWERS = ".copier-answers.yml"
 Files = dict[str, str | bytes | None]
@@ -36,7 +36,7 @@ MORE = "".join(f"{number} is another file\n" for number in range(1, 21))
 CODE_PY: Files = {"code.py": CODE}
 
 
-def edited(text: str, *numbers: int, by: str) -> str:
+def edit_lines(text: str, *numbers: int, by: str) -> str:
     lines = text.splitlines(keepends=True)
     for number in numbers:
         lines[number - 1] = f"line {number} by the {by}\n"
@@ -44,15 +44,15 @@ def edited(text: str, *numbers: int, by: str) -> str:
 
 
 def by_user(*numbers: int) -> str:
-    return edited(CODE, *numbers, by="user")
+    return edit_lines(CODE, *numbers, by="user")
 
 
 def by_both(theirs: int, ours: int) -> str:
-    return edited(edited(CODE, theirs, by="template"), ours, by="user")
+    return edit_lines(edit_lines(CODE, theirs, by="template"), ours, by="user")
 
 
 def by_template(*numbers: int) -> str:
-    return edited(CODE, *numbers, by="template")
+    return edit_lines(CODE, *numbers, by="template")
 
 
 @pytest.fixture
@@ -65,25 +65,25 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def released(folder: Path, files: Files, tag: str | None, **others: str) -> Path:
-    """Write files of a template and commit them as a release."""
+def release_template(folder: Path, files: Files, tag: str | None, **others: str) -> Path:
+    """Write files of a template, and commit them as a release."""
     if not (folder / ".git").exists():
         git(folder.parent, "init", "--quiet", "--template=", folder.name)
-        written(folder, {"copier.yml": COPIER_YML})
+        write_files(folder, {"copier.yml": COPIER_YML})
         name = "template/{{ _copier_conf.answers_file }}.jinja"
-        written(folder, {name: "{{ _copier_answers | to_nice_yaml }}"})
-    written(folder, {f"template/{name}": text for name, text in files.items()})
-    written(
+        write_files(folder, {name: "{{ _copier_answers | to_nice_yaml }}"})
+    write_files(folder, {f"template/{name}": text for name, text in files.items()})
+    write_files(
         folder,
         {name.replace("_yml", ".yml").replace("_md", ".md"): others[name] for name in others},
     )
-    return committed(folder, tag=tag or "")
+    return commit_files(folder, tag=tag or "")
 
 
-def rendered(template: str | Path, folder: Path, **answers: Any) -> Path:
+def render_project(template: str | Path, folder: Path, **answers: Any) -> Path:
     """Render the newest release as a project, and commit it."""
     copier.run_copy(str(template), folder, answers, defaults=True, quiet=True)
-    return committed(folder)
+    return commit_files(folder)
 
 
 @pytest.fixture(scope="session")
@@ -94,12 +94,14 @@ def start_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Files, 
     def start(first: Files, folder: Path) -> None:
         if (key := repr(first)) not in cache:
             cache[key] = tmp_path_factory.mktemp("start")
-            released(cache[key] / "source", first, "v1.0.0")
+            release_template(cache[key] / "source", first, "v1.0.0")
             with contextlib.chdir(cache[key]):
-                rendered("source", cache[key] / "mine")
+                render_project("source", cache[key] / "mine")
             source = "_src_path: ../source\n"
             text = (cache[key] / "mine" / ANSWERS).read_text()
-            committed(cache[key] / "mine", {ANSWERS: text.replace("_src_path: source\n", source)})
+            commit_files(
+                cache[key] / "mine", {ANSWERS: text.replace("_src_path: source\n", source)}
+            )
         for name in ("source", "mine"):
             shutil.copytree(cache[key] / name, folder / name, symlinks=True)
 
@@ -115,7 +117,7 @@ def template(tmp_path: Path, start_project: Callable[[Files, Path], None]) -> Pa
 @pytest.fixture
 def project(template: Path, tmp_path: Path) -> Path:
     """A project at v1.0.0 of a template that also has v1.1.0."""
-    released(template, {"code.py": CODE.replace("line 3", "LINE 3")}, "v1.1.0")
+    release_template(template, {"code.py": CODE.replace("line 3", "LINE 3")}, "v1.1.0")
     return tmp_path / "mine"
 
 
@@ -134,8 +136,8 @@ def run(project: Path, *answers: str, **options: Any) -> tuple[int, str]:
     return status, console.file.getvalue()
 
 
-def refused(project: Path, *answers: str, **options: Any) -> str:
-    """Return the message of a refused update, which must leave no traces."""
+def expect_refusal(project: Path, *answers: str, **options: Any) -> str:
+    """Return the message of a rejected update, which must leave no traces."""
     before = state(project), traces(project)
     with pytest.raises(Refusal) as caught:
         run(project, *answers, **options)

@@ -30,7 +30,7 @@ NOTICES = {"group_wait": "100ms", "group_interval": "1s"}
 def tool(name: str) -> str:
     """Return the path of a program of a Debian package; skip the test if it is missing."""
     if not (path := shutil.which(name)):
-        pytest.skip(f"NOT TESTED: {name} is missing, a program of a Debian package")
+        pytest.skip(f"NOT TESTED: {name} is missing (a program in Debian)")
     return path
 
 
@@ -55,20 +55,20 @@ class Watch:
     )  # last delivered status, by labels of the alert
     names: dict[str, str] = field(default_factory=dict)
 
-    def take(self, receiver: str, message: dict[str, Any]) -> None:
-        """Record a notification of Alertmanager."""
+    def record(self, receiver: str, message: dict[str, Any]) -> None:
+        """Record a notification from Alertmanager."""
         for alert in message["alerts"]:
             name, key = alert["labels"]["alertname"], json.dumps(alert["labels"], sort_keys=True)
             self.state[key], self.names[key] = alert["status"], name
             self.delivered.append((receiver, name, alert["status"]))
 
-    def ringing(self) -> set[str]:
+    def firing(self) -> set[str]:
         """Return the alerts that were delivered and are not resolved."""
         return {self.names[key] for key, status in self.state.items() if status == "firing"}
 
-    def asked(self, query: str) -> list[Any]:
+    def query(self, expression: str) -> list[Any]:
         """Query Prometheus; return nothing until it is running."""
-        url = f"http://127.0.0.1:{self.web}/api/v1/query?query={quote(query)}"
+        url = f"http://127.0.0.1:{self.web}/api/v1/query?query={quote(expression)}"
         try:
             with urlopen(url, timeout=30) as response:
                 return list(json.load(response)["data"]["result"])
@@ -78,14 +78,14 @@ class Watch:
 
 @contextmanager
 def watching(folder: Path, work: Path, port: int, hours: bool = True) -> Iterator[Watch]:
-    """Start both with the files in deploy/ of a render; optionally, hours become seconds."""
+    """Run Prometheus and Alertmanager with the files of a render; `hours` shortens hours, too."""
     watch, calls = Watch(free_port()), free_port()
     work.mkdir()
 
     class Webhook(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
-            watch.take(self.path.strip("/"), json.loads(body))
+            watch.record(self.path.strip("/"), json.loads(body))
             self.send_response(200)
             self.end_headers()
 

@@ -19,7 +19,7 @@ PHRASES = {
     "canary": re.compile(r"status page|load.test|make serve\b", re.IGNORECASE),
 }
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-# The same words with another meaning; and where GitHub looks for workflows, should a user add one.
+# The same words with another meaning, and the folder in which GitHub looks for workflows.
 ALLOWED = re.compile(
     r"width=device-width|torch\.device\b|to_edge_transform_and_lower|EdgeProgramManager"
     r"|\bdevice_age_days\b|CollectorRegistry|\.github/workflows"

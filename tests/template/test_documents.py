@@ -24,7 +24,7 @@ WRITTEN = ("data", "models", "reports", "releases", "repository", "keys", "dist"
 WRITTEN_DOCS = ("docs/card.md",)
 
 
-def tracked(folder: Path) -> list[Path]:
+def find_pages(folder: Path) -> list[Path]:
     """The Markdown files that git tracks or would track below a folder of this repo."""
     command = ["git", "ls-files", "-co", "--exclude-standard", "-z", "*.md"]
     names = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
@@ -51,7 +51,7 @@ def broken_links(pages: list[Path]) -> Iterator[str]:
 
 
 def test_links_of_this_repo_lead_somewhere() -> None:
-    pages = [page for page in tracked(ROOT) if not page.is_relative_to(ROOT / "template")]
+    pages = [page for page in find_pages(ROOT) if not page.is_relative_to(ROOT / "template")]
     assert len(pages) > 15
     assert list(broken_links(pages)) == []
 
@@ -73,7 +73,7 @@ def targets(makefile: Path) -> set[str]:
     return set(re.findall(r"^([a-z][a-z-]*):", makefile.read_text(), re.MULTILINE))
 
 
-def made(text: str) -> set[str]:
+def find_make_targets(text: str) -> set[str]:
     """The targets of every `make ...` in code: `make setup model` are two."""
     code = "\n".join([*FENCE.findall(text), *re.findall(r"`([^`\n]+)`", text)])
     code += "\n" + "\n".join(re.findall(r"^ {4}.+$", text, re.MULTILINE))
@@ -91,7 +91,7 @@ def test_commands_of_a_project_exist(project: Path) -> None:
     wrong = []
     for page in documents(project):
         text = page.read_text()
-        wrong += [f"{page.name}: make {name}" for name in sorted(made(text) - makefile)]
+        wrong += [f"{page.name}: make {name}" for name in sorted(find_make_targets(text) - makefile)]
         called = set(re.findall(r"python -m scratch_detector ([a-z]+)", text))
         wrong += [f"{page.name}: {name}" for name in sorted(called - commands - {"STAGE"})]
     assert wrong == []
@@ -113,8 +113,8 @@ def test_commands_of_this_repo_exist(render: Render) -> None:
     known = targets(ROOT / "Makefile") | targets(render(target="hybrid") / "Makefile")
     known |= targets(render(export_formats="openvino") / "Makefile")
     known |= {f"bench-{path.stem}" for path in (ROOT / "benchmarks").glob("*.py")}
-    pages = [*tracked(ROOT / "docs"), ROOT / "README.md", *tracked(ROOT / "examples")]
-    wrong = {page.name: made(page.read_text()) - known for page in pages}
+    pages = [*find_pages(ROOT / "docs"), ROOT / "README.md", *find_pages(ROOT / "examples")]
+    wrong = {page.name: find_make_targets(page.read_text()) - known for page in pages}
     assert {name: missing for name, missing in wrong.items() if missing} == {}
 
 
@@ -122,7 +122,7 @@ def test_a_missing_target_or_link_is_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("# Top\n\n[a](b.md) [c](#nothing) [d](#top)\n\nRun `make setup moodel`.\n")
     assert len(list(broken_links([page]))) == 2
-    assert made(page.read_text()) == {"setup", "moodel"}
+    assert find_make_targets(page.read_text()) == {"setup", "moodel"}
 
 
 def stages_before(dvc: Path) -> dict[str, set[str]]:
@@ -141,7 +141,7 @@ def stages_before(dvc: Path) -> dict[str, set[str]]:
     return {s: {o for o in reads[s] if not any(o in above(p) for p in reads[s])} for s in reads}
 
 
-def drawn(text: str) -> dict[str, set[str]]:
+def find_arrows(text: str) -> dict[str, set[str]]:
     """The arrows between stages in the diagram of a README."""
     (model,) = re.findall(r"subgraph model.*?\n(.*?)\n\s*end", text, re.DOTALL)
     before: dict[str, set[str]] = {}
@@ -156,5 +156,5 @@ def drawn(text: str) -> dict[str, set[str]]:
 def test_the_diagram_shows_the_stages_of_dvc(render: Render) -> None:
     text = (ROOT / "README.md").read_text()
     stages = stages_before(render() / "dvc.yaml")
-    assert drawn(text) == stages
-    assert drawn(text.replace("--> export", "")) != stages
+    assert find_arrows(text) == stages
+    assert find_arrows(text.replace("--> export", "")) != stages

@@ -10,7 +10,7 @@ import pytest
 
 from conftest import Render
 from environment import environment, release, requirements, variables
-from mutation import BASE, Mutant, evidence, exported, judged, mutate, report
+from mutation import BASE, Mutant, exact_reports, read_exported_limits, find_failed_gates, mutate, report
 from poc2prod.questions import Questions
 from repository import run_in
 
@@ -128,7 +128,7 @@ def test_finds_questions_without_an_effect(
 def test_rejects_a_report_about_another_metric(render: Render, source: Path) -> None:
     scope = Questions.read(source).settle(BASE)[0] | {"metric": "macro_f1"}
     with pytest.raises(SystemExit, match="is about macro_f1. Run evaluate again"):
-        judged(render(**BASE, project_name="another-metric"), evidence(scope))
+        find_failed_gates(render(**BASE, project_name="another-metric"), exact_reports(scope))
 
 
 ODD: dict[str, Any] = {
@@ -160,13 +160,13 @@ print("card", card.model_card())
 def test_a_number_is_the_same_everywhere(render: Render, tmp_path: Path) -> None:
     """Gate, histogram and card read it from one place."""
     folder = render(**ODD)
-    reports = evidence(ODD | {"metric": "accuracy", "max_slice_gap": 0.1})
+    reports = exact_reports(ODD | {"metric": "accuracy", "max_slice_gap": 0.1})
     reports["benchmark"].pop("device")
     reports |= {
         "ingest": {"source": "sample", "labels": {"clean": 200}},
         "train": {"trained_at": 0.0, "parameters": 1, "examples": 1},
     }
-    judged(folder, reports)
+    find_failed_gates(folder, reports)
     place = environment(requirements(folder, "serve"))
     command = [str(place / "bin" / "python"), "-c", SAY.format(package="odd_numbers")]
     env = variables(folder, place)
@@ -183,7 +183,7 @@ def test_a_number_is_the_same_everywhere(render: Render, tmp_path: Path) -> None
     in_scope = (folder / "scope.yaml").read_text()
     others = [p for p in code_files(folder) if re.search(r"43\.21|3\.579|345\.6", p.read_text())]
     assert all(str(number) in in_scope for number in numbers) and others == []
-    shown = exported(folder)
+    shown = read_exported_limits(folder)
     assert 'promised_latency_bucket{le="0.04321"} 1.0\n' in shown
     assert 'scope_limit{key="min_metric"} 0.8123\n' in shown
     assert 'scope_limit{key="max_cost_usd_month"} 345.6\n' in shown

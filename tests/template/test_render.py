@@ -88,7 +88,7 @@ def test_python_is_formatted_linted_and_typed(each: Path) -> None:
         run(command, each, variables(each, folder))
 
 
-def imported(path: Path) -> set[str]:
+def imported_modules(path: Path) -> set[str]:
     """Return the top-level modules that a file imports from installed packages."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -105,22 +105,22 @@ def imported(path: Path) -> set[str]:
     )
 
 
-def undeclared(folder: Path) -> set[str]:
+def undeclared_packages(folder: Path) -> set[str]:
     """Return imported packages that no group of `pyproject.toml` declares."""
     project = tomllib.loads((folder / "pyproject.toml").read_text())
     extras = project["project"].get("optional-dependencies", {})
     groups = [project["project"]["dependencies"], *extras.values()]
     groups += project["dependency-groups"].values()
     declared = {re.split(r"[^\w-]", wanted)[0] for group in groups for wanted in group}
-    used = set().union(*map(imported, folder.rglob("*.py")))
+    used = set().union(*map(imported_modules, folder.rglob("*.py")))
     return {DISTRIBUTIONS.get(name, name.replace("_", "-")) for name in used} - declared
 
 
 def test_imported_packages_are_declared(each: Path, tmp_path: Path) -> None:
-    assert undeclared(each) == set()
+    assert undeclared_packages(each) == set()
     shutil.copytree(each, tmp_path / "repo")
     (tmp_path / "repo/src/scratch_detector/more.py").write_text("def f():\n    import tqdm.auto\n")
-    assert undeclared(tmp_path / "repo") == {"tqdm"}
+    assert undeclared_packages(tmp_path / "repo") == {"tqdm"}
 
 
 @pytest.mark.parametrize("project", ["xyz", "a-name-of-exactly-thirty-chars"])

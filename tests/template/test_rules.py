@@ -41,7 +41,7 @@ NUMBERS = [
     1e3,
     1e5,
 ]
-# Of the folders `task` and `target` there is one variant each in a render, at the same path.
+# `task` and `target` have one folder per answer; a render contains one of each, at the same path.
 VARIANTS = {"image", "audio", "tabular", "cloud", "edge", "hybrid", "https", "mqtt"}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import NINE, ROOT, Render
+from conftest import LONGEST, NINE, ROOT, Render
 
 TEMPLATE = ROOT / "template"
 FILES = [path for path in sorted(TEMPLATE.rglob("*")) if path.is_file() and "pyc" not in path.name]
@@ -99,8 +99,8 @@ def test_files_and_folders_are_short(modality: str, target: str, render: Render)
     assert len(modules) <= 15, modules
 
 
-PARTS = ("yours", "to read first", "engine room")
-ENGINE_ROOM = ("monitoring", "releases", "serving", "retraining", "device", "fleet", "formats")
+PARTS = ("yours", "to read first", "operations")
+OPERATIONS = ("monitoring", "releases", "serving", "retraining", "device", "fleet", "formats")
 # Sound and tables need more code in task/ than images.
 MORE = {"image": 0, "audio": 80, "tabular": 160}
 
@@ -114,7 +114,7 @@ def sizes(folder: Path) -> dict[str, int]:
     named = [package / name for name in re.findall(r"`([\w/]+\.py)`", order)]
     assert len(named) >= 5 and "task/" in order
     yours = [*(package / "task").glob("*.py")]
-    rest = [path for name in ENGINE_ROOM for path in (package / name).rglob("*.py")]
+    rest = [path for name in OPERATIONS for path in (package / name).rglob("*.py")]
     parts = zip(PARTS, (yours, [*yours, *named], rest), strict=True)
     return {part: sum(map(lines, files)) for part, files in parts}
 
@@ -128,11 +128,16 @@ def test_your_code_and_the_code_to_read_first_are_short(modality: str, render: R
 
 def test_the_readme_states_the_size_of_each_part(render: Render) -> None:
     """Within 10 %: more growth needs a decision record."""
-    (row,) = re.findall(r"(?m)^.*engine room [\d,]+.*$", (ROOT / "README.md").read_text())
+    (row,) = re.findall(r"(?m)^.*operations [\d,]+.*$", (ROOT / "README.md").read_text())
     counted = sizes(render())
     for part in PARTS:
         (stated,) = re.findall(rf"{part}\W+([\d,]+)", row)
         assert counted[part] == pytest.approx(int(stated.replace(",", "")), rel=0.1), part
+
+
+def test_the_longest_tests_exist() -> None:
+    text = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [test for test in LONGEST if f"def {test}(" not in text] == []
 
 
 def test_nothing_is_unfinished() -> None:

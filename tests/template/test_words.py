@@ -1,4 +1,4 @@
-"""Habits of translated English that came back most often. Plain words: CONTRIBUTING.md."""
+"""Frequent habits of translated English, and plain replacements. See CONTRIBUTING.md."""
 
 import re
 import subprocess

@@ -25,7 +25,7 @@ from poc2prod.make import child_environment
 from poc2prod.moves import MOVES as MOVES_FILE
 from poc2prod.moves import moved_paths, read_moves
 from poc2prod.update import update
-from repository import committed, git
+from repository import commit_files, git
 
 RELEASES = sorted((ROOT / "tests/updates/releases").glob("*.tar.gz"))
 TODAY = "v99.0.0"
@@ -147,7 +147,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
         else:
             release(folder)
         name = version(archive) if archive else TODAY
-        committed(folder, tag=name)
+        commit_files(folder, tag=name)
     return folder
 
 
@@ -180,7 +180,7 @@ def edit_as_team(folder: Path) -> dict[str, list[str]]:
         path.write_text(text)
     (folder / DELETED).unlink()
     (folder / PLAN).write_bytes(PIXELS)
-    committed(folder)
+    commit_files(folder)
     after = contents(folder)
     was = {name: before.get(name, before[module]).splitlines() for name in after}
     return {
@@ -237,7 +237,7 @@ def team(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
             first = render_version(
                 history, tmp_path_factory.mktemp("team") / "project", version, target
             )
-            committed(first)
+            commit_files(first)
             cache[version, target] = first, edit_as_team(first)
         shutil.copytree(cache[version, target][0], folder)
         return folder, cache[version, target][1]
@@ -260,7 +260,7 @@ def test_a_line_changed_by_both_is_a_conflict_in_the_worktree(
         text = (folder / name).read_text()
         assert text.count(old) == 1
         (folder / name).write_text(text.replace(old, new))
-    committed(folder)
+    commit_files(folder)
     before = contents(folder)
     fresh = contents(render_version(history, tmp_path / "fresh", TODAY, "hybrid"))
     moved = moved_paths(MOVES, before, fresh)
@@ -329,7 +329,7 @@ def update_by(route: str, folder: Path, test: bool = False) -> None:
     if route == "copier":
         words = ["update", "--defaults", "--context-lines", "1000000", "--quiet"]
         subprocess.run([sys.executable, "-m", "copier", *words], cwd=folder, check=True)
-        committed(folder)
+        commit_files(folder)
         return
     status, output = run_update(folder, test)
     assert status == 0, output
@@ -433,7 +433,7 @@ def test_an_upgraded_project_passes_its_own_tests(
     # If a stage imports a new module, the team has to run `make deps`.
     for name in ADDED_FILES:
         (folder / name).unlink()
-    committed(folder)
+    commit_files(folder)
     fresh = render_version(history, tmp_path / "fresh", TODAY, target)
     env = variables(folder, environment(requirements(fresh, "serve", "train", "dev")))
     is_whole = archive == RELEASES[0] and target == "hybrid"

@@ -17,7 +17,7 @@ from environment import environment, release, requirements, variables
 from poc2prod.moves import GENERATED, read_generated
 from poc2prod.refusal import Refusal
 from poc2prod.update import update
-from repository import committed, done, written
+from repository import commit_files, done, write_files
 
 ARCHIVE = ROOT / "tests/updates/releases/0.3.0.tar.gz"
 OLD, TODAY = "v0.3.0", "v99.0.0"
@@ -32,12 +32,12 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     with tarfile.open(ARCHIVE) as content:
         content.extractall(folder, filter="data")
-    committed(folder, tag=OLD)
+    commit_files(folder, tag=OLD)
     for path in folder.iterdir():
         if path.name != ".git":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     release(folder)
-    committed(folder, tag=TODAY)
+    commit_files(folder, tag=TODAY)
     return folder
 
 
@@ -47,7 +47,7 @@ def project(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project") / "project"
     answers = {"target": "hybrid", "modality": "tabular"}
     copier.run_copy(str(history), folder, answers, vcs_ref=OLD, defaults=True, quiet=True)
-    committed(folder)
+    commit_files(folder)
     scope = folder / "scope.yaml"
     for old, new in EDITS.items():
         assert old in scope.read_text()
@@ -57,7 +57,7 @@ def project(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done(subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True))
     assert "1800s" in (folder / "deploy/server-alerts.yml").read_text()
     assert "> 120.0" in (folder / "deploy/fleet-alerts.yml").read_text()
-    return committed(folder)
+    return commit_files(folder)
 
 
 def run_update(folder: Path) -> tuple[int, str]:
@@ -100,12 +100,12 @@ def test_without_the_list_generated_rules_are_in_conflict(
     project: Path, history: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(history, tmp_path / "template")
-    committed(tmp_path / "template", {GENERATED: None}, tag="v99.0.1")
+    commit_files(tmp_path / "template", {GENERATED: None}, tag="v99.0.1")
     folder = tmp_path / "project"
     shutil.copytree(project, folder)
     answers = (folder / ".copier-answers.yml").read_text()
     answers = answers.replace(str(history), str(tmp_path / "template"))
-    committed(folder, {".copier-answers.yml": answers})
+    commit_files(folder, {".copier-answers.yml": answers})
     status, output = run_update(folder)
     assert status == 1
     for name in RULES.values():
@@ -114,7 +114,7 @@ def test_without_the_list_generated_rules_are_in_conflict(
 
 @pytest.mark.parametrize("text", ["- [", "deploy/rules.yml: x", "- ../rules.yml", "- 1"])
 def test_rejects_an_invalid_list_of_generated_files(text: str, tmp_path: Path) -> None:
-    written(tmp_path, {GENERATED: text})
+    write_files(tmp_path, {GENERATED: text})
     with pytest.raises(Refusal, match=f"the template's {GENERATED} is "):
         read_generated(tmp_path)
     assert read_generated(tmp_path / "none") == []

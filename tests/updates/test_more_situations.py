@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from repository import committed
+from repository import commit_files
 from situations import BOTH, Situation, check_nothing_is_lost
 from small_template import (
     CODE,
@@ -17,8 +17,8 @@ from small_template import (
     by_both,
     by_template,
     by_user,
-    released,
-    rendered,
+    release_template,
+    render_project,
     run,
 )
 
@@ -119,18 +119,18 @@ def test_update_loses_nothing_the_user_wrote(
 
 def test_update_merges_file_modes_and_symlinks(tmp_path: Path) -> None:
     source = tmp_path / "source"
-    released(
+    release_template(
         source,
         {"run.sh": "#!/bin/sh\n", "a.py": CODE},
         "v1",
         copier_yml="_subdirectory: template\n_preserve_symlinks: true\n",
     )
-    project = rendered(source, tmp_path / "mine")
+    project = render_project(source, tmp_path / "mine")
     (source / "template/run.sh").chmod(0o755)
     (source / "template/link.py").symlink_to("a.py")
-    released(source, {}, "v2")
+    release_template(source, {}, "v2")
     (project / "a.py").chmod(0o755)
-    committed(project, {"run.sh": "#!/bin/sh\necho mine\n"})
+    commit_files(project, {"run.sh": "#!/bin/sh\necho mine\n"})
     assert run(project, merge=True)[0] == 0
     assert (project / "link.py").readlink() == Path("a.py")
     assert (project / "run.sh").read_text() == "#!/bin/sh\necho mine\n"

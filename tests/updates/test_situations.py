@@ -6,7 +6,17 @@ from pathlib import Path
 import pytest
 
 from situations import BOTH, Situation, check_nothing_is_lost
-from small_template import CODE, CODE_PY, MARKS, MORE, Files, by_both, by_template, by_user, edited
+from small_template import (
+    CODE,
+    CODE_PY,
+    MARKS,
+    MORE,
+    Files,
+    by_both,
+    by_template,
+    by_user,
+    edit_lines,
+)
 
 pytestmark = MARKS
 
@@ -168,7 +178,7 @@ SITUATIONS = [
         {"{{ package }}/code.py": CODE, "{{ package }}/task/model.py": MORE},
         {
             "{{ package }}/code.py": by_template(5),
-            "{{ package }}/task/model.py": edited(MORE, 5, by="template"),
+            "{{ package }}/task/model.py": edit_lines(MORE, 5, by="template"),
         },
         {"pack/code.py": by_user(9), "pack/mine.py": "mine\n", "pack/task/model.py": "my model\n"},
         {

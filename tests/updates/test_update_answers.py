@@ -7,16 +7,18 @@ import pytest
 import yaml
 
 import small_template as small
-from repository import committed
+from repository import commit_files
 
 pytestmark = small.MARKS
 
 
 def test_changes_an_answer(template: Path, tmp_path: Path) -> None:
-    small.released(template, {"serve.py": "serve\n", "size.txt.jinja": "{{ size }}\n"}, "v1.1.0")
-    project = small.rendered(template, tmp_path / "ours", target="edge")
+    small.release_template(
+        template, {"serve.py": "serve\n", "size.txt.jinja": "{{ size }}\n"}, "v1.1.0"
+    )
+    project = small.render_project(template, tmp_path / "ours", target="edge")
     assert not (project / "serve.py").exists()
-    committed(project, {"code.py": small.by_user(5)})
+    commit_files(project, {"code.py": small.by_user(5)})
     status, words = small.run(project, "target=hybrid", "size=7", to="current", merge=True)
     assert status == 0
     assert "ours: v1.1.0 -> v1.1.0" in words
@@ -48,12 +50,12 @@ INVALID_ANSWERS = [
 def test_rejects_an_invalid_answer(answer: str, words: str, template: Path, project: Path) -> None:
     more = "locked: {type: str, default: a, ask: false}\n"
     more += "derived: {type: str, default: b, when: false}\n"
-    small.released(template, {}, "v1.2.0", copier_yml=small.COPIER_YML + more)
-    assert small.refused(project, answer).startswith(words)
+    small.release_template(template, {}, "v1.2.0", copier_yml=small.COPIER_YML + more)
+    assert small.expect_refusal(project, answer).startswith(words)
 
 
 def test_reports_all_invalid_answers_at_once(project: Path) -> None:
-    message = small.refused(
+    message = small.expect_refusal(
         project, "target=clowd", "size=big", "traget=edge", "package=a", "package=b"
     )
     assert [line.partition(":")[0] for line in message.splitlines()] == [
@@ -65,14 +67,14 @@ def test_reports_all_invalid_answers_at_once(project: Path) -> None:
 
 
 def test_stops_at_an_answer_that_the_new_version_rejects(template: Path, tmp_path: Path) -> None:
-    project = small.rendered(template, tmp_path / "a b", size=500, target="cloud")
+    project = small.render_project(template, tmp_path / "a b", size=500, target="cloud")
     strict = small.COPIER_YML.replace("cloud, edge, hybrid", "edge, hybrid").replace(
         "default: cloud", "default: edge"
     )
     strict = strict.replace(
         "default: 5}", "default: 5, validator: '{% if size > 100 %}100 or less, like 5{% endif %}'}"
     )
-    small.released(template, {}, "v1.1.0", copier_yml=strict)
+    small.release_template(template, {}, "v1.1.0", copier_yml=strict)
     before = small.state(project), small.traces(project)
     status, words = small.run(project)
     assert status == 1
@@ -93,13 +95,15 @@ def test_stops_at_an_answer_that_the_new_version_rejects(template: Path, tmp_pat
 
 
 def test_questions_can_be_added_removed_and_renamed(template: Path, tmp_path: Path) -> None:
-    project = small.rendered(template, tmp_path / "ours", size=7)
+    project = small.render_project(template, tmp_path / "ours", size=7)
     renamed = small.COPIER_YML.replace(
         "size: {type: int, default: 5}",
         'size_mb: {type: int, default: "{{ size | default(5) }}", help: "How large is it?"}',
     )
     renamed = renamed.replace("target: {", "speed: {type: int, default: 3}\ntarget: {")
-    small.released(template, {"size.txt.jinja": "{{ size_mb }}\n"}, "v1.1.0", copier_yml=renamed)
+    small.release_template(
+        template, {"size.txt.jinja": "{{ size_mb }}\n"}, "v1.1.0", copier_yml=renamed
+    )
     status, words = small.run(project, "speed=4", merge=True)
     assert status == 0
     assert "new question: size_mb is 7, the default. How large is it?\n" in words

@@ -12,19 +12,21 @@ from rich.console import Console
 
 from poc2prod.refusal import Refusal
 from poc2prod.update import update
-from repository import committed, git, written
-from small_template import MARKS, by_user, refused, released, run, state, traces
+from repository import commit_files, git, write_files
+from small_template import MARKS, by_user, expect_refusal, release_template, run, state, traces
 
 pytestmark = MARKS
 
 
 def test_printed_commands_finish_a_conflict(project: Path) -> None:
-    committed(project, {"code.py": by_user(3), "with space.txt": "mine\n"})
+    commit_files(project, {"code.py": by_user(3), "with space.txt": "mine\n"})
     status, words = run(project, merge=True)
     assert status == 1
     place = project.with_name("mine-template-v1.1.0")
     assert "is in the way" not in words
-    assert refused(project).startswith(f"{place} has the unresolved conflicts of an update; res")
+    assert expect_refusal(project).startswith(
+        f"{place} has the unresolved conflicts of an update; res"
+    )
     (place / "code.py").write_text("resolved\n")
     printed = [line.strip() for line in words.splitlines() if line.startswith("  ")]
     finish = [line for line in printed if line.startswith(("cd", "git"))]
@@ -37,7 +39,7 @@ def test_printed_commands_finish_a_conflict(project: Path) -> None:
 
 
 def test_printed_command_discards_a_conflict(project: Path) -> None:
-    committed(project, {"code.py": by_user(3)})
+    commit_files(project, {"code.py": by_user(3)})
     before = state(project), traces(project)
     words = run(project)[1]
     discard = words.splitlines()[-1].strip()
@@ -50,9 +52,9 @@ def test_printed_command_discards_a_conflict(project: Path) -> None:
 
 
 def test_rejects_a_folder_at_the_path_of_the_worktree(project: Path) -> None:
-    committed(project, {"code.py": by_user(3)})
+    commit_files(project, {"code.py": by_user(3)})
     place = project.with_name("mine-template-v1.1.0")
-    written(place, {"mine": "mine\n"})
+    write_files(place, {"mine": "mine\n"})
     before = state(project), traces(project)
     with pytest.raises(Refusal, match=f"{place} exists, but is needed for the conflicts"):
         run(project)
@@ -60,15 +62,15 @@ def test_rejects_a_folder_at_the_path_of_the_worktree(project: Path) -> None:
 
 
 def test_removes_an_incomplete_worktree(project: Path) -> None:
-    committed(project, {"code.py": by_user(3)})
+    commit_files(project, {"code.py": by_user(3)})
     git(project, "branch", "template")
-    assert "'refs/heads/template' exists; cannot create" in refused(project)
+    assert "'refs/heads/template' exists; cannot create" in expect_refusal(project)
 
 
 def test_merge_does_not_overwrite_files_created_meanwhile(template: Path, project: Path) -> None:
-    released(template, {"data.csv": "theirs\n"}, "v1.2.0")
+    release_template(template, {"data.csv": "theirs\n"}, "v1.2.0")
     meanwhile = f"test:\n\techo mine > {project}/data.csv\n"
-    committed(project, {".gitignore": "data.csv\n", "Makefile": meanwhile})
+    commit_files(project, {".gitignore": "data.csv\n", "Makefile": meanwhile})
     head = git(project, "rev-parse", "HEAD")
     with pytest.raises(Refusal, match="v1.2.0 was not merged; error: .* would be overwr"):
         run(project, test=True, merge=True)
@@ -77,7 +79,7 @@ def test_merge_does_not_overwrite_files_created_meanwhile(template: Path, projec
 
 
 def test_merge_is_a_fast_forward(project: Path) -> None:
-    committed(project, {"code.py": by_user(9)})
+    commit_files(project, {"code.py": by_user(9)})
     head = git(project, "rev-parse", "HEAD")
     status, words = run(project, merge=True)
     assert status == 0
@@ -106,10 +108,10 @@ MAKEFILE = "all:\nlint test: all\n\t@echo looked at $$(cat code.py | wc -l) line
 def test_runs_the_checks_of_the_project_on_the_update(
     passes: bool, project: Path, template: Path
 ) -> None:
-    written(
+    write_files(
         project, {"Makefile": MAKEFILE + "\t@git log --oneline | wc -l; exit 7\n" * (not passes)}
     )
-    committed(project)
+    commit_files(project)
     before = state(project)
     status, words = run(project, test=True, merge=True)
     if passes:
@@ -128,23 +130,23 @@ def test_runs_the_checks_of_the_project_on_the_update(
 
 def test_checks_do_not_touch_the_project(project: Path) -> None:
     rules = "setup:\n\ttouch ready\ntest:\n\ttest -f ready && echo serve.py:100: found; exit 3\n"
-    committed(project, {"Makefile": rules})
+    commit_files(project, {"Makefile": rules})
     status, words = run(project, test=True)
     assert status == 1 and not (project / "ready").exists()
     assert "serve.py:100: found\n" in words and "make test failed on the update" in words
-    committed(project, {"Makefile": rules.replace("touch ready", "exit 4")})
+    commit_files(project, {"Makefile": rules.replace("touch ready", "exit 4")})
     assert "make setup failed on the update (exit status 2).\n" in run(project, test=True)[1]
 
 
 def test_skips_checks_without_a_test_target(project: Path) -> None:
-    committed(project, {"Makefile": "latest: x\n\techo\ntest := 1\n.PHONY: test\n"})
+    commit_files(project, {"Makefile": "latest: x\n\techo\ntest := 1\n.PHONY: test\n"})
     status, words = run(project, test=True)
     assert (status, "make" in words) == (0, False)
 
 
 @pytest.mark.parametrize("number", [3, 9], ids=["conflict", "no conflict"])
 def test_dry_run_leaves_no_traces(number: int, project: Path) -> None:
-    committed(project, {"code.py": by_user(number)})
+    commit_files(project, {"code.py": by_user(number)})
     before = state(project), traces(project), git(project, "count-objects")
     status, words = run(project, dry_run=True, merge=True, test=True)
     assert (status, "v1.0.0 -> v1.1.0" in words) == (int(number == 3), True)

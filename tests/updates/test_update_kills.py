@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from repository import committed, git, written
+from repository import commit_files, git, write_files
 from small_template import MARKS, by_user, run, state
 
 pytestmark = MARKS
@@ -55,11 +55,11 @@ def update_and_kill(
 def test_a_killed_update_leaves_the_project_unchanged(
     number: int, project: Path, tmp_path: Path
 ) -> None:
-    committed(project, {".gitignore": "data/\n", "code.py": by_user(number)})
-    written(project, {"data/labels.csv": "years of work\n"})
+    commit_files(project, {".gitignore": "data/\n", "code.py": by_user(number)})
+    write_files(project, {"data/labels.csv": "years of work\n"})
     before, place = state(project), tmp_path / "mine-template-v1.1.0"
     counter, shim = tmp_path / "counter", tmp_path / "shim"
-    written(shim, {"git": SHIM.format(counter=counter, git=shutil.which("git"))})
+    write_files(shim, {"git": SHIM.format(counter=counter, git=shutil.which("git"))})
     (shim / "git").chmod(0o755)
     counter.write_text("1\n")
     assert not update_and_kill(project, shim, 0, False)

@@ -8,8 +8,17 @@ import yaml
 from rich.console import Console
 
 from poc2prod.update import update
-from repository import committed, git
-from small_template import ANSWERS, CODE, CODE_PY, MARKS, by_template, released, rendered, run
+from repository import commit_files, git
+from small_template import (
+    ANSWERS,
+    CODE,
+    CODE_PY,
+    MARKS,
+    by_template,
+    release_template,
+    render_project,
+    run,
+)
 
 pytestmark = MARKS
 
@@ -17,10 +26,10 @@ pytestmark = MARKS
 def test_prints_the_newer_sections_of_the_changelog(template: Path, tmp_path: Path) -> None:
     old = "# Changes\n\nAbout.\n\n## 1.0.0\n\n- the first\n"
     git(template, "tag", "--delete", "v1.0.0")
-    released(template, {}, "v1.0.0", CHANGELOG_md=old)
-    project = rendered(template, tmp_path / "ours")
+    release_template(template, {}, "v1.0.0", CHANGELOG_md=old)
+    project = render_project(template, tmp_path / "ours")
     news = "## [1.10.0] - 2026-11-20\n\n- Faster, *because* it was slow\n\n## v1.9.0\n\n- nine\n\n"
-    released(
+    release_template(
         template,
         {"new.py": "x\n"},
         "v1.10.0",
@@ -39,7 +48,9 @@ def test_prints_the_newer_sections_of_the_changelog(template: Path, tmp_path: Pa
 
 
 def test_formats_the_changelog_on_a_terminal(project: Path, template: Path) -> None:
-    released(template, {"new.py": "x\n"}, "v1.2.0", CHANGELOG_md="## 1.2.0\n\n- *One* more\n")
+    release_template(
+        template, {"new.py": "x\n"}, "v1.2.0", CHANGELOG_md="## 1.2.0\n\n- *One* more\n"
+    )
     console = Console(file=io.StringIO(), force_terminal=True, color_system=None)
     options = {"to": None, "template": None, "dry_run": True, "test": False, "merge": None}
     assert update(project, console, answers=[], **options) == 0
@@ -52,9 +63,13 @@ def test_prints_commit_subjects_without_a_changelog(project: Path) -> None:
 
 
 def test_versions_are_commits_without_tags(tmp_path: Path) -> None:
-    template = released(tmp_path / "source", CODE_PY, None, CHANGELOG_md="## Unreleased\n\n- one\n")
-    project = rendered(template, tmp_path / "ours")
-    released(template, {"code.py": by_template(5)}, None, CHANGELOG_md="## Unreleased\n\n- two\n")
+    template = release_template(
+        tmp_path / "source", CODE_PY, None, CHANGELOG_md="## Unreleased\n\n- one\n"
+    )
+    project = render_project(template, tmp_path / "ours")
+    release_template(
+        template, {"code.py": by_template(5)}, None, CHANGELOG_md="## Unreleased\n\n- two\n"
+    )
     short = git(template, "describe", "--always").strip()
     status, words = run(project)
     assert (status, "two" in words) == (0, True)
@@ -66,7 +81,7 @@ def test_versions_are_commits_without_tags(tmp_path: Path) -> None:
 
 def test_updates_to_a_given_version(project: Path, template: Path) -> None:
     first = git(template, "rev-parse", "v1.0.0").strip()
-    released(template, {"code.py": by_template(7)}, "v1.2.0")
+    release_template(template, {"code.py": by_template(7)}, "v1.2.0")
     assert "v1.0.0 -> v1.1.0" in run(project, to="v1.1.0", merge=True)[1]
     assert "v1.1.0 -> v1.2.0" in run(project, merge=True)[1]
     assert "v1.2.0 -> v1.0.0" in run(project, to=first, merge=True)[1]
@@ -76,8 +91,8 @@ def test_updates_to_a_given_version(project: Path, template: Path) -> None:
 def test_a_project_newer_than_the_last_release_is_up_to_date(
     template: Path, tmp_path: Path
 ) -> None:
-    released(template, {"code.py": by_template(5)}, None)
+    release_template(template, {"code.py": by_template(5)}, None)
     copier.run_copy(str(template), tmp_path / "ours", defaults=True, quiet=True, vcs_ref="HEAD")
     git(tmp_path, "init", "--quiet", "ours")
-    project = committed(tmp_path / "ours")
+    project = commit_files(tmp_path / "ours")
     assert "has nothing newer than v1.0.0-1-g" in run(project)[1]

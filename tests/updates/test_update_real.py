@@ -6,8 +6,18 @@ from pathlib import Path
 import yaml
 
 from environment import ROOT, release
-from repository import committed, git, written
-from small_template import ANSWERS, MARKS, Files, contents, refused, released, rendered, run, state
+from repository import commit_files, git, write_files
+from small_template import (
+    ANSWERS,
+    MARKS,
+    Files,
+    contents,
+    expect_refusal,
+    release_template,
+    render_project,
+    run,
+    state,
+)
 
 pytestmark = MARKS
 
@@ -16,8 +26,8 @@ def test_updates_a_project_of_the_real_template(tmp_path: Path) -> None:
     source = release(tmp_path / "source")
     shutil.copy(ROOT / "CHANGELOG.md", source)
     git(tmp_path, "init", "--quiet", "source")
-    released(source, {}, "v0.1.0")
-    project = rendered(source, tmp_path / "mine", target="edge", modality="tabular")
+    release_template(source, {}, "v0.1.0")
+    project = render_project(source, tmp_path / "mine", target="edge", modality="tabular")
     text = {name: (project / name).read_text() for name in ("scope.yaml", "README.md")}
     model = "src/scratch_detector/task/model.py"
     mine: Files = {
@@ -25,7 +35,7 @@ def test_updates_a_project_of_the_real_template(tmp_path: Path) -> None:
         "README.md": "# Ours\n",
         model: "# ours\n" + (project / model).read_text(),
     }
-    committed(project, mine)
+    commit_files(project, mine)
     scope, ci = source / "template/scope.yaml.jinja", source / "template/.github/workflows/ci.yml"
     scope.write_text(scope.read_text().replace("max_leaks: 0 #", "max_leaks: 1 #"))
     ci.write_text(ci.read_text().replace("timeout-minutes: 30", "timeout-minutes: 45"))
@@ -33,8 +43,8 @@ def test_updates_a_project_of_the_real_template(tmp_path: Path) -> None:
     readme.write_text("A new introduction.\n" + readme.read_text())
     changes = (source / "CHANGELOG.md").read_text()
     news = "\n## 0.2.0\n\n- One leak is allowed, because the data contains one.\n\n## "
-    written(source, {"CHANGELOG.md": changes.replace("\n## ", news, 1)})
-    released(source, {}, "v0.2.0")
+    write_files(source, {"CHANGELOG.md": changes.replace("\n## ", news, 1)})
+    release_template(source, {}, "v0.2.0")
     before = state(project)
     status, words = run(project)
     assert status == 0, words
@@ -52,11 +62,13 @@ def test_updates_a_project_of_the_real_template(tmp_path: Path) -> None:
     assert (project / "src/scratch_detector/serving/app.py").is_file()
     assert (project / model).read_text().startswith("# ours\n")
     assert "confidence: 0.99 #" in (project / "scope.yaml").read_text()
-    fresh = rendered(source, tmp_path / "fresh", **yaml.safe_load((project / ANSWERS).read_text()))
+    fresh = render_project(
+        source, tmp_path / "fresh", **yaml.safe_load((project / ANSWERS).read_text())
+    )
     different = {
         name
         for name in contents(project) | contents(fresh)
         if contents(project).get(name) != contents(fresh).get(name)
     }
     assert different == {"scope.yaml", "README.md", "docs/decisions/0001-scope.md", model}
-    assert "package_name: got 'x'; worked out" in refused(project, "package_name=x")
+    assert "package_name: got 'x'; worked out" in expect_refusal(project, "package_name=x")

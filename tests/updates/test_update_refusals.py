@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from poc2prod.refusal import Refusal
-from repository import committed, git, written
-from small_template import ANSWERS, MARKS, refused, released, run, state, traces
+from repository import commit_files, git, write_files
+from small_template import ANSWERS, MARKS, expect_refusal, release_template, run, state, traces
 
 pytestmark = MARKS
 
@@ -16,43 +16,43 @@ ANSWERED = "_commit: v1.0.0\n_src_path: {}\n"
 INVALID_PROJECTS: list[tuple[str, Callable[[Path], object], str]] = [
     (
         "no answers",
-        lambda p: committed(p, {ANSWERS: None}),
+        lambda p: commit_files(p, {ANSWERS: None}),
         "mine is not a project of a template: it has no .copier-answers.yml; use poc2prod adopt",
     ),
     (
         "no version",
-        lambda p: committed(p, {ANSWERS: "_src_path: x\n"}),
+        lambda p: commit_files(p, {ANSWERS: "_src_path: x\n"}),
         "has no _commit, which an update needs; add",
     ),
     (
         "no source",
-        lambda p: committed(p, {ANSWERS: "_commit: v1\n"}),
+        lambda p: commit_files(p, {ANSWERS: "_commit: v1\n"}),
         "has no _src_path, which an update needs; add",
     ),
     (
         "no YAML",
-        lambda p: committed(p, {ANSWERS: "a: [\n"}),
+        lambda p: commit_files(p, {ANSWERS: "a: [\n"}),
         ".copier-answers.yml, line 2: not YAML",
     ),
     (
         "version gone",
-        lambda p: committed(p, {ANSWERS: f"_commit: v9\n_src_path: {p.parent}/source\n"}),
+        lambda p: commit_files(p, {ANSWERS: f"_commit: v9\n_src_path: {p.parent}/source\n"}),
         "source has no v9, which .copier-answers.yml records as the version of the project; give a "
         "source that has it with --template SOURCE",
     ),
     (
         "no option",
-        lambda p: committed(p, {ANSWERS: f"_commit: --all\n_src_path: {p.parent}/source\n"}),
+        lambda p: commit_files(p, {ANSWERS: f"_commit: --all\n_src_path: {p.parent}/source\n"}),
         "source has no --all, which",
     ),
     (
         "dirty",
-        lambda p: written(p, {"code.py": "mine"}),
+        lambda p: write_files(p, {"code.py": "mine"}),
         "mine has uncommitted changes; commit or stash them",
     ),
     (
         "staged",
-        lambda p: (written(p, {"x": ""}), git(p, "add", "x")),
+        lambda p: (write_files(p, {"x": ""}), git(p, "add", "x")),
         "mine has uncommitted changes; commit or stash them",
     ),
     (
@@ -93,11 +93,11 @@ def test_rejects_a_project_that_cannot_be_updated(
 
 
 def test_rejects_an_unknown_version(project: Path, template: Path) -> None:
-    assert refused(project, to="v1.1") == "../source has no v1.1; did you mean 'v1.1.0'?"
-    assert refused(project, to="-x") == "../source has no -x; it has v1.0.0, v1.1.0"
+    assert expect_refusal(project, to="v1.1") == "../source has no v1.1; did you mean 'v1.1.0'?"
+    assert expect_refusal(project, to="-x") == "../source has no -x; it has v1.0.0, v1.1.0"
     (template / "copier.yml").unlink()
-    released(template, {}, "v2.0.0")
-    assert refused(project) == "../source is not a template at v2.0.0: it has no copier.yml"
+    release_template(template, {}, "v2.0.0")
+    assert expect_refusal(project) == "../source is not a template at v2.0.0: it has no copier.yml"
 
 
 def test_rejects_a_folder_without_commits(project: Path, tmp_path: Path) -> None:
@@ -120,12 +120,12 @@ def test_rejects_a_machine_without_git(
 
 
 def test_rejects_a_template_that_cannot_be_rendered(template: Path, project: Path) -> None:
-    released(template, {"bad.txt.jinja": "{{ gone.gone }}"}, "v1.2.0")
-    assert "cannot be rendered; 'gone' is undefined" in refused(project)
+    release_template(template, {"bad.txt.jinja": "{{ gone.gone }}"}, "v1.2.0")
+    assert "cannot be rendered; 'gone' is undefined" in expect_refusal(project)
 
 
 def test_hides_passwords_in_messages(project: Path) -> None:
-    message = refused(project, template="https://ana:secret@localhost:1/template.git")
+    message = expect_refusal(project, template="https://ana:secret@localhost:1/template.git")
     assert message.startswith(
         "https://***@localhost:1/template.git cannot be read; fatal: unable to"
     )
@@ -136,9 +136,9 @@ def test_keeps_commits_of_the_user_on_the_branch(project: Path) -> None:
     assert run(project)[0] == 0
     assert run(project)[0] == 0  # its own commit is replaced
     git(project, "switch", "--quiet", "template/v1.1.0")
-    committed(project, {"code.py": "fixed\n"})
+    commit_files(project, {"code.py": "fixed\n"})
     git(project, "switch", "--quiet", "-")
-    assert refused(project) == (
+    assert expect_refusal(project) == (
         "the branch template/v1.1.0 has your own unmerged commits; "
         "git merge template/v1.1.0, or delete it: git branch -D template/v1.1.0"
     )

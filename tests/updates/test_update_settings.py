@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from repository import committed, git, written
-from small_template import MARKS, Files, by_user, released, rendered, run, state
+from repository import commit_files, git, write_files
+from small_template import MARKS, Files, by_user, release_template, render_project, run, state
 
 pytestmark = MARKS
 
@@ -14,7 +14,7 @@ pytestmark = MARKS
 def test_ignores_the_environment_and_the_git_configuration(
     project: Path, template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    committed(
+    commit_files(
         project, {"code.py": by_user(3), ".gitattributes": "*.py merge=mine\n*.md merge=union"}
     )
     hook = project / ".git/hooks/all"
@@ -43,7 +43,7 @@ def test_ignores_the_environment_and_the_git_configuration(
         "init.templateDir": str(hook.parent.parent),
     }
     (tmp_path / "attributes").write_text("* merge=union\n")
-    written(project, {".git/info/attributes": "*.py merge=union\n"})
+    write_files(project, {".git/info/attributes": "*.py merge=union\n"})
     for name, value in settings.items():
         git(tmp_path, "config", "--file", ".gitconfig", name, value)
         git(project, "config", name, value)
@@ -75,23 +75,23 @@ def test_ignores_the_environment_and_the_git_configuration(
 
 def test_the_path_of_a_render_is_not_a_change(tmp_path: Path) -> None:
     where = {"where.txt.jinja": "{{ _copier_conf.dst_path }} {{ _folder_name }}\n"}
-    template = released(tmp_path / "source", {**where}, "v1")
-    project = rendered(template, tmp_path / "ours")
-    released(template, {"new.py": "x\n"}, "v2")
+    template = release_template(tmp_path / "source", {**where}, "v1")
+    project = render_project(template, tmp_path / "ours")
+    release_template(template, {"new.py": "x\n"}, "v2")
     assert run(project, merge=True)[0] == 0
     assert (project / "where.txt").read_text() == f"{project} ours\n"
 
 
 def test_line_endings_by_gitattributes_are_not_a_change(tmp_path: Path) -> None:
     first: Files = {".gitattributes": "* text=auto\n*.bat eol=crlf\n", "a.bat": "a\r\nb\r\nc\r\n"}
-    template = released(tmp_path / "source", first, "v1")
-    project = rendered(template, tmp_path / "ours")
-    committed(project, {"a.bat": "mine\r\nb\r\nc\r\n"})
-    released(template, {"a.bat": "a\r\nb\r\nC\r\n"}, "v2")
+    template = release_template(tmp_path / "source", first, "v1")
+    project = render_project(template, tmp_path / "ours")
+    commit_files(project, {"a.bat": "mine\r\nb\r\nc\r\n"})
+    release_template(template, {"a.bat": "a\r\nb\r\nC\r\n"}, "v2")
     assert run(project, merge=True)[0] == 0
     assert (project / "a.bat").read_bytes() == b"mine\r\nb\r\nC\r\n"
     assert git(project, "status", "--porcelain") == ""
-    released(template, {"a.bat": "A\r\nb\r\nC\r\n"}, "v3")
+    release_template(template, {"a.bat": "A\r\nb\r\nC\r\n"}, "v3")
     assert run(project)[0] == 1
     conflict = (tmp_path / "ours-template-v3" / "a.bat").read_bytes()
     assert conflict.count(b"\r\n") == conflict.count(b"\n") == 7

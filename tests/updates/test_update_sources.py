@@ -8,21 +8,21 @@ import pytest
 import yaml
 
 import small_template as small
-from repository import committed, git, written
+from repository import commit_files, git, write_files
 
 pytestmark = small.MARKS
 
 
 def test_updates_a_folder_of_a_larger_repository(template: Path, tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet", "all")
-    top = committed(tmp_path / "all", {"else/code.py": small.CODE, "else/x": "x\n"})
-    project = small.rendered(template, top / "deep" / "mine")
-    written(project, {"code.py": None})
-    committed(project)
-    written(top, {"else/x": "dirty\n", "else/new": "new\n"})
+    top = commit_files(tmp_path / "all", {"else/code.py": small.CODE, "else/x": "x\n"})
+    project = small.render_project(template, top / "deep" / "mine")
+    write_files(project, {"code.py": None})
+    commit_files(project)
+    write_files(top, {"else/x": "dirty\n", "else/new": "new\n"})
     git(top, "add", "else/x")
-    written(top, {"else/x": "dirtier\n"})
-    small.released(template, {"code.py": small.by_template(5), "new.py": "new\n"}, "v2")
+    write_files(top, {"else/x": "dirtier\n"})
+    small.release_template(template, {"code.py": small.by_template(5), "new.py": "new\n"}, "v2")
     before = small.state(top)
     status, words = small.run(project)
     assert status == 0
@@ -33,8 +33,8 @@ def test_updates_a_folder_of_a_larger_repository(template: Path, tmp_path: Path)
     assert git(top, "show", "HEAD:else/code.py") == small.CODE
     assert (project / "new.py").is_file()
     assert (top / "else/x").read_text() == "dirtier\n"
-    small.released(template, {"new.py": "newer\n"}, "v3")
-    written(project, {"new.py": "mine\n"})
+    small.release_template(template, {"new.py": "newer\n"}, "v3")
+    write_files(project, {"new.py": "mine\n"})
     git(project, "commit", "--quiet", "--message=mine", ".")
     status, words = small.run(project)
     assert (status, "\n  new.py: changed by both\n" in words) == (1, True)
@@ -44,7 +44,7 @@ def test_updates_a_folder_of_a_larger_repository(template: Path, tmp_path: Path)
 def test_updates_a_linked_worktree(project: Path, tmp_path: Path) -> None:
     linked = tmp_path / "linked"
     git(project, "worktree", "add", "--quiet", "-b", "other", str(linked))
-    committed(linked, {"code.py": small.by_user(9)})
+    commit_files(linked, {"code.py": small.by_user(9)})
     before = small.state(project), small.state(linked)
     assert small.run(linked)[0] == 0
     assert (small.state(project), small.state(linked)) == before
@@ -70,8 +70,8 @@ def address(template: Path) -> str:
 def test_template_is_read_from(
     source: Callable[[Path], str], template: Path, tmp_path: Path
 ) -> None:
-    project = small.rendered(source(template), tmp_path / "ours")
-    small.released(template, {"code.py": small.by_template(5)}, "v1.1.0")
+    project = small.render_project(source(template), tmp_path / "ours")
+    small.release_template(template, {"code.py": small.by_template(5)}, "v1.1.0")
     recorded = source(template)
     assert small.run(project, merge=True)[0] == 0
     assert (project / "code.py").read_text() == small.by_template(5)
@@ -83,7 +83,7 @@ def test_a_relative_source_starts_at_the_project(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = (project / small.ANSWERS).read_text().replace(f"{project.parent}/", "../")
-    committed(project, {small.ANSWERS: text})
+    commit_files(project, {small.ANSWERS: text})
     monkeypatch.chdir("/")
     assert "from ../source\n" in small.run(project, merge=True)[1]
     assert yaml.safe_load((project / small.ANSWERS).read_text())["_src_path"] == "../source"
@@ -96,7 +96,7 @@ def test_uses_and_records_another_source(
     monkeypatch.chdir(project.parent)
     offline = bundle(template)
     template.rename(template.with_name("moved away"))
-    assert "cannot be read; fatal: " in small.refused(project)
+    assert "cannot be read; fatal: " in small.expect_refusal(project)
     assert small.run(project, template="course.bundle", merge=True)[0] == 0
     answers = yaml.safe_load((project / small.ANSWERS).read_text())
     assert (answers["_commit"], answers["_src_path"]) == ("v1.1.0", offline)

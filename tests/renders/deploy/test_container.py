@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from conftest import Render
-from containers import Docker, engine, free_port, get, image, size_mb, when_there
+from containers import Docker, engine, free_port, get, image, size_mb, wait_for
 from environment import environment, requirements, variables
-from repository import committed, damage
+from repository import commit_files, damage
 from test_pipeline import make
 
 pytestmark = pytest.mark.container
@@ -67,7 +67,7 @@ def repo(
     """A render with a signed release, and an image built from it."""
     folder = tmp_path_factory.mktemp("container") / "repo"
     shutil.copytree(render(project_name=NAME, modality="image", target="cloud"), folder)
-    committed(folder)
+    commit_files(folder)
     env = variables(folder, environment(requirements(folder, "serve", "train", "dev")))
     for target in ("model", "example", "release"):
         make(folder, target, env)
@@ -96,7 +96,7 @@ def champion(repo: Path) -> str:
 
 def served_release(site: str) -> str:
     """Return the release id from `/readyz`, once the server is ready."""
-    ready = when_there(lambda: json.loads(get(f"{site}/readyz")))
+    ready = wait_for(lambda: json.loads(get(f"{site}/readyz")))
     assert isinstance(ready, dict)
     return str(ready["release"])
 
@@ -140,9 +140,9 @@ def test_a_hardened_container_serves_restarts_and_stops(docker: Docker, repo: Pa
         ) as response:
             assert json.loads(response.read())["label"]
         health = "--format={{.State.Health.Status}}"
-        when_there(lambda: docker("inspect", health, NAME) == "healthy")
+        wait_for(lambda: docker("inspect", health, NAME) == "healthy")
         kill(docker, NAME)
-        when_there(lambda: docker("inspect", "--format={{.RestartCount}}", NAME) == "1")
+        wait_for(lambda: docker("inspect", "--format={{.RestartCount}}", NAME) == "1")
         assert served_release(site) == champion(repo)
         start = time.monotonic()
         docker("stop", f"--time={GRACE_S}", NAME)
@@ -168,7 +168,7 @@ def test_an_altered_release_does_not_start(docker: Docker, repo: Path, tmp_path:
     docker("run", *options, *HARDENED.split(), NAME)
     try:
         state = "--format={{.State.Status}} {{.State.ExitCode}}"
-        when_there(lambda: docker("inspect", state, NAME) == "exited 1")
+        wait_for(lambda: docker("inspect", state, NAME) == "exited 1")
         log = docker("logs", NAME)
         assert f"releases/{id}/model.onnx has SHA-256 " in log and "unfit-release" in log
     finally:
@@ -197,14 +197,14 @@ def test_prometheus_of_compose_scrapes_a_server_that_restarts(docker: Docker, re
             docker(
                 *compose, "up", "--detach", "--no-build", "prometheus"
             )  # which also starts the server
-            when_there(lambda: query("up") == "1")
+            wait_for(lambda: query("up") == "1")
             started = query("process_start_time_seconds")
             server = docker(*compose, "ps", "--quiet", "server")
             assert served_release(f"http://127.0.0.1:{port}") == champion(repo)
             assert "rollout.json" in docker("exec", server, "python", "-c", LIST)
             kill(docker, server)
-            when_there(lambda: query("process_start_time_seconds") not in (started, ""))
-            when_there(lambda: query("up") == "1")
+            wait_for(lambda: query("process_start_time_seconds") not in (started, ""))
+            wait_for(lambda: query("up") == "1")
         finally:
             docker(*compose, "down", "--volumes")
     assert not docker("ps", "--all", "--quiet", f"--filter=name={NAME}")
@@ -251,18 +251,18 @@ def test_the_collector_of_compose_stores_reports(
         docker("build", "--quiet", "--tag", FLEET, "--file", f"{folder / DOCKERFILE}", f"{folder}")
         try:
             docker(*compose, "up", "--detach", "--no-build", "--no-deps", "collector", "prometheus")
-            when_there(lambda: get(f"{site}/healthz") == b"")
+            wait_for(lambda: get(f"{site}/healthz") == b"")
             with urlopen(batch, timeout=30) as response:
                 assert response.status == 200
             container = docker(*compose, "ps", "--quiet", "collector")
             health = "--format={{.State.Health.Status}}"
-            when_there(lambda: docker("inspect", health, container) == "healthy")
+            wait_for(lambda: docker("inspect", health, container) == "healthy")
             docker(*compose, "rm", "--force", "--stop", "collector")
             docker(*compose, "up", "--detach", "--no-build", "--no-deps", "collector")
-            when_there(
+            wait_for(
                 lambda: 'device_outbox_depth{device="a"} 0.0' in get(f"{site}/metrics").decode()
             )
-            when_there(lambda: query('device_last_seen_timestamp_seconds{device="a"}'))
+            wait_for(lambda: query('device_last_seen_timestamp_seconds{device="a"}'))
             groups = json.loads(get(f"{watching}/rules"))["data"]["groups"]
             names = {rule["name"] for group in groups for rule in group["rules"]}
             assert names >= {"DeviceSilent", "ServerDown"}

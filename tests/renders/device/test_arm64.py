@@ -15,7 +15,7 @@ import yaml
 
 from conftest import Shared
 from containers import CACHE
-from environment import alone
+from environment import exclusive_lock
 from repository import done, run_in
 
 pytestmark = pytest.mark.long
@@ -60,7 +60,7 @@ def from_debian(name: str, kept: str, *options: str) -> Path:
     """Unpack Debian packages once without running anything, and keep the path `kept`."""
     place = CACHE / name
     CACHE.mkdir(parents=True, exist_ok=True)
-    with alone(CACHE / f"{name}.lock"), tempfile.TemporaryDirectory(dir=CACHE) as part:
+    with exclusive_lock(CACHE / f"{name}.lock"), tempfile.TemporaryDirectory(dir=CACHE) as part:
         if place.exists():
             return place
         tool = shutil.which("mmdebstrap") or pytest.skip("mmdebstrap is not installed")

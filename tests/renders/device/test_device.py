@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from containers import Docker, device, engine, when_there
+from containers import Docker, device, engine, wait_for
 from environment import environment, requirements, variables
 from test_pipeline import make
 
@@ -77,7 +77,7 @@ def show(on: On, name: str) -> str:
 
 def wait_for_pid(on: On) -> str:
     """Wait until the service is active; return its process id."""
-    when_there(lambda: show(on, "ActiveState") == "active")
+    wait_for(lambda: show(on, "ActiveState") == "active")
     return show(on, "MainPID")
 
 
@@ -115,7 +115,7 @@ def decides(on: On) -> bool:
     before = len(decisions(on))
     on("cp", "/root/example.png", f"{STATE}/inbox/.new")
     on("mv", f"{STATE}/inbox/.new", f"{STATE}/inbox/new.png")
-    when_there(lambda: len(decisions(on)) > before)
+    wait_for(lambda: len(decisions(on)) > before)
     return decisions(on)[-1]["label"] in ("clean", "scratched")
 
 
@@ -148,7 +148,7 @@ def test_decides_without_a_network_and_is_small(installed: On) -> None:
 def test_only_its_group_may_use_the_inbox(installed: On) -> None:
     wait_for_pid(installed)
     put(installed, NAME)
-    when_there(lambda: len(decisions(installed)) == 1)
+    wait_for(lambda: len(decisions(installed)) == 1)
     assert decisions(installed)[0]["file"] == "new.png"
     with pytest.raises(AssertionError, match="Permission denied"):
         put(installed, "camera")
@@ -164,9 +164,9 @@ def test_sandbox_allows_upload_update_and_socket(installed: On, docker: Docker) 
     restart_with(installed)
     wait_for_pid(installed)
     put(installed, NAME)
-    when_there(lambda: installed("python3.11", "-c", COUNT_EVENTS) == "1")
+    wait_for(lambda: installed("python3.11", "-c", COUNT_EVENTS) == "1")
     metrics = ["sh", "-c", f"cat {STATE}/metrics.prom || true"]
-    when_there(lambda: 'updates_total{outcome="checked"} 1.0' in installed(*metrics))
+    wait_for(lambda: 'updates_total{outcome="checked"} 1.0' in installed(*metrics))
     assert json.loads(installed("cat", f"{STATE}/models/state.json"))["trial"]
     who = ["setpriv", "--reuid=camera", f"--regid={NAME}", "--clear-groups"]
     script = " ".join(who) + f" python3.11 -c '{ASK}' < /root/example.png"
@@ -190,7 +190,7 @@ def test_restarts_after_a_kill_without_losing_decisions(installed: On) -> None:
     assert decides(installed)
     before, old = decisions(installed), wait_for_pid(installed)
     signal(installed, 9, old)
-    when_there(lambda: show(installed, "NRestarts") == "1")
+    wait_for(lambda: show(installed, "NRestarts") == "1")
     assert wait_for_pid(installed) != old and decisions(installed) == before and decides(installed)
 
 
@@ -199,7 +199,7 @@ def test_watchdog_restarts_a_hanging_loop(installed: On) -> None:
     restart_with(installed, "WatchdogSec=4")
     old = wait_for_pid(installed)
     signal(installed, "STOP", old)
-    when_there(lambda: show(installed, "NRestarts") == "1")
+    wait_for(lambda: show(installed, "NRestarts") == "1")
     assert (
         wait_for_pid(installed) != old
         and decides(installed)
@@ -219,7 +219,7 @@ def test_without_the_watchdog_a_hanging_loop_stays_hanging(installed: On) -> Non
 def test_stricter_system_call_filter_kills_the_loop_at_start(installed: On) -> None:
     stricter = ["SystemCallFilter=", "SystemCallFilter=@system-service", "SystemCallErrorNumber="]
     restart_with(installed, *stricter, "SystemCallFilter=~@privileged @resources", "Restart=no")
-    when_there(lambda: show(installed, "ActiveState") == "failed")
+    wait_for(lambda: show(installed, "ActiveState") == "failed")
     assert show(installed, "ExecMainStatus") == "31"  # SIGSYS
     restart_with(installed)
     assert decides(installed)
@@ -237,14 +237,14 @@ def test_memory_limit_kills_another_process_of_the_service_only(installed: On) -
 
 def test_restarts_after_exceeding_its_memory_limit(installed: On) -> None:
     restart_with(installed, "MemoryMax=30M", "MemorySwapMax=0")
-    when_there(lambda: int(show(installed, "NRestarts")) > 0)
+    wait_for(lambda: int(show(installed, "NRestarts")) > 0)
     restart_with(installed)
     assert decides(installed)
 
 
 def test_starts_on_boot(installed: On, docker: Docker) -> None:
     docker("restart", "--time=10", MACHINE)
-    when_there(lambda: installed("sh", "-c", f"systemctl is-active {NAME} || true") == "active")
+    wait_for(lambda: installed("sh", "-c", f"systemctl is-active {NAME} || true") == "active")
     assert decides(installed)
 
 

@@ -165,7 +165,7 @@ class Device(NamedTuple):
         return process.returncode, error
 
     def expect_refusal(self, **env: str) -> str:
-        """Run an update that must be refused and change nothing; return its error."""
+        """Run an update that must be rejected and change nothing; return its error."""
         before = self.state(), self.show_model()
         code, error = self.update(**env)
         assert code == 1 and "docs/runbook/devices.md#model-update" in error, error

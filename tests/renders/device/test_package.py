@@ -13,7 +13,7 @@ import pytest
 
 from conftest import Render
 from environment import environment, requirements, search_path, variables
-from repository import done, run_in, written
+from repository import done, run_in, write_files
 from test_render import run
 
 NAME = "scratch-detector"
@@ -41,7 +41,7 @@ def verify_unit(folder: Path, tmp_path: Path) -> Callable[[str, str], str]:
 
     def verify(old: str, new: str) -> str:
         assert old in text
-        written(tmp_path, {UNIT: text.replace(old, new)})
+        write_files(tmp_path, {UNIT: text.replace(old, new)})
         return analyze("verify", "--man=no", str(tmp_path / UNIT)).stderr
 
     return verify
@@ -71,7 +71,7 @@ def test_unit_is_hardened_and_a_looser_unit_fails(folder: Path, tmp_path: Path) 
     done(analyze(*ask, str(unit)))
     for loosened in LOOSER:
         text = re.sub(f"(?m)^{loosened}", "", unit.read_text())
-        found = analyze(*ask, str(written(tmp_path, {UNIT: text}) / UNIT))
+        found = analyze(*ask, str(write_files(tmp_path, {UNIT: text}) / UNIT))
         assert found.returncode == 1 and "Overall exposure level" in found.stdout, loosened
 
 
@@ -111,7 +111,7 @@ def ready(modelled: Path, render: Render, tmp_path_factory: pytest.TempPathFacto
     shutil.copytree(render(modality="tabular", target="hybrid"), folder, dirs_exist_ok=True)
     shutil.copy(modelled / "schema.yaml", folder)
     done(run_in(folder, "uv", "lock", "--quiet"))
-    return written(folder, {"keys/1.root.json": "{}", "keys/root-1.pem": "secret"})
+    return write_files(folder, {"keys/1.root.json": "{}", "keys/root-1.pem": "secret"})
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +178,7 @@ def package_with_uv(folder: Path, ready: Path, plant: str) -> subprocess.Complet
         find,
         "cat >/dev/null",
     ]
-    written(folder, {"bin/uv": "\n".join([*lines, 'mkdir -p "$lib/numpy"', plant, ""])})
+    write_files(folder, {"bin/uv": "\n".join([*lines, 'mkdir -p "$lib/numpy"', plant, ""])})
     shim.chmod(0o755)
     command = ["python", "-m", "scratch_detector", "package"]
     env["PATH"] = f"{shim.parent}{os.pathsep}{env['PATH']}"

@@ -16,7 +16,7 @@ from rich.console import Console
 from conftest import QUESTIONS, Render
 from environment import environment, release, requirements, search_path
 from poc2prod.update import update
-from repository import committed, done, run_in
+from repository import commit_files, done, run_in
 
 FORMATS = ("executorch", "litert", "coreml", "openvino")
 RUN_HERE = [name for name in FORMATS if name != "coreml"]
@@ -65,10 +65,10 @@ def test_rejects_unknown_formats(wrong: str) -> None:
 
 
 def test_format_can_be_added_and_removed_later(tmp_path: Path) -> None:
-    template = committed(release(tmp_path / "template"), tag="v1.0.0")
+    template = commit_files(release(tmp_path / "template"), tag="v1.0.0")
     folder = tmp_path / "mine"
     copier.run_copy(str(template), folder, {"modality": "tabular"}, defaults=True, quiet=True)
-    committed(folder)
+    commit_files(folder)
     formats = folder / "src/scratch_detector/formats"
     console = Console(file=io.StringIO(), width=100)
     for answer, files in (
@@ -159,8 +159,8 @@ def test_writes_runs_and_measures_every_format(project: Path, tmp_path: Path) ->
     assert "only a Mac runs it" in row["not_run"] and row["broken"] == []
     facts = json.loads((project / "reports/evaluate.json").read_text())["labels"]
     for name in FORMATS:
-        said = json.loads((project / "models" / name / "facts.json").read_text())
-        assert said["labels"] == facts
+        recorded = json.loads((project / "models" / name / "facts.json").read_text())
+        assert recorded["labels"] == facts
     gates = {gate["id"] for gate in json.loads((project / "reports/gates.json").read_text())}
     assert {f"{name}_parity" for name in RUN_HERE} | {"coreml_model_size"} <= gates
     last = printed.rpartition("On the validation split")[2]

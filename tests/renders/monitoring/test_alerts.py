@@ -310,7 +310,7 @@ MORE: list[tuple[str, Series, list[str]]] = [
         {FAILED: f"0+200x100 0+200x{LONG}", PREDICTIONS: RESTARTED},
         ["AvailabilityBudgetBurn page", "AvailabilityBudgetBurn ticket"],
     ),
-    ("Prometheus knows no server", {UP: "_x20"}, ["ServerDown page"]),
+    ("Prometheus has no server to scrape", {UP: "_x20"}, ["ServerDown page"]),
     (
         "hours of different alerts add up",
         {DRIFT % "label": then((2, 100), (1, LONG)), QUALITY: then((1, 100), (0.5, LONG))},
@@ -662,14 +662,14 @@ def test_prometheus_notices_a_device_that_was_killed(
     settings(folder, 'upload_url: ""', f"upload_url: http://127.0.0.1:{port}/events")
     settings(folder, 'device: ""', "device: line-1")
     sender = device(folder, 10**6, PAUSE_S="0.2")
-    until(lambda: watch.asked('device_info{device="line-1"}'))
-    assert watch.asked(firing) == []
+    until(lambda: watch.query('device_info{device="line-1"}'))
+    assert watch.query(firing) == []
     end(sender)
-    until(lambda: watch.asked(firing), within_s=120)
-    assert watch.asked(firing)[0]["metric"]["device"] == "line-1"
+    until(lambda: watch.query(firing), within_s=120)
+    assert watch.query(firing)[0]["metric"]["device"] == "line-1"
     got = len(delivered(folder))
     sender = device(folder, 10**6, PAUSE_S="0.2")
-    until(lambda: not watch.asked(firing) and len(delivered(folder)) > got)
+    until(lambda: not watch.query(firing) and len(delivered(folder)) > got)
     end(sender)
 
 
@@ -752,9 +752,9 @@ def live(modelled: Path, tmp_path: Path) -> Live:
 
 def wait_until_healthy(watch: Watch) -> None:
     """Wait until all windows are full of normal traffic, without any alert."""
-    until(lambda: watch.asked("drift_window_fill_ratio == 1"))
-    until(lambda: watch.asked("min_over_time(sum(rate(predictions_total[2s]))[16s:1s]) > 0"))
-    assert watch.asked('ALERTS{alertstate="firing"}') == [] == watch.delivered
+    until(lambda: watch.query("drift_window_fill_ratio == 1"))
+    until(lambda: watch.query("min_over_time(sum(rate(predictions_total[2s]))[16s:1s]) > 0"))
+    assert watch.query('ALERTS{alertstate="firing"}') == [] == watch.delivered
 
 
 def expect_alerts(watch: Watch, names: set[str], to: str, undo: Callable[[], object]) -> None:
@@ -767,7 +767,7 @@ def expect_alerts(watch: Watch, names: set[str], to: str, undo: Callable[[], obj
     until(lambda: was_delivered("firing"), within_s=120)
     undo()
     until(
-        lambda: was_delivered("resolved") and not watch.asked("ALERTS") and not watch.ringing(),
+        lambda: was_delivered("resolved") and not watch.query("ALERTS") and not watch.firing(),
         within_s=120,
     )
     assert {name for _, name, _ in watch.delivered} == names

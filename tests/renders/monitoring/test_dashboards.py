@@ -15,7 +15,7 @@ import yaml
 
 from conftest import Render
 from containers import free_port
-from promql import OF_PROMETHEUS, Samples, held, samples
+from promql import OF_PROMETHEUS, Samples, find_metrics, samples
 from server import Server, command, release, serving
 from test_outbox import collector, end, until
 from watching import Watch, tool
@@ -79,7 +79,7 @@ def check_expressions(dashboard: Any, known: Samples) -> None:
     """Check that every metric, label and value in the dashboard exists."""
     for panel in dashboard["panels"]:
         for target in panel["targets"]:
-            names = held(target["expr"], known)
+            names = find_metrics(target["expr"], known)
             labels = {label for name in names for series in known[name] for label in series}
             legend = set(re.findall(r"\{\{(\w+)\}\}", target.get("legendFormat", "")))
             assert legend <= labels | OF_PROMETHEUS, target
@@ -250,17 +250,17 @@ def test_a_real_prometheus_evaluates_every_expression(
         with (tmp_path / "prometheus.log").open("w") as log:
             prometheus = subprocess.Popen(line, stdout=log, stderr=log)
         try:
-            until(lambda: Watch(web).asked("count(up == 1) == 2"))
+            until(lambda: Watch(web).query("count(up == 1) == 2"))
             send_all_kinds_of_traffic(server, tmp_path / "repo")
-            until(lambda: Watch(web).asked('rate(refusals_total{status="422"}[1m]) > 0'))
+            until(lambda: Watch(web).query('rate(refusals_total{status="422"}[1m]) > 0'))
             for dashboard in dashboards.values():
                 for panel in dashboard["panels"]:
                     for target in panel["targets"]:
-                        result = Watch(web).asked(target["expr"])
+                        result = Watch(web).query(target["expr"])
                         values = [float(series["value"][1]) for series in result]
                         assert values and all(value == value for value in values), target["expr"]
             wrong = "prediction_latency_seconds_bucket * on (job, le) scope_limit"
-            assert Watch(web).asked(wrong) == []
+            assert Watch(web).query(wrong) == []
         finally:
             end(prometheus)
             end(process)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from repository import done, run_in
-from server import command, promising, serving
+from server import command, serving, with_latency_limit
 
 # Turn the model and the reference into those of 0.2: logits only, no count of missing values.
 DOWNGRADE = """
@@ -68,7 +68,7 @@ def scores(metrics: str) -> dict[str, float]:
 def test_counts_parallel_requests_exactly_once(project: Path) -> None:
     clients, each = 8, 30
     with (
-        serving(project, promising(5000)) as server,  # no request is rejected as late
+        serving(project, with_latency_limit(5000)) as server,  # no request is rejected as late
         ThreadPoolExecutor(clients) as pool,
     ):
         statuses = list(pool.map(lambda _: server.ask().status, range(clients * each)))

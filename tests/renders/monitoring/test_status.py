@@ -96,9 +96,9 @@ def test_the_page_shows_known_traffic(project: Path, tmp_path: Path, usual: list
         assert seen.facts["Unknown request"] == "1"
         assert "0 = perfectly calibrated" in seen.facts["Calibration error"]
         assert state_of(seen, "Quality (accuracy)") == "met"
-        assert "1.000" in seen.cards["Quality (accuracy)"]["said"]
-        assert "0 of 30 failed" in seen.cards["Availability"]["said"]
-        assert seen.bars["budgets Availability"]["said"] == "100 %"
+        assert "1.000" in seen.cards["Quality (accuracy)"]["text"]
+        assert "0 of 30 failed" in seen.cards["Availability"]["text"]
+        assert seen.bars["budgets Availability"]["text"] == "100 %"
         manifest = json.loads(next((project / "releases").glob("*/manifest.json")).read_text())
         assert seen.facts["Data (MD5)"] == manifest["data"]["data/raw"]
         assert seen.facts["Release"].endswith(manifest["name"])
@@ -123,7 +123,7 @@ def test_errors_use_up_the_budget(project: Path, tmp_path: Path) -> None:
             if i == 3:
                 seen = look(server.port, tmp_path)
                 assert state_of(seen, "Latency") == "unclear", "4 requests have no p95"
-                assert seen.bars["budgets Latency"]["said"] == "−1900 % ✗"
+                assert seen.bars["budgets Latency"]["text"] == "−1900 % ✗"
         assert server.ask(x_timeout_ms="0.001").status == 503
         seen = look(server.port, tmp_path)
         assert state_of(seen, "Latency") == "missed"
@@ -131,15 +131,15 @@ def test_errors_use_up_the_budget(project: Path, tmp_path: Path) -> None:
         assert re.search(r"first seen .* UTC \(\d+ s ago\)\. Check the load", seen.verdict)
         assert seen.bars["budgets Latency"]["share"] == 0
         assert state_of(seen, "Availability") == "met"
-        text = seen.cards["Availability"]["said"]
+        text = seen.cards["Availability"]["text"]
         assert "95.23 %" in text and "1 of 21 failed" in text
-        assert seen.bars["budgets Availability"]["said"] == "20 %"
+        assert seen.bars["budgets Availability"]["text"] == "20 %"
         assert seen.bars["budgets Availability"]["share"] == pytest.approx(0.206, abs=0.01)
         for _ in range(4):
             assert server.ask(x_timeout_ms="0.001").status == 503
         seen = look(server.port, tmp_path)
         assert state_of(seen, "Availability") == "missed" and "Availability" in seen.verdict
-        assert seen.bars["budgets Availability"]["said"] == "−234 % ✗"
+        assert seen.bars["budgets Availability"]["text"] == "−234 % ✗"
 
 
 @pytest.mark.long
@@ -151,13 +151,13 @@ def test_drift_and_wrong_predictions_are_marked(
         for i in range(WINDOW - 1):
             server.ask(body=usual[i * len(usual) // WINDOW])
         seen = look(server.port, tmp_path)
-        assert seen.bars["drift Window filled"]["said"] == "99 %"
+        assert seen.bars["drift Window filled"]["text"] == "99 %"
         assert f"last {WINDOW} predictions" in seen.sections["drift"]
         assert state_of(seen, "Drift") == "waiting" and len(seen.bars) == 3
         server.ask(body=usual[-1])
         seen = look(server.port, tmp_path)
         assert state_of(seen, "Drift") == "met"
-        assert "estimated from the confidence" in seen.cards["Quality (accuracy)"]["said"]
+        assert "estimated from the confidence" in seen.cards["Quality (accuracy)"]["text"]
         bars = {name: bar for name, bar in seen.bars.items() if bar["group"]}
         assert {bar["state"] for bar in bars.values()} == {"met"}
         assert {bars["drift amount_usd"]["group"], bars["drift label"]["group"]} == {
@@ -170,13 +170,13 @@ def test_drift_and_wrong_predictions_are_marked(
                 (wrong, *_) = set(labels) - {prediction}
                 label(server, f"r-{i}", wrong)
         seen = look(server.port, tmp_path)
-        text = seen.cards["Quality (accuracy)"]["said"]
+        text = seen.cards["Quality (accuracy)"]["text"]
         assert "not estimated while inputs drift" in text and "≈" not in text
         label(server, "r-199", wrong)
         seen = look(server.port, tmp_path)
         assert state_of(seen, "Drift") == "missed"
         moved = seen.bars["drift amount_usd"]
-        assert moved["state"] == "missed" and moved["said"].endswith("✗") and moved["share"] == 1
+        assert moved["state"] == "missed" and moved["text"].endswith("✗") and moved["share"] == 1
         assert state_of(seen, "Quality (accuracy)") == "missed"
         assert seen.verdict.startswith("✗ Limits not met: Quality (accuracy), Drift\n")
         links = [link.partition("docs/runbook/server.md")[2] for link in seen.links]
@@ -201,7 +201,7 @@ def test_each_limit_of_the_scope_marks_its_own_card(
     with serving(project, command="serve", log=tmp_path / "log") as server:
         seen = look(server.port, tmp_path)
         assert [card for card in seen.cards if state_of(seen, card) == "missed"] == [name]
-        assert f"at most {value:g}" in seen.cards[name]["said"]
+        assert f"at most {value:g}" in seen.cards[name]["text"]
 
 
 @pytest.mark.long
@@ -219,7 +219,7 @@ def test_thirty_signals_on_a_phone_and_in_dark_mode(project: Path, tmp_path: Pat
         assert groups["drift embedding_norm"] == groups["drift embedding_0"] == "Embedding"
         assert groups["drift entropy"] == groups["drift confidence"] == "Prediction"
         over = light.bars["drift embedding_far"]
-        assert (over["state"], over["said"]) == ("missed", "1.50 ✗")
+        assert (over["state"], over["text"]) == ("missed", "1.50 ✗")
         assert over["share"] == pytest.approx(0.75, abs=0.01)
         add_to_page(project, '<p style="color: var(--track)">faint</p>')
         assert look(server.port, tmp_path, PHONE_PX).contrast < 4.5
@@ -231,7 +231,7 @@ def test_the_page_shows_the_challenger(project: Path, tmp_path: Path) -> None:
     with serving(project, command="serve", log=tmp_path / "log") as server:
         assert look(server.port, tmp_path).sections["challenger"].endswith("No challenger running")
         command(project, "challenge", other)
-        while not server.trusts(other):
+        while not server.challenger_share(other):
             assert server.process.poll() is None
         seen = look(server.port, tmp_path)
         assert f"{other} serves 1% of the requests" in seen.sections["challenger"]

@@ -15,7 +15,7 @@ import yaml
 from conftest import Render, Shared
 from dvc_deps import read_deps
 from environment import ROOT
-from repository import committed, done, git, run_in
+from repository import commit_files, done, git, run_in
 
 STAGES = ("ingest", "validate", "featurize", "train", "export", "compress")
 STAGES += ("evaluate", "benchmark", "report", "check")
@@ -55,7 +55,7 @@ def traced(render: Render, shared: Shared) -> Path:
         path = f"{ROOT / 'tests' / 'support' / 'inside' / 'tracing'}:{folder / 'src'}"
         traces = str(folder.parent / "traces")
         done(run_in(folder, "dvc", "repro", PYTHONPATH=path, TRACES=traces))
-        committed(folder)
+        commit_files(folder)
 
     return shared("traced", render(modality="tabular", target="cloud"), make)
 

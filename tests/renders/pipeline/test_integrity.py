@@ -45,7 +45,7 @@ def test_verify_detects_a_damaged_cache_that_dvc_does_not(project: Path) -> None
     (project / FEATURES).unlink()
     done(run_in(project, "uv", "run", "dvc", "checkout", FEATURES))
     assert hashlib.md5((project / FEATURES).read_bytes()).hexdigest() != expected
-    # The reason for `verify`: it can go once DVC detects this.
+    # If DVC ever detects this, `verify` can be removed.
     status = run_in(project, "uv", "run", "dvc", "status", "featurize")
     assert status.returncode == 0 and FEATURES not in status.stdout
     caught = run_in(project, "make", "verify")

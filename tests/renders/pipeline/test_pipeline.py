@@ -21,7 +21,7 @@ import pytest
 
 from conftest import NINE, Render
 from environment import environment, requirements, variables
-from repository import committed, done, git, run_in
+from repository import commit_files, done, git, run_in
 
 EVERYDAY = ("image", "hybrid")  # the only target with all code; shared code is tested once
 COMBINATIONS = [
@@ -129,13 +129,13 @@ def test_untouched_render_runs_end_to_end(
     shutil.copytree(render(modality=modality, target=target), folder)
     env = variables(folder, environment(requirements(folder, "serve", "train", "dev")))
     git(folder, "init", "-q", "-b", "main")
-    committed(folder)
+    commit_files(folder)
     if modality == "tabular":  # as in CI: a clone has reports, but neither data nor models
         make(folder, "test", env)
     printed = make(folder, "model", env)
     gates = json.loads((folder / "reports" / "gates.json").read_text())
     assert all(gate["passed"] for gate in gates) and printed.count("pass  ") == len(gates)
-    committed(folder)
+    commit_files(folder)
     make(folder, "example", env)
     assert git(folder, "status", "--porcelain") == ""
     assert "Champion: " in make(folder, "release", env)

@@ -16,12 +16,12 @@ import yaml
 import real_data
 from conftest import ROOT, Render
 from environment import environment, requirements, variables
-from test_pipeline import decided, make, served
+from test_pipeline import check_device, check_server, make
 
 pytestmark = pytest.mark.real_data
 HEAD = (
-    "scenario|data|trained / judged on|decides|measured|at least|worst slice, at least"
-    "|baseline|gain, at least|float32 to shipped|p95"
+    "scenario|data|trained / tested on|limit|score|lower bound|worst slice, lower bound"
+    "|baseline|gain, lower bound|float32 to shipped|p95"
 )
 Table = list[str]
 
@@ -101,7 +101,7 @@ def test_scanned_digits_on_a_device(render: Render, tmp_path: Path, table: Table
     assert all(passed_gates(folder).values())
     for target in ("example", "release"):
         make(folder, target, env)
-    decided(folder)
+    check_device(folder)
     table.append(row("phone-scratch-inspection", "scikit-learn's digits, 8 x 8 pixels", folder))
 
 
@@ -130,8 +130,8 @@ def test_spoken_words_on_server_and_device(render: Render, tmp_path: Path, table
     assert slices.keys() == {*real_data.ACCENTS, "room"}
     for target in ("example", "release"):
         make(folder, target, env)
-    served(folder)
-    decided(folder)
+    check_server(folder)
+    check_device(folder)
     table.append(row("spoken-keywords", "espeak-ng in 6 accents, over noise", folder))
 
 
@@ -154,7 +154,7 @@ def test_rejects_a_model_that_does_not_beat_the_baseline(
     assert {"baseline_gain"} <= broken <= {"baseline_gain", "quality"}
     assert all(f"  {gate}: " in failed.stderr for gate in broken)
     assert "scope.yaml: min_gain_over_baseline" in failed.stderr
-    table.append(row("payment-fraud, stopped", "scikit-learn's breast cancer table", folder))
+    table.append(row("payment-fraud, rejected", "scikit-learn's breast cancer table", folder))
 
     edit(folder / "scope.yaml", "baseline", "majority")
     edit(folder / "scope.yaml", "min_metric", "0.85")
@@ -162,5 +162,5 @@ def test_rejects_a_model_that_does_not_beat_the_baseline(
     assert all(passed_gates(folder).values())
     for target in ("example", "release"):
         make(folder, target, env)
-    served(folder)
-    table.append(row("payment-fraud, promising less", "the same", folder))
+    check_server(folder)
+    table.append(row("payment-fraud, lower limits", "the same", folder))

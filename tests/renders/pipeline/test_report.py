@@ -1,4 +1,4 @@
-"""The report in headless Chromium: what it shows of known results, on a phone, in the dark."""
+"""The report in headless Chromium: its content for known results, on a phone, in dark mode."""
 
 import json
 import re

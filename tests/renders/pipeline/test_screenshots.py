@@ -18,7 +18,7 @@ from rich.text import Text
 from browser import take_screenshot
 from conftest import Render, Shared
 from environment import ROOT
-from repository import committed, done, run_in
+from repository import commit_files, done, run_in
 from server import command, release, serving
 
 IMAGES = ROOT / "docs/images"
@@ -55,7 +55,7 @@ def pictured(render: Render, shared: Shared) -> Path:
     """A released project on images, committed before its model was made."""
 
     def make(folder: Path) -> None:
-        committed(folder)
+        commit_files(folder)
         done(run_in(folder, "make", "model"))
         command(folder, "example")
         release(folder)

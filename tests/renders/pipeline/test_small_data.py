@@ -123,7 +123,7 @@ def test_task_needs_neither_docstrings_nor_annotations(project: Path) -> None:
     yours = ("src/scratch_detector/task", "tests/task")
     for command in (("ruff", "format", "--check", *yours), ("ruff", "check", *yours), ("mypy",)):
         done(run_in(project, *command))
-    # The rules of the rest still hold, and annotations in task/ are checked.
+    # Other files keep the rules, and annotations in task/ are checked.
     place = project / "src/scratch_detector/quality.py"
     place.write_text(
         place.read_text() + "\n\nclass Net:\n    def run(self, x):\n        return x\n"

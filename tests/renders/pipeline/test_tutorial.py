@@ -45,7 +45,7 @@ def test_the_tutorial_runs_as_written(render: Render, tmp_path: Path) -> None:
     }
     text = PAGE.read_text()
     for old, new in replaced.items():
-        assert old in text, f"the tutorial no longer says {old}"
+        assert old in text, f"not in the tutorial: {old}"
         text = text.replace(old, new)
     work = tmp_path / "work"
     work.mkdir()
@@ -56,7 +56,7 @@ def test_the_tutorial_runs_as_written(render: Render, tmp_path: Path) -> None:
     )
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     assert "All 20 limits met" in run.stdout
-    assert "refused" in run.stdout
+    assert "rejected" in run.stdout
     answers = [json.loads(line) for line in re.findall(r"\{[^\n{}]*\}", run.stdout)]
     assert any(
         answer.get("id") == "first" and answer.get("label") == "circle" for answer in answers

@@ -5,7 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
-from repository import committed, done, run_in
+from repository import commit_files, done, run_in
 
 ABSURD = "learning_rate=50.0"  # 5000 times the default: nothing can be learned
 
@@ -13,7 +13,7 @@ ABSURD = "learning_rate=50.0"  # 5000 times the default: nothing can be learned
 def test_weak_experiment_is_recorded_and_rejected(built: Path, tmp_path: Path) -> None:
     folder = tmp_path / "repo"
     shutil.copytree(built, folder, symlinks=True)
-    committed(folder)
+    commit_files(folder)
     done(run_in(folder, "dvc", "exp", "run", "--name", "weak", "-S", ABSURD))
     shown = json.loads(done(run_in(folder, "dvc", "exp", "show", "--json")))
     assert '"weak"' in json.dumps(shown)

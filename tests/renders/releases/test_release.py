@@ -111,7 +111,7 @@ def make(folder: Path, target: str, *arguments: str) -> str:
     return done(run_in(folder, "make", "-s", target, *arguments))
 
 
-def refused(folder: Path, *command: str) -> str:
+def expect_refusal(folder: Path, *command: str) -> str:
     """Return the error of a command, which must not change the releases in use."""
     before = in_use(folder)
     result = run_in(folder, "python", "-m", "scratch_detector", *command)
@@ -173,7 +173,7 @@ def test_rejects_a_changed_byte_in_any_file(project: Path, releases: Released) -
     for path in paths:
         content = path.read_bytes()
         damage(path)
-        assert path.name in refused(project, "rollback")
+        assert path.name in expect_refusal(project, "rollback")
         path.write_bytes(content)
     make(project, "rollback")
 
@@ -184,18 +184,20 @@ def test_rejects_a_release_with_other_files_or_another_key(
     third = releases[1]["third"]
     folder, key = project / "releases" / third, project / "keys" / "release.pub"
     (folder / "sitecustomize.py").touch()
-    assert "sitecustomize.py is not a file of a release" in refused(project, "challenge", third)
+    assert "sitecustomize.py is not a file of a release" in expect_refusal(
+        project, "challenge", third
+    )
     (folder / "sitecustomize.py").unlink()
     (folder / "gates.json").rename(project / "gates.json")
-    assert "gates.json is missing" in refused(project, "challenge", third)
+    assert "gates.json is missing" in expect_refusal(project, "challenge", third)
     (folder / "gates.json").symlink_to(project / "gates.json")
-    assert "is a link" in refused(project, "challenge", third)
+    assert "is a link" in expect_refusal(project, "challenge", third)
     (folder / "gates.json").unlink()
     (project / "gates.json").rename(folder / "gates.json")
     own_key = key.read_bytes()
     done(run_in(project, "openssl", "genpkey", "-algorithm", "ed25519", "-out", "foreign.pem"))
     done(run_in(project, "openssl", "pkey", "-in", "foreign.pem", "-pubout", "-out", str(key)))
-    assert "was not signed with keys/release.pub" in refused(project, "challenge", third)
+    assert "was not signed with keys/release.pub" in expect_refusal(project, "challenge", third)
     key.write_bytes(own_key)
     assert third in make(project, "challenge", f"RELEASE={third}")
 
@@ -205,18 +207,18 @@ def test_rejects_models_that_do_not_meet_their_limits(project: Path) -> None:
     gates, compressed = reports / "gates.json", reports / "compress.json"
     original, size = gates.read_text(), compressed.read_text()
     gates.unlink()
-    assert "reports/gates.json: No such file" in refused(project, "release")
+    assert "reports/gates.json: No such file" in expect_refusal(project, "release")
     gates.write_text(original)
     compressed.write_text(json.dumps(json.loads(size) | {"size_mb": 1e6}))
     assert run_in(project, "python", "-m", "scratch_detector", "check").returncode != 0
-    assert "model_size: 1e+06, limit <=" in refused(project, "release")
+    assert "model_size: 1e+06, limit <=" in expect_refusal(project, "release")
     gates.write_text(gates.read_text().replace('"passed": false', '"passed": true'))
-    assert "model_size: 1e+06, limit <=" in refused(project, "release")
+    assert "model_size: 1e+06, limit <=" in expect_refusal(project, "release")
     compressed.write_text(size)
-    assert "reports/gates.json has {'id': 'model_size'" in refused(project, "release")
+    assert "reports/gates.json has {'id': 'model_size'" in expect_refusal(project, "release")
     gates.write_text(original)
     damage(project / "models" / "shipped.onnx")
-    assert "reports/evaluate.json is about the model" in refused(project, "release")
+    assert "reports/evaluate.json is about the model" in expect_refusal(project, "release")
     assert manifests(project) == known
 
 

@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from environment import environment, requirements, variables
-from repository import committed, done, git, run_in
+from repository import commit_files, done, git, run_in
 from watching import tool
 
 DRIFT = ["InputDrift", "InputDrift", "ModelStale"]
@@ -169,7 +169,7 @@ def paths(folder: Path) -> dict[str, str]:
     return variables(folder, environment(requirements(folder, "serve", "train", "dev")))
 
 
-def refused(folder: Path, services: Services, **more: str) -> str:
+def expect_refusal(folder: Path, services: Services, **more: str) -> str:
     result = retrain(folder, services, **more)
     assert result.returncode != 0 and "Traceback" not in result.stderr, result.stderr
     return result.stderr
@@ -177,7 +177,7 @@ def refused(folder: Path, services: Services, **more: str) -> str:
 
 def with_remote(folder: Path) -> Path:
     """Commit all files, and push them to a new bare repository."""
-    committed(folder)
+    commit_files(folder)
     git(folder, "init", "-q", "--bare", "--initial-branch=main", "../origin.git")
     git(folder, "remote", "add", "origin", "../origin.git")
     git(folder, "push", "-q", "origin", "main")
@@ -209,10 +209,12 @@ def test_stops_before_training_without_a_reason(
     before = state(with_remote(folder))
     output = done(retrain(folder, services))
     assert "InputDrift (2), ModelStale (1)" in output and "nothing to do" in output
-    assert "SCRATCH_DETECTOR_PROMETHEUS_URL" in refused(folder, services, PROMETHEUS_URL="")
+    assert "SCRATCH_DETECTOR_PROMETHEUS_URL" in expect_refusal(folder, services, PROMETHEUS_URL="")
     nowhere = services.url.replace("127.0.0.1", "127.0.0.2")
-    assert "No Prometheus" in refused(folder, services, PROMETHEUS_URL=nowhere)
-    assert "No Prometheus" in refused(folder, services, PROMETHEUS_URL=f"{services.url}/repos")
+    assert "No Prometheus" in expect_refusal(folder, services, PROMETHEUS_URL=nowhere)
+    assert "No Prometheus" in expect_refusal(
+        folder, services, PROMETHEUS_URL=f"{services.url}/repos"
+    )
     services.firing += ["RetrainDue"]
     pull = {"url": "https://github.example/1", "state": "OPEN", "headRefName": "retrain/0"}
     services.pulls += [pull | {"isCrossRepository": True}, pull]
@@ -225,12 +227,12 @@ def test_stops_before_training_without_a_reason(
     (folder / "params.yaml").write_text("mine, and not committed")
     (folder / "notes.txt").write_text("mine")
     for more in ({}, {"FORCE": "1"}, {"GITHUB_TOKEN": ""}):
-        words = refused(folder, services, **more)
+        words = expect_refusal(folder, services, **more)
         assert "params.yaml" in words and "notes.txt" in words
     assert (folder / "params.yaml").read_text() == "mine, and not committed"
     git(folder, "stash", "--include-untracked")
     git(folder, "switch", "--quiet", "--detach")
-    assert "No branch" in refused(folder, services, GITHUB_TOKEN="")
+    assert "No branch" in expect_refusal(folder, services, GITHUB_TOKEN="")
     assert len(services.pulls) == 2
 
 
@@ -239,7 +241,9 @@ def test_does_not_train_without_gh(built: Path, services: Services, tmp_path: Pa
     shutil.copytree(built, folder, symlinks=True)
     before = state(with_remote(folder))
     services.firing += ["RetrainDue"]
-    assert "gh pr list: HTTP 401: Bad cred" in refused(folder, services, GITHUB_TOKEN="another")
+    assert "gh pr list: HTTP 401: Bad cred" in expect_refusal(
+        folder, services, GITHUB_TOKEN="another"
+    )
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/git").symlink_to(shutil.which("git") or "")
     python = shutil.which("python", path=paths(folder)["PATH"]) or ""
@@ -337,7 +341,7 @@ def deployed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with_remote(folder)
     done(run_in(folder, "python", "-c", TRAFFIC))
     done(run_in(folder, "make", "-s", "feedback"))
-    committed(folder)
+    commit_files(folder)
     git(folder, "push", "-q", "origin", "main")
     done(run_in(folder, "dvc", "push", "-q"))
     return folder
@@ -358,7 +362,7 @@ def pushed(project: Path, **values: object) -> None:
     for file in ("scope.yaml", "params.yaml"):
         keys = re.findall(r"(?m)^ *(\w+):", (project / file).read_text())
         put(project, file, **{key: value for key, value in values.items() if key in keys})
-    committed(project)
+    commit_files(project)
     git(project, "push", "-q", "origin", "main")
 
 
@@ -367,7 +371,7 @@ def test_a_candidate_becomes_one_pull_request(project: Path, services: Services)
     head = git(project, "rev-parse", "HEAD").strip()
     branch = f"retrain/{head[:12]}"
     services.refuses = True
-    words = refused(project, services)
+    words = expect_refusal(project, services)
     assert f"{branch} is pushed" in words and REFUSED in words and "pull-requests: write" in words
     assert branch in git(project, "ls-remote", "origin") and services.pulls == []
     services.refuses = False
@@ -421,7 +425,7 @@ def test_a_worse_candidate_fails_and_opens_no_pull_request(
 ) -> None:
     pushed(project, **planted)
     refs = git(project, "show-ref"), git(project, "ls-remote", "origin")
-    output = refused(project, services)
+    output = expect_refusal(project, services)
     assert words in output and "git stash" in output
     head = git(project, "rev-parse", "HEAD").strip()
     tag = f"{head}\trefs/tags/tried/{head[:12]}\n"

@@ -15,7 +15,7 @@ from zlib import crc32
 import pytest
 
 from repository import run_in
-from server import Server, command, loosened, promising, release, serving
+from server import Server, command, release, serving, set_challenger_limit, with_latency_limit
 
 # By default, a step takes thousands of requests.
 SHORT_STEPS = {"canary__MIN_COMPARISONS": 20, "canary__COMPARED_SHARE": 0.5}
@@ -80,15 +80,15 @@ def halts(server: Server) -> dict[str, float]:
 
 def test_a_good_challenger_advances_and_becomes_champion(project: Path, tmp_path: Path) -> None:
     good = release(project, "again")
-    settings = promising(5000, **SHORT_STEPS)
+    settings = with_latency_limit(5000, **SHORT_STEPS)
     with serving(project, settings, command="serve", log=tmp_path / "log") as server:
         command(project, "challenge", good)
         env = {"SCRATCH_DETECTOR_METRICS_URL": f"http://127.0.0.1:{server.port}/metrics"}
-        until(lambda: server.trusts(good) == 0.01)
+        until(lambda: server.challenger_share(good) == 0.01)
         early = run_in(project, "python", "-m", "scratch_detector", "promote", **env)
         assert early.returncode and f"{good} answers 1% of the requests" in early.stderr
         with traffic(server) as replies:
-            until(lambda: server.trusts(good) == 1)
+            until(lambda: server.challenger_share(good) == 1)
             page = server.ask("/").body.decode()
             assert good in page and "serves 100% of the requests" in page
             command(project, "promote", **env)
@@ -105,15 +105,15 @@ def test_a_good_challenger_advances_and_becomes_champion(project: Path, tmp_path
 def test_a_bad_challenger_is_halted_at_one_percent(
     fault: str, project: Path, tmp_path: Path
 ) -> None:
-    bad, settings = release(project, fault), promising(5000, **SHORT_STEPS)
+    bad, settings = release(project, fault), with_latency_limit(5000, **SHORT_STEPS)
     with serving(project, settings, command="serve", log=tmp_path / "log") as server:
         (champion,) = {server.ask().json["model_sha256"] for _ in range(3)}
         command(project, "challenge", bad)
-        until(lambda: server.trusts(bad) == 0.01)
+        until(lambda: server.challenger_share(bad) == 0.01)
         with traffic(server) as replies:
             until(lambda: halts(server))
             asked = sum(replies.values())
-        assert halts(server) == {RULE_BROKEN_BY[fault]: 1} and server.trusts(bad) == 0
+        assert halts(server) == {RULE_BROKEN_BY[fault]: 1} and server.challenger_share(bad) == 0
         assert f"halted by the rule for {RULE_BROKEN_BY[fault]}" in server.ask("/").body.decode()
         assert {status for status, _ in replies} == {200}, "clients see no errors"
         assert replies[200, champion] >= 0.9 * asked
@@ -138,21 +138,21 @@ def test_each_canary_limit_of_the_scope_is_used(
 ) -> None:
     bad = release(project, fault)
     for key, value in loose.items():
-        loosened(project, key, value)
-    with serving(project, promising(5000, **SHORT_STEPS), command="serve") as server:
+        set_challenger_limit(project, key, value)
+    with serving(project, with_latency_limit(5000, **SHORT_STEPS), command="serve") as server:
         command(project, "challenge", bad)
         with traffic(server):
-            until(lambda: server.trusts(bad) == 1)
+            until(lambda: server.challenger_share(bad) == 1)
         assert not halts(server)
 
 
 def test_a_challenger_above_the_latency_limit_is_halted(project: Path) -> None:
     slow = release(project, "slow")
-    loosened(project, "max_slowdown", 1e6)
+    set_challenger_limit(project, "max_slowdown", 1e6)
     rules = {"canary__MIN_COMPARISONS": 20, "canary__COMPARED_SHARE": 0, "canary__STEPS": "(1.0,)"}
-    with serving(project, promising(1, **rules), command="serve") as server:
+    with serving(project, with_latency_limit(1, **rules), command="serve") as server:
         command(project, "challenge", slow)
-        until(lambda: server.trusts(slow) == 1)
+        until(lambda: server.challenger_share(slow) == 1)
         patience = {"x_timeout_ms": "5000"}
         until(lambda: server.ask(**patience).status == 200 and halts(server))
         assert halts(server) == {"latency": 1}
@@ -165,10 +165,10 @@ def test_a_challenger_with_wrong_predictions_is_halted(right: bool, project: Pat
     labels = json.loads((project / "reports/ingest.json").read_text())["labels"]
     of_challenger = (f"r-{i}" for i in range(10**6) if crc32(f"r-{i}".encode()) < 0.01 * 2**32)
     rules = {"canary__COMPARED_SHARE": 0}
-    with serving(project, promising(5000, **rules), command="serve") as server:
+    with serving(project, with_latency_limit(5000, **rules), command="serve") as server:
         champion = server.ask().json["model_sha256"]
         command(project, "challenge", good)
-        until(lambda: server.trusts(good) == 0.01)
+        until(lambda: server.challenger_share(good) == 0.01)
         for id in islice(of_challenger, 200):
             prediction = server.ask(x_request_id=id).json
             if halts(server):
@@ -185,10 +185,10 @@ def test_a_challenger_with_wrong_predictions_is_halted(right: bool, project: Pat
 def test_the_champion_serves_requests_that_the_challenger_fails(project: Path) -> None:
     bad = release(project, "nan")
     rules = {"canary__MIN_COMPARISONS": 100, "canary__COMPARED_SHARE": 0, "canary__STEPS": "(1.0,)"}
-    with serving(project, promising(5000, **rules), command="serve") as server:
+    with serving(project, with_latency_limit(5000, **rules), command="serve") as server:
         champion = server.ask().json["model_sha256"]
         command(project, "challenge", bad)
-        until(lambda: server.trusts(bad) == 1)
+        until(lambda: server.challenger_share(bad) == 1)
         for wrong in range(2):
             reply = server.ask()
             assert (reply.status, reply.json["model_sha256"]) == (200, champion)
@@ -201,10 +201,10 @@ def test_requests_with_the_same_id_go_to_the_same_model(project: Path) -> None:
     ids = [f"client-{number}" for number in range(400)]
     chosen = {id for id in ids if crc32(id.encode()) < 0.05 * 2**32}
     rules = {"canary__COMPARED_SHARE": 0, "canary__STEPS": "(0.05,)"}
-    with serving(project, promising(5000, **rules), command="serve") as server:
+    with serving(project, with_latency_limit(5000, **rules), command="serve") as server:
         champion = server.ask().json["model_sha256"]
         command(project, "challenge", good)
-        until(lambda: server.trusts(good))
+        until(lambda: server.challenger_share(good))
         for _ in range(2):
             models = {id: server.ask(x_request_id=id).json["model_sha256"] for id in ids}
             assert {id for id in ids if models[id] != champion} == chosen
@@ -213,12 +213,12 @@ def test_requests_with_the_same_id_go_to_the_same_model(project: Path) -> None:
 
 def test_rejects_a_challenger_that_cannot_be_loaded(project: Path) -> None:
     bad = release(project, "newer-opset", ELSEWHERE)
-    with serving(project, promising(5000), command="serve") as server:
+    with serving(project, with_latency_limit(5000), command="serve") as server:
         champion = server.ask("/readyz").json["release"]
         command(project, "challenge", bad)
         until(lambda: server.metric('switches_total{outcome="refused"}') == 1)
         assert server.ask("/readyz").json["release"] == champion and server.ask().status == 200
-        assert server.trusts(bad) == 0
+        assert server.challenger_share(bad) == 0
         rollout = project / "releases/rollout.json"
         rollout.write_text(f'{{"champion": "{bad}", "previous": "{champion}"}}')
         until(lambda: server.metric('switches_total{outcome="refused"}') == 2)

@@ -20,7 +20,15 @@ import pytest
 
 from conftest import ROOT, Render
 from repository import damage, done, run_in
-from server import Reply, Server, command, loosened, promising, release, serving
+from server import (
+    Reply,
+    Server,
+    command,
+    release,
+    serving,
+    set_challenger_limit,
+    with_latency_limit,
+)
 
 PIPELINE = (
     "from scratch_detector.cli import STAGES, run; [run(n) for n in (*STAGES, 'card', 'example')]"
@@ -60,7 +68,7 @@ def faulty(project: Path) -> Callable[[str], Path]:
 def server(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server shared by tests that do not change it."""
     log = tmp_path_factory.mktemp("log") / "log"
-    with serving(built, log=log, settings=promising(5000)) as server:
+    with serving(built, log=log, settings=with_latency_limit(5000)) as server:
         yield server
 
 
@@ -74,7 +82,7 @@ def test_overload_is_rejected_and_accepted_requests_stay_fast(
     faulty: Callable[[str], Path],
 ) -> None:
     folder, replies = faulty("slow"), list[Reply]()
-    with serving(folder, settings=promising(100)) as server:
+    with serving(folder, settings=with_latency_limit(100)) as server:
         for _ in range(20):  # the server measures the time per request
             server.ask()
 
@@ -102,7 +110,7 @@ def test_overload_is_rejected_and_accepted_requests_stay_fast(
 def test_rejects_a_request_that_would_miss_its_own_timeout(faulty: Callable[[str], Path]) -> None:
     folder = faulty("slow")
     with (
-        serving(folder, settings=promising(60_000)) as server,
+        serving(folder, settings=with_latency_limit(60_000)) as server,
         ThreadPoolExecutor(40) as pool,
     ):
         patient = [pool.submit(server.ask) for _ in range(32)]
@@ -122,7 +130,7 @@ def test_rejects_a_large_body_before_it_is_complete(server: Server) -> None:
 
 
 def test_slow_clients_are_disconnected_without_delaying_others(built: Path) -> None:
-    settings = promising(5000, http_server__HEAD_S=2, inference__BODY_S=2)
+    settings = with_latency_limit(5000, http_server__HEAD_S=2, inference__BODY_S=2)
     with serving(built, settings=settings) as server:
         slow = [server.connect() for _ in range(150)]
         starts = [b"", b"POST /predict HTTP/1.1\r\nhost:", server.head(1000) + b"half"]
@@ -142,7 +150,7 @@ def test_slow_clients_are_disconnected_without_delaying_others(built: Path) -> N
 
 def test_disconnected_clients_free_their_memory(faulty: Callable[[str], Path]) -> None:
     folder = faulty("slow")
-    with serving(folder, settings=promising(60_000)) as server:
+    with serving(folder, settings=with_latency_limit(60_000)) as server:
         for _ in range(100):
             with server.connect() as connection:
                 connection.sendall(server.head(len(server.payload)) + server.payload[:-1])
@@ -160,7 +168,7 @@ def test_a_graceful_stop_finishes_accepted_requests(built: Path) -> None:
     results: Counter[str] = Counter()
     ready, stopping = threading.Event(), threading.Event()
     ready.set()
-    with serving(built, settings=promising(5000)) as server:
+    with serving(built, settings=with_latency_limit(5000)) as server:
 
         def client() -> None:
             while ready.is_set():
@@ -206,7 +214,7 @@ def test_only_valid_api_keys_are_accepted(by: str, built: Path, tmp_path: Path) 
     env = {"SCRATCH_DETECTOR_API_KEYS": "first-key second-key"}
     if by == "file":
         env = {"SCRATCH_DETECTOR_API_KEYS_FILE": str(tmp_path / "keys")}
-    with serving(built, settings=promising(5000), log=tmp_path / "log", **env) as server:
+    with serving(built, settings=with_latency_limit(5000), log=tmp_path / "log", **env) as server:
         for key in ("first-key", "second-key"):
             assert server.ask(x_api_key=key).status == 200
         for key in ("", "third-key", "first-key second-key", "first-ke"):
@@ -320,7 +328,7 @@ def test_serves_only_intact_signed_releases(project: Path, tmp_path: Path) -> No
         assert server.process.wait(30) == 1
     assert "rollout.json" in (tmp_path / "log").read_text()
     id = release(project)
-    with serving(project, command="serve", settings=promising(5000)) as server:
+    with serving(project, command="serve", settings=with_latency_limit(5000)) as server:
         assert server.ask("/readyz").json["release"] == id and server.ask().status == 200
         assert id.encode() in server.ask("/").body
     for name in ("model.onnx", "gates.json"):
@@ -337,10 +345,10 @@ def test_hot_swaps_under_load_fail_no_request(project: Path) -> None:
     first, second = release(project), release(project, "turned")
     # This challenger disagrees on purpose, and two comparisons are too few to compare speed.
     for rule, limit in {"max_disagreement": 1, "max_shift": 1, "max_slowdown": 1000}.items():
-        loosened(project, rule, limit)
+        set_challenger_limit(project, rule, limit)
     replies: Counter[tuple[int, str]] = Counter()
     stop = threading.Event()
-    settings = promising(5000, canary__MIN_COMPARISONS=2, canary__COMPARED_SHARE=0.5)
+    settings = with_latency_limit(5000, canary__MIN_COMPARISONS=2, canary__COMPARED_SHARE=0.5)
     with serving(project, command="serve", settings=settings) as server:
         address = f"http://127.0.0.1:{server.port}/metrics"
 
@@ -362,7 +370,7 @@ def test_hot_swaps_under_load_fail_no_request(project: Path) -> None:
                     (["rollback"], first),
                     (["rollback"], first),
                 ):
-                    while words == ["promote"] and server.trusts(second) < 1:
+                    while words == ["promote"] and server.challenger_share(second) < 1:
                         time.sleep(0.02)
                     command(project, *words, SCRATCH_DETECTOR_METRICS_URL=address)
                     until(champion)

@@ -32,13 +32,13 @@ function look(page) {
     verdict: text(page.querySelector(".verdict")),
     cards: named(page.querySelectorAll(".cards li"), (li) => [
       text(li.querySelector("h3")),
-      { state: li.className, mark: text(li.querySelector(".mark")), said: text(li) },
+      { state: li.className, mark: text(li.querySelector(".mark")), text: text(li) },
     ]),
     bars: named(page.querySelectorAll(".bars li"), (li) => [
       `${li.closest("section").id} ${text(li.querySelector("span"))}`,
       {
         state: li.className,
-        said: text(li.querySelector("b")),
+        text: text(li.querySelector("b")),
         group: text(li.closest("ul").previousElementSibling),
         share: width(li.querySelector(".track i")) / width(li.querySelector(".track")),
       },
