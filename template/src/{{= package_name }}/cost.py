@@ -38,7 +38,7 @@ class Prices(BaseModel, frozen=True, extra="allow"):
 
 
 def replicas(place: str, throughput_per_s: float, peak_requests_per_s: float) -> int:
-    """Return how many units carry the peak when each is as busy as planned."""
+    """Return how many units carry the peak at the planned utilisation."""
     prices = read_yaml(PRICES, Prices)
     needed = math.ceil(peak_requests_per_s / (throughput_per_s * prices.utilisation))
     return max(needed, prices.price_of(place).at_least)

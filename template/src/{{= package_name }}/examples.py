@@ -40,7 +40,7 @@ class UnusableFiles(Refusal):
 
 
 def split_of(example_id: str) -> str:
-    """Return the split by a hash of the id: an example always stays in the same split."""
+    """Return the split, by a hash of the id: an example always stays in the same split."""
     bucket = crc32(example_id.encode()) % 10  # 20 % test, 10 % validation, 70 % training
     return "test" if bucket < 2 else "validation" if bucket == 2 else "train"
 
