@@ -45,7 +45,7 @@ def replicas(place: str, throughput_per_s: float, peak_requests_per_s: float) ->
 
 
 def cost_usd_month(throughputs_per_s: dict[str, float], peak_requests_per_s: float) -> float:
-    """Return the monthly cost of the units that carry the peak, in all places together."""
+    """Return the monthly cost of the units that carry the peak, in all places."""
     prices = read_yaml(PRICES, Prices)
     cost_usd = 0.0
     for place, throughput_per_s in throughputs_per_s.items():

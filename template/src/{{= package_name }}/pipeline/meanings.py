@@ -31,7 +31,7 @@ MEANINGS = {
         QUALITY, "With {confidence} confidence, {metric} on similar new inputs is at least this."
     ),
     "worst_slice": Meaning(
-        QUALITY, "The same bound for the slice in which the model is weakest. Slices are below."
+        QUALITY, "The same bound for the weakest slice. All slices are listed below."
     ),
     "baseline_gain": Meaning(
         QUALITY,
