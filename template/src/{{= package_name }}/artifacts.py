@@ -61,7 +61,7 @@ def describe_data(unknown: str = "") -> str:
 
 
 def list_conversions() -> list[Conversion]:
-    """List the converted models: those on whose report the stage `check` depends.
+    """List the converted models whose reports the stage `check` depends on.
 
     In `dvc.yaml`, a stage `things` with `foreach` writes `reports/thing_NAME.json` for each NAME.
     Other files in `reports/` are ignored: they may be left over from removed stages.
@@ -103,7 +103,7 @@ def read_conversions() -> list[dict[str, Any]]:
 
 
 def refuse_other_models() -> None:
-    """Stop if the reports describe another model than the shipped one, or other data.
+    """Stop if the reports are about a model other than the shipped one, or about other data.
 
     Raises:
         SystemExit: the model is missing, or model or data changed after `evaluate`.

@@ -11,7 +11,7 @@ Metric = Callable[[np.ndarray], np.ndarray]
 
 
 def lower_bound(metric: Metric, matrix: np.ndarray, confidence: float) -> float:
-    """Return the value that the true metric exceeds with this probability."""
+    """Return the value that the true metric exceeds with the given probability."""
     return posterior_quantile(metric, matrix, 1 - confidence)
 
 

@@ -1,7 +1,7 @@
 """The command line of the project: `dvc.yaml` and the Makefile call these commands.
 
-Commands of a folder that not every project has are listed in its `commands.py`. A module is
-imported when its command runs, so that a command works without the packages of the others.
+A folder that only some projects have lists its commands in its `commands.py`. A module is imported
+when its command runs, so that a command works without the packages of the others.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,10 @@ PACKAGE = Path(__file__).parent
 
 
 class Command(NamedTuple):
-    """A function: its module, its help, and its argument or flag. Its name is the command's."""
+    """The module of a command, its help, and its argument or flag.
+
+    The function in the module has the name of the command.
+    """
 
     module: str
     help: str
@@ -38,7 +41,7 @@ STAGES = (
 )
 COMMANDS = {
     "ingest": Command(
-        "pipeline.ingest", "Read examples from SOURCE, or from where schema.yaml says", "SOURCE"
+        "pipeline.ingest", "Read examples from SOURCE, or from the source in schema.yaml", "SOURCE"
     ),
     "validate": Command("pipeline.validate", "Check the data against schema.yaml"),
     "featurize": Command("pipeline.featurize", "Compute the features of all examples"),
@@ -62,7 +65,7 @@ COMMANDS = {
     "monitor": Command("monitoring.live", "Read the drift scores of a running model"),
     "settings": Command("cli", "List all settings, or write docs/settings.md", flag="--write"),
     "retrain": Command(
-        "retraining.retrain", "Train and propose a candidate, if one is due or for REASON", "REASON"
+        "retraining.retrain", "Train and propose a candidate if one is due, or for REASON", "REASON"
     ),
 }
 
@@ -84,7 +87,7 @@ def all_commands() -> dict[str, Command]:
 def settings(write: bool = False) -> None:
     """Print all settings, or write them to docs/settings.md.
 
-    It is here because it imports any module: a module below would depend on all others.
+    It is in this module because it imports modules of all layers.
     """
     for path in sorted(PACKAGE.rglob("*.py")):
         if "(Settings)" in path.read_text():

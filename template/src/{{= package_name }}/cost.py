@@ -38,14 +38,14 @@ class Prices(BaseModel, frozen=True, extra="allow"):
 
 
 def replicas(place: str, throughput_per_s: float, peak_requests_per_s: float) -> int:
-    """Return how many units carry the peak when each is as busy as planned."""
+    """Return how many units carry the peak at the planned utilisation."""
     prices = read_yaml(PRICES, Prices)
     needed = math.ceil(peak_requests_per_s / (throughput_per_s * prices.utilisation))
     return max(needed, prices.price_of(place).at_least)
 
 
 def cost_usd_month(throughputs_per_s: dict[str, float], peak_requests_per_s: float) -> float:
-    """Return the monthly cost of the units that carry the peak, in all places together."""
+    """Return the monthly cost of the units that carry the peak, in all places."""
     prices = read_yaml(PRICES, Prices)
     cost_usd = 0.0
     for place, throughput_per_s in throughputs_per_s.items():

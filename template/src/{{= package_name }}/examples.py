@@ -40,7 +40,7 @@ class UnusableFiles(Refusal):
 
 
 def split_of(example_id: str) -> str:
-    """Return the split by a hash of the id: an example always stays in the same split."""
+    """Return the split, by a hash of the id: an example always stays in the same split."""
     bucket = crc32(example_id.encode()) % 10  # 20 % test, 10 % validation, 70 % training
     return "test" if bucket < 2 else "validation" if bucket == 2 else "train"
 
@@ -68,7 +68,7 @@ def labelled_files(source: Path, suffixes: set[str]) -> Iterator[Example]:
         (paths if is_example else unusable).append(path)
     examples = (_read_file(path, source) for path in paths)
     if unusable:
-        rule = f"every file is {' or '.join(sorted(suffixes))}, in the folder of its label"
+        rule = f"every file must be {' or '.join(sorted(suffixes))}, in the folder of its label"
         raise UnusableFiles(unusable, rule, f"{source}/a-label/1{min(suffixes)}", examples)
     yield from examples
 

@@ -49,7 +49,7 @@ class Gate(BaseModel, frozen=True, strict=True):
 
 
 def gate(id: str, name: str, observed: float, key: str) -> Gate:
-    """Compare a number with a limit of `scope.yaml`. Keys with `min_` are lower limits.
+    """Compare a number with a limit of `scope.yaml`. Keys with `min_` are minimums.
 
     If `key` is a list, `first, second`, the limit is the first value minus the others.
     """

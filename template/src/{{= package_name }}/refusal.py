@@ -1,4 +1,4 @@
-"""Errors about invalid input that tell the sender how to fix it."""
+"""Errors about invalid input, with the violated rule and a valid example."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""`schema.yaml`: labels, columns and source of the data. `ingest` writes it, people refine it."""
+"""`schema.yaml`: labels, columns and source of the data. `ingest` writes it; refine it by hand."""
 
 import hashlib
 from pathlib import Path

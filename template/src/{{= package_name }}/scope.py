@@ -25,14 +25,14 @@ class Watch(TargetWatch, frozen=True, extra="forbid"):
         default=1, gt=0, description="Drift score of any signal; see drift_false_alarm_rate."
     )
     retrain_of_h: int = Field(
-        default=6, ge=1, description="The hours that retrain_after_h refers to."
+        default=6, ge=1, description="Period that retrain_after_h refers to, in hours."
     )
     retrain_after_h: int = Field(
         default=3,
         ge=1,
         validate_default=True,
-        description="Hours with an alert about the model, of the last retrain_of_h, after which a "
-        "candidate is trained.",
+        description="Hours with an alert about the model, within the last retrain_of_h hours, "
+        "after which a candidate is trained.",
     )
 
     @field_validator("retrain_of_h")
@@ -52,7 +52,7 @@ class Watch(TargetWatch, frozen=True, extra="forbid"):
 
 
 class Scope(TargetScope, frozen=True, extra="forbid"):
-    """The limits that were agreed in the interview. Each is the limit of a gate or an alert."""
+    """The limits that were agreed in the interview; gates and alerts compare with them."""
 
     project: str = Field(description="Name of the project.")
     modality: Literal["image", "audio", "tabular"] = Field(description="Kind of the inputs.")

@@ -53,7 +53,7 @@ class Settings(BaseSettings):
 
 
 class ProjectSettings(Settings):
-    """Variables of every project."""
+    """Variables of several commands."""
 
     metrics_url: str = Field(
         "",

@@ -85,7 +85,7 @@ def test_rejected_ingest_names_all_problems_and_the_data_that_stays(
     rejected = ingest(project)
     assert rejected.returncode == 1
     lines = rejected.stderr.splitlines()
-    assert lines[0].startswith("Nothing was ingested. 2 files are not usable (every file is ")
+    assert lines[0].startswith("Nothing was ingested. 2 files are not usable (every file must be ")
     assert lines[1:3] == ["  ../photos/Thumbs.db", "  ../photos/rust/notes.txt"]
     assert lines[3] == "2 of 123 examples are unusable, like:"
     assert "rust/broken.jpg: payload: got" in lines[4]

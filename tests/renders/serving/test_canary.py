@@ -120,7 +120,7 @@ def test_a_bad_challenger_is_halted_at_one_percent(
         assert {server.ask().json["model_sha256"] for _ in range(300)} == {champion}
         env = {"SCRATCH_DETECTOR_METRICS_URL": f"http://127.0.0.1:{server.port}/metrics"}
         result = run_in(project, "python", "-m", "scratch_detector", "promote", **env)
-        assert result.returncode and f"{bad} answers 0% of the requests" in result.stderr
+        assert result.returncode and f"{bad} serves 0% of the requests" in result.stderr
     assert "challenger advanced" not in (tmp_path / "log").read_text()
 
 

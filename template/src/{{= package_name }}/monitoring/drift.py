@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 
 class Signal(BaseModel, frozen=True):
-    """Histogram of one signal on held-out examples, and the thresholds for live histograms.
+    """Histogram of one signal in the reference data, and the thresholds for live histograms.
 
     `shares` has one more entry than there are bins: the last one counts missing values (NaN).
     `cut_threshold` applies to histograms with two bins, below and above one of the edges.
@@ -56,7 +56,7 @@ class Whitening(BaseModel, frozen=True):
 
 
 class Reference(BaseModel, frozen=True):
-    """Histograms of all signals on the held-out examples, saved with the model."""
+    """Histograms of all signals in the reference data, saved with the model."""
 
     window: int
     signals: dict[str, Signal]

@@ -22,7 +22,7 @@ def show_limits(registry: CollectorRegistry = REGISTRY) -> None:
     about = "1 for the bucket of prediction_latency_seconds that ends at max_latency_p95_ms"
     bucket = Gauge("promised_latency_bucket", about, ["le"], registry=registry)
     bucket.labels(scope.latency_bucket).set(1)
-    if PRICES.exists():  # an image that was built without it still serves; LimitsMissing says so
+    if PRICES.exists():  # an image built without it still serves; LimitsMissing fires
         prices = read_yaml(PRICES, Prices)
         about = "Price of one more unit in this place, in USD per month"
         usd = Gauge("price_usd_month", about, ["place"], registry=registry)

@@ -34,7 +34,7 @@ from .splits import load_split
 # a difference of that size.
 SAME_SIZE = 1.01
 UNKNOWN = "0" * 64  # same length as the hash that replaces it, to keep the measured size
-BATCH = 32  # examples to predict one by one and together; larger than any batch in production
+BATCH = 32  # examples, predicted singly and together; larger than any batch in production
 Row = dict[str, Any]
 
 
@@ -57,7 +57,7 @@ def variants() -> dict[str, Callable[[Path], None]]:
 def compress() -> None:
     """Measure every variant on the validation split, and ship the smallest that meets all limits.
 
-    The test split is for `evaluate` alone: scores on the split that selects are too good.
+    The test split is for `evaluate` alone: scores on the split used for selection are too high.
 
     Raises:
         SystemExit: no variant could be written and run; the message gives the reasons.
@@ -97,7 +97,7 @@ def _describe_quality(row: Row) -> str:
 
 
 def _is_proven(row: Row) -> bool:
-    """Whether the validation split alone shows, with confidence, that the quality is sufficient."""
+    """Whether the lower bound on the validation split alone meets `min_metric`."""
     return bool(row["score"]["lower_bound"] >= load_scope().min_metric)
 
 

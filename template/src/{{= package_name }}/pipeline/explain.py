@@ -15,7 +15,7 @@ HELD_OUT = 0.2  # share of the examples in the test split, see `examples.split_o
 
 
 def explain_gates(gates: list[Gate]) -> dict[str, list[str]]:
-    """Return what was measured, on how many examples, and what would help, by gate id."""
+    """Return notes by gate id: measurements, number of examples and advice."""
     quality = read_report("evaluate")
     scope = load_scope()
     worst = worst_slice(quality)
@@ -39,7 +39,7 @@ def explain_gates(gates: list[Gate]) -> dict[str, list[str]]:
 
 
 def _data_notes() -> dict[str, list[str]]:
-    """Name what is wrong with the data; `validate` records a few ids of each kind."""
+    """Name the problems of the data; `validate` records a few ids of each kind."""
     data = read_report("validate")
     fields = data.get("contract_failures_by_field", {})
     limits = "schema.yaml" if load_scope().modality == "tabular" else "task/contract.py"
@@ -111,13 +111,13 @@ def estimate_examples(n: int, value: float, bound: float, limit: float) -> float
 
 
 def _round(number: float) -> int:
-    """Round up to two digits: the estimate is no more precise."""
+    """Round up to two digits: the estimate is not more precise."""
     step: int = 10 ** max(0, math.floor(math.log10(number)) - 1)
     return math.ceil(number / step) * step
 
 
 def explain_model() -> Iterator[str]:
-    """Yield what training and predictions show that can explain a weak model."""
+    """Yield possible reasons for a weak model, from training and predictions."""
     seen = list(_explain_predictions(read_report("evaluate")))
     if (REPORTS / "train.json").exists():
         seen += _explain_training(read_report("train"))

@@ -22,7 +22,7 @@ FEEDBACK = Path("data/feedback")  # labelled requests, written by `ingest_feedba
 # Two of 20 are in the validation split on average. With fewer, a split often lacks the label.
 MIN_EXAMPLES_PER_LABEL = 20
 PROBLEMS_SHOWN = 10
-# How the files of a format begin, where a task accepts several.
+# First bytes of each format, for tasks that accept several.
 MAGIC = {"image/png": b"\x89PNG", "image/jpeg": b"\xff\xd8\xff"}
 CONTRACT = f"src/{__package__.partition('.')[0]}/task/contract.py"
 

@@ -1,4 +1,4 @@
-"""What each gate means, in one sentence for people who did not build the model."""
+"""The meaning of each gate, in one sentence for people who did not build the model."""
 
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ DATA = "Data"
 OTHER = "Other limits"
 PARTS = (QUALITY, USE, FILE, DATA, OTHER)  # as on the page
 
-# By the id of the gate. Ids with a place or a file format in them are found by the longest part.
+# By the id of the gate. An id with a place or a file format matches the longest entry it contains.
 MEANINGS = {
     "contract": Meaning(DATA, "Every example satisfies the input contract."),
     "split_labels": Meaning(DATA, "The training, validation and test splits contain every label."),
@@ -31,7 +31,7 @@ MEANINGS = {
         QUALITY, "With {confidence} confidence, {metric} on similar new inputs is at least this."
     ),
     "worst_slice": Meaning(
-        QUALITY, "The same bound for the slice in which the model is weakest. Slices are below."
+        QUALITY, "The same bound for the weakest slice. All slices are listed below."
     ),
     "baseline_gain": Meaning(
         QUALITY,
@@ -45,9 +45,9 @@ MEANINGS = {
     "int8_parity": Meaning(
         FILE, "The share of predictions that compressing the model did not change."
     ),
-    "int8_drop": Meaning(FILE, "How much {metric} compressing the model cost."),
+    "int8_drop": Meaning(FILE, "The loss of {metric} through compression."),
     "batch_parity": Meaning(
-        FILE, "How much the other inputs in a batch change a probability, at most."
+        FILE, "The largest change of a probability through other inputs in the batch."
     ),
     "parity": Meaning(
         FILE, "The largest difference in any probability between this file and the ONNX file."
@@ -67,13 +67,13 @@ MEANINGS = {
         "USD per month",
     ),
     "build_or_buy": Meaning(
-        USE, "Running it costs at most what buying the same would cost.", "USD per month"
+        USE, "Running it costs no more than buying the same service.", "USD per month"
     ),
 }
 
 
 def meaning_of(gate_id: str) -> Meaning:
-    """Return the meaning of a gate; its sentence is empty if this file does not list it."""
+    """Return the meaning of a gate; its sentence is empty if the gate is not listed."""
     padded = f"_{gate_id}_"
     known = [id for id in MEANINGS if padded.startswith(f"_{id}_") or padded.endswith(f"_{id}_")]
     if not known:

@@ -93,7 +93,7 @@ def quantize_calibrated(
 ) -> None:
     """Quantize weights and activations, with activation ranges from training examples.
 
-    The other splits select and evaluate, so they must not calibrate. More examples
+    Calibrating on the other splits would bias selection and evaluation. More examples
     (`calibration_examples` in `params.yaml`) cover rarer activations.
     """
     x, _, _ = load_split("train")

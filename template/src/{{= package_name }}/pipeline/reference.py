@@ -96,7 +96,7 @@ def fit_whitening(embeddings: np.ndarray) -> Whitening | None:
 
 
 def fit_confidence_threshold(confidence: np.ndarray, is_right: np.ndarray) -> float:
-    """Return the confidence that the same share of held-out examples reaches as is correct.
+    """Return a threshold: the share of held-out examples above it equals the accuracy.
 
     The share of live predictions above it estimates the accuracy without labels: average
     thresholded confidence (Garg et al. 2022, "Leveraging unlabeled data to predict

@@ -1,4 +1,4 @@
-"""Rows of the report: each value with its place on a bar, and where its limit is."""
+"""Rows of the report: values, their positions on bars, and their limits."""
 
 from itertools import groupby
 from typing import Any
@@ -15,7 +15,7 @@ Row = dict[str, Any]
 
 
 def list_gates(gates: list[Gate]) -> dict[str, list[Row]]:
-    """Return rows of the page by the part of the project that they are about."""
+    """Return the rows of the page, grouped by part of the project."""
     rows = [(meaning_of(gate.id), gate) for gate in gates]
     rows.sort(key=lambda row: PARTS.index(row[0].part))
     return {
@@ -64,7 +64,7 @@ def _percent(value: float, start: float, end: float) -> float:
 
 
 def list_slices(quality: Row) -> Row:
-    """Return all examples and the slices, the weakest first, on a scale on which they differ."""
+    """Return all examples, then the slices, weakest first, on a scale that shows differences."""
     scope = load_scope()
     slices = sorted(quality["slices"].items(), key=lambda item: item[1]["lower_bound"])
     shown = [("All examples", quality["score"]), *slices[:SLICES_SHOWN]]

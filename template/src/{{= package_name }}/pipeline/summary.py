@@ -1,4 +1,4 @@
-"""The latest model in words: its verdict, what it is good and bad at, and where it comes from."""
+"""Describe the latest model in words: verdict, strengths and weaknesses, and origin."""
 
 import json
 import math
@@ -20,12 +20,12 @@ NAMES_SHOWN = 3  # of limits that are not met, or of labels, in one sentence
 # A slice is named if it has this many times its share of the mistakes.
 NOTABLE = 1.25
 ID_LENGTH = 12  # characters of a hash, as in the names of releases
-# What decides a result, next to data. Reports and dvc.lock change in every run.
+# These files and the data determine a result. Reports and dvc.lock change in every run.
 SOURCES = ("src", "scope.yaml", "params.yaml", "schema.yaml", "prices.yaml", "dvc.yaml")
 METRIC_MEANINGS = {
     "accuracy": "the share of predictions that are right",
     "macro_f1": "the F1 score of each label, averaged: rare labels count as much as frequent ones",
-    "macro_recall": "the share found of each label, averaged: rare labels count as much as"
+    "macro_recall": "the recall of each label, averaged: rare labels count as much as"
     " frequent ones",
 }
 
@@ -64,7 +64,7 @@ def headline(gates: Sequence[Gate]) -> str:
 
 
 def identity() -> dict[str, str]:
-    """Return what identifies the model and its data; the same files give the same words."""
+    """Return what identifies the model and its data, from recorded files only."""
     training = optional_report("train")
     shipped = optional_report("evaluate").get("model_sha256") or "not recorded"
     day = "on an unrecorded date"
@@ -91,7 +91,7 @@ def _describe_data(data: dict[str, Any]) -> str:
 
 
 def findings(quality: dict[str, Any]) -> list[str]:
-    """Return sentences about what the model is good and bad at, most important first."""
+    """Return sentences about strengths and weaknesses, most important first."""
     return [*_hits(quality), *_mistakes(quality), *_bounds(quality)]
 
 
@@ -146,7 +146,7 @@ def _weakest_slice(quality: dict[str, Any], mistakes: int) -> Iterator[str]:
         where = f"{missed:,} of its {mistakes:,} mistakes are"
         if missed == mistakes:
             where = f"All {mistakes:,} mistakes are" if mistakes > 1 else "Its only mistake is"
-        yield f"{where} in slice “{worst}”, {score['examples']:,} of the examples."
+        yield f"{where} in slice “{worst}” ({score['examples']:,} examples)."
 
 
 def _bounds(quality: dict[str, Any]) -> Iterator[str]:
@@ -170,7 +170,7 @@ def _bounds(quality: dict[str, Any]) -> Iterator[str]:
         values = format_number(quality["score"]["value"]), format_number(simple)
         yield f"Measured: {values[0]}. The baseline ({scope.baseline}) reaches {values[1]}."
     if baseline.get("gain_ceiling", 1) < scope.min_gain_over_baseline:
-        yield "The baseline is so good that not even a perfect model would beat it by the limit."
+        yield "Even a perfect model could not beat this baseline by the required margin."
 
 
 def _enumerate(names: list[str]) -> str:
@@ -180,7 +180,7 @@ def _enumerate(names: list[str]) -> str:
 
 
 def describe_commit() -> str:
-    """Return the commit of the code, and whether files that decide a result differ from it."""
+    """Return the commit of the code, and whether files that determine a result differ from it."""
     head = _git("rev-parse", "--short=12", "HEAD")
     if not head:
         return "not committed"

@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class UnfitRelease(Exception):
-    """A release that must not be used: the file at fault, and what is wrong with it."""
+    """A release that must not be used; the message names the file and the fault."""
 
     def __init__(self, file: Path | str, wrong: str) -> None:
         super().__init__(f"{file} {wrong}. What to do: docs/runbook.md#unfit-release")

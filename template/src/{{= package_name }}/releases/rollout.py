@@ -70,11 +70,11 @@ def promote() -> None:
         rollout = read_rollout()
         if rollout.challenger is None:
             raise SystemExit("There is no challenger. Run `make challenge RELEASE=id` first.")
-        # With rules for challengers, traffic moves to one step by step; 1 is the last step.
+        # With rules for challengers, traffic moves to the challenger in steps; the last one is 1.
         if getattr(load_scope(), "challenger", None):
             share = read_metric("challenger_share_ratio", "release").get(rollout.challenger, 0)
             if share < 1:
-                wrong = f"{rollout.challenger} answers {share:.0%} of the requests, not yet all"
+                wrong = f"{rollout.challenger} serves {share:.0%} of the requests, not yet all"
                 raise SystemExit(f"{wrong}. What to do: docs/runbook/server.md#challenger")
         champion = verify_release(rollout.challenger)
         write_rollout(Rollout(champion=champion.id, previous=rollout.champion))

@@ -1,4 +1,4 @@
-"""Branches of candidates in git, and their pull requests on GitHub, made with its CLI, gh."""
+"""Git branches of candidates, and their pull requests on GitHub, opened with the CLI gh."""
 
 import json
 import os
@@ -69,7 +69,7 @@ def is_on_github() -> bool:
 def name_branches() -> tuple[str, str]:
     """Return the current branch, and the branch for a candidate.
 
-    The latter is named after the commit, because the training depends only on that.
+    The candidate's branch is named after the commit, which determines the training.
 
     Raises:
         SystemExit: there are uncommitted changes, or no branch is checked out.
@@ -119,7 +119,7 @@ def _tag(branch: str) -> str:
 
 
 def branch_exists(branch: str) -> bool:
-    """Whether an earlier run made this branch, here or on GitHub, from where it is fetched."""
+    """Whether an earlier run made this branch. If it is only on GitHub, fetch it."""
     if git("branch", "--list", branch):
         return True
     if not (is_on_github() and git(*LOGIN, "ls-remote", "origin", f"refs/heads/{branch}")):

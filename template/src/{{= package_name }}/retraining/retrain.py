@@ -91,7 +91,7 @@ def firing_alerts() -> Counter[str]:
 
 
 def _train_and_compare(reason: str) -> str:
-    """Return the commit message of the candidate; empty if it equals the champion."""
+    """Return the commit message of the candidate; empty if it is identical to the champion."""
     dvc("pull", "--allow-missing")  # if a file is still missing, a stage fails and names it
     with TemporaryDirectory() as folder:
         name, before = find_champion(Path(folder)) or ("nothing", None)
@@ -119,7 +119,7 @@ def _train_and_compare(reason: str) -> str:
 
 def _compare_with(before: Path | None) -> tuple[list[Comparison], str]:
     if not before:
-        return [], "No champion is here: there is no release, and `dvc pull` did not find its file."
+        return [], "No champion found: there is no release, and `dvc pull` did not fetch a model."
     try:
         return compare_models(before), ""
     except SystemExit as error:  # it needs other features, for example

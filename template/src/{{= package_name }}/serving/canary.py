@@ -109,7 +109,7 @@ class Trial:
     async def predict(
         self, batcher: DynamicBatcher, id: str, payload: bytes, within_s: float
     ) -> tuple[Prediction, Served]:
-        """Predict with one of the two models and return it; raises like the batcher."""
+        """Predict with one of the two models and return it; raises the errors of the batcher."""
         position = crc32(id.encode()) / 2**32
         start = time.perf_counter()
         served = self.challenger

@@ -36,7 +36,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 class Joined(BaseModel):
-    """Whether the request is known. If not, the label is stored and waits for it."""
+    """Whether the request is known. If not, the label is stored anyway."""
 
     joined: bool
 

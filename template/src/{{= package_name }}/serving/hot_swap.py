@@ -17,7 +17,7 @@ SWITCHES = Counter("switches_total", "Switches of the champion, by outcome", ["o
 
 
 async def follow_rollout(state: ServerState) -> None:
-    """Serve what `releases/rollout.json` names, until cancelled. Invalid releases are rejected."""
+    """Serve the releases in `releases/rollout.json`, until cancelled. Reject invalid ones."""
     applied_ns = 0
     while state.served.release != UNRELEASED:
         await asyncio.sleep(POLL_S)

@@ -1,6 +1,6 @@
 """The journal: an SQLite file of requests, predictions, and labels that arrive later.
 
-`payloads` in `scope.yaml` sets what is stored of a payload: `none`, `hashed` or `all`.
+`payloads` in `scope.yaml` sets how payloads are stored: `none`, `hashed` or `all`.
 `journal_days` and `journal_mb` in `params.yaml` limit the age and the size of the file.
 """
 

@@ -70,7 +70,7 @@ class MetricsSnapshot:
             ((score, signal) for signal, score in scores if score >= 0), default=(math.nan, "")
         )
 
-    def do_inputs_drift(self) -> bool:
+    def has_input_drift(self) -> bool:
         """Return whether the alert InputDrift would fire now."""
         limit = load_scope().watch.max_drift_score
         scores = self.by_label("drift_score", "signal").items()
@@ -204,7 +204,7 @@ def _share(
 def _at_most(
     name: str, number: float, value: str, limit: str, runbook: str, action: str
 ) -> LimitStatus:
-    """Compare a number with the number that `limit` begins with."""
+    """Compare a number with the number at the start of `limit`."""
     limit_text = f"at most {limit}"
     if math.isnan(number):
         return LimitStatus(name, "waiting", "–", limit_text, runbook, action)
@@ -235,7 +235,7 @@ def _quality(metrics: MetricsSnapshot) -> LimitStatus:
     labels = window * metrics.value("labelled_window_fill_ratio")
     limit += f"; {labels:.0f} of {window} labels"
     estimate = metrics.value("estimated_accuracy")
-    if metrics.do_inputs_drift():
+    if metrics.has_input_drift():
         value, limit = "–", f"{limit}; not estimated while inputs drift"
     elif math.isnan(estimate):
         value = "–"

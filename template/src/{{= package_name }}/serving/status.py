@@ -35,7 +35,7 @@ from .promises import (
 from .state import ServerState, state_of
 
 MARKS = {"met": "✓ met", "missed": "✗ not met", "unclear": "? unclear", "waiting": "… no data yet"}
-CHECK_EVERY_S = 60  # the times on the page are this exact; a check costs as much as a scrape
+CHECK_EVERY_S = 60  # precision of the times on the page; a check costs as much as a scrape
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
     autoescape=True,
@@ -115,7 +115,7 @@ def _runbook(page: Path) -> str:
 
 
 def compare_limits(state: ServerState, metrics: MetricsSnapshot) -> list[LimitStatus]:
-    """Compare all limits, and record since when each of them is not met."""
+    """Compare all limits, and record since when each has not been met."""
     folder = _reports_of(state.served)
     gates = {gate["id"]: gate["observed"] for gate in _read(folder / "gates.json", [])}
     limits = check_limits(metrics, gates)

@@ -13,5 +13,5 @@ class AlertLimits(BaseModel, frozen=True, extra="forbid"):
 
 def never_fires(rule: str, example: object) -> PydanticCustomError:
     """Return the error for a limit that an alert could never exceed."""
-    words = f"{rule}, or its alert could never fire, for example {example!r}"
+    words = f"{rule}, for example {example!r}; otherwise its alert could never fire"
     return PydanticCustomError("never_fires", "{words}", {"words": words})

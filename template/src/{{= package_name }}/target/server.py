@@ -15,7 +15,7 @@ SEND = "curl -H 'content-type: {kind}' --data-binary @{path} 127.0.0.1:8000/pred
 class Challenger(BaseModel, frozen=True, extra="forbid"):
     """Rules that stop a challenger, in addition to the limits of every model."""
 
-    max_errors: float = Field(gt=0, le=1, description="Share of requests that it fails.")
+    max_errors: float = Field(gt=0, le=1, description="Share of requests on which it fails.")
     max_slowdown: float = Field(
         gt=0, description="Median of its time over the champion's, for the same input."
     )

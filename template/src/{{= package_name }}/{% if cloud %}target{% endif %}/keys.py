@@ -7,12 +7,12 @@ EXAMPLES = {"the server": SEND}
 
 
 class TargetScope(ServerScope, frozen=True, extra="forbid"):
-    """Keys of scope.yaml that other targets lack."""
+    """Keys of scope.yaml for this target."""
 
 
 class TargetParams(ServerParams, frozen=True, extra="forbid"):
-    """Keys of params.yaml that other targets lack."""
+    """Keys of params.yaml for this target."""
 
 
 class TargetWatch(ServerWatch, frozen=True, extra="forbid"):
-    """Alert limits that other targets lack."""
+    """Alert limits for this target, in addition to those of every target."""

@@ -8,12 +8,12 @@ EXAMPLES = {"a device": SEND}
 
 
 class TargetScope(DeviceScope, frozen=True, extra="forbid"):
-    """Keys of scope.yaml that other targets lack."""
+    """Keys of scope.yaml for this target."""
 
 
 class TargetParams(DeviceParams, frozen=True, extra="forbid"):
-    """Keys of params.yaml that other targets lack."""
+    """Keys of params.yaml for this target."""
 
 
 class TargetWatch(AlertLimits, frozen=True, extra="forbid"):
-    """Alert limits that other targets lack: none."""
+    """This target adds no alert limits."""

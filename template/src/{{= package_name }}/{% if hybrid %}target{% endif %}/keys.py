@@ -9,7 +9,7 @@ EXAMPLES = {"the server": server.SEND, "a device": device.SEND}
 
 
 class TargetScope(server.ServerScope, device.DeviceScope, frozen=True, extra="forbid"):
-    """Keys of scope.yaml that other targets lack."""
+    """Keys of scope.yaml for this target."""
 
     ask_server_below: float = Field(
         0,
@@ -20,7 +20,7 @@ class TargetScope(server.ServerScope, device.DeviceScope, frozen=True, extra="fo
 
 
 class TargetParams(server.ServerParams, device.DeviceParams, frozen=True, extra="forbid"):
-    """Keys of params.yaml that other targets lack."""
+    """Keys of params.yaml for this target."""
 
     server_url: str = Field(
         "",
@@ -34,4 +34,4 @@ class TargetParams(server.ServerParams, device.DeviceParams, frozen=True, extra=
 
 
 class TargetWatch(server.ServerWatch, frozen=True, extra="forbid"):
-    """Alert limits that other targets lack."""
+    """Alert limits for this target, in addition to those of every target."""

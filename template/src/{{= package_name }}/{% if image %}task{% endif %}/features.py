@@ -25,7 +25,7 @@ def decode(payload: bytes) -> Raw:
     try:
         image = Image.open(io.BytesIO(payload), formats=["PNG", "JPEG"])
         if max(image.size) > MAX_SIDE_PX:
-            raise Refusal("size_px", image.size, f"at most {MAX_SIDE_PX} a side", (640, 480))
+            raise Refusal("size_px", image.size, f"at most {MAX_SIDE_PX} per side", (640, 480))
         return image.convert("RGB")
     except Refusal:
         raise
