@@ -90,6 +90,7 @@ def exact_reports(scope: dict[str, Any]) -> dict[str, dict[str, Any]]:
     p95_ms = scope["max_latency_p95_ms"]
     place = {"latency_p95_ms": p95_ms, "throughput_per_s": 40.0, "failures": 0}
     return {
+        "ingest": {"source": "sample", "examples": 2000},
         "validate": {
             "contract_failures": 0,
             "missing_labels": 0,

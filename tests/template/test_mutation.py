@@ -70,9 +70,9 @@ def test_one_percent_of_a_number_flips_exactly_its_alerts(mutants: list[Mutant])
 @pytest.mark.parametrize(
     ("file", "old", "new", "test"),
     [
-        ("server.yml", 'key="max_idle_s"', 'key="max_idle"', "each_limit_that_a_rule_reads"),
-        ("server.yml", 'strictest{key="max_idle_s"}', "strictest", "every_number_of_the_watch"),
-        ("server.yml", "14.4 * 0.05", "14.4 * 0.5", "budget_of_latency_is_that_of_a_p95"),
+        ("server.yml", 'key="max_idle_s"', 'key="max_idle"', "rules_read_only_exported_limits"),
+        ("server.yml", 'strictest{key="max_idle_s"}', "strictest", "every_limit_under_watch"),
+        ("server.yml", "14.4 * 0.05", "14.4 * 0.5", "latency_budget_is_five_percent"),
         ("server.yml", "#retrain-due", "#retrain", "heading_in_the_runbook"),
     ],
 )
@@ -104,8 +104,8 @@ def test_finds_questions_without_an_effect(
     planted = {
         "copier.yml": ("# Derived, never asked.", f"{DEAD}# Derived, never asked."),
         "template/README.md.jinja": (
-            "## Your data",
-            "{{= colour }} {{= min_joy }}\n\n## Your data",
+            "## Start here",
+            "{{= colour }} {{= min_joy }}\n\n## Start here",
         ),
         "template/scope.yaml.jinja": (
             "\n# Data.",

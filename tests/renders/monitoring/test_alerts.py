@@ -618,7 +618,7 @@ def test_each_alert_links_to_a_complete_runbook_entry(folders: dict[str, Path], 
     for name, same in rules(folders[kind], kind).items():
         for rule in same:
             section = sections[rule["annotations"]["runbook"]]
-            parts = [part for part in PARTS if f"**{part}.** " in section]
+            parts = [part for part in PARTS if f"**{part}.**" in section]
             assert parts == [*PARTS], f"{name}: {rule['annotations']['runbook']}"
 
 
@@ -665,7 +665,7 @@ def test_prometheus_notices_a_device_that_was_killed(
     until(lambda: watch.query('device_info{device="line-1"}'))
     assert watch.query(firing) == []
     end(sender)
-    until(lambda: watch.query(firing), within_s=120)
+    until(lambda: watch.query(firing), timeout_s=120)
     assert watch.query(firing)[0]["metric"]["device"] == "line-1"
     got = len(delivered(folder))
     sender = device(folder, 10**6, PAUSE_S="0.2")
@@ -764,11 +764,11 @@ def expect_alerts(watch: Watch, names: set[str], to: str, undo: Callable[[], obj
     def was_delivered(status: str) -> bool:
         return all((to, name, status) in watch.delivered for name in names)
 
-    until(lambda: was_delivered("firing"), within_s=120)
+    until(lambda: was_delivered("firing"), timeout_s=120)
     undo()
     until(
         lambda: was_delivered("resolved") and not watch.query("ALERTS") and not watch.firing(),
-        within_s=120,
+        timeout_s=120,
     )
     assert {name for _, name, _ in watch.delivered} == names
 
