@@ -144,6 +144,8 @@ ODD: dict[str, Any] = {
     "decider": "odd@example.com",
 }
 SAY = """
+import json
+from pathlib import Path
 from types import SimpleNamespace
 from {package} import gates, scope
 from {package}.pipeline import card
@@ -151,6 +153,7 @@ from {package}.serving import app, settings
 served = SimpleNamespace(release="unreleased")  # the description needs no model
 server = app.create_app(scope.load_scope(), settings.ServerSettings.read(), served)
 for gate in gates.verdicts(): print("gate", gate.limit)
+Path("reports/gates.json").write_text(json.dumps([g.model_dump() for g in gates.verdicts()]))
 for bucket in server.state.server.latency._upper_bounds: print("bucket", f"{{1000 * bucket:g}}")
 print("api", server.description)
 print("card", card.model_card())
@@ -163,23 +166,25 @@ def test_a_number_is_the_same_everywhere(render: Render, tmp_path: Path) -> None
     reports = exact_reports(ODD | {"metric": "accuracy", "max_slice_gap": 0.1})
     reports["benchmark"].pop("device")
     reports |= {
-        "ingest": {"source": "sample", "labels": {"clean": 200}},
-        "train": {"trained_at": 0.0, "parameters": 1, "examples": 1},
+        "ingest": {"source": "sample", "labels": {"clean": 200}, "slices": {"night": 200}},
+        "train": {"trained_at": 0.0, "parameters": 1, "examples": 1, "features_version": 1},
     }
+    scores = {"value": 0.5, "lower_bound": 0.4}
+    reports["evaluate"] |= {"labels": ["clean", "worn"], "confusion": [[390, 2], [3, 5]]}
+    reports["evaluate"]["baseline"] |= scores
     find_failed_gates(folder, reports)
     place = environment(requirements(folder, "serve"))
     command = [str(place / "bin" / "python"), "-c", SAY.format(package="odd_numbers")]
     env = variables(folder, place)
-    result = subprocess.run(
-        command, cwd=folder, env=env, capture_output=True, text=True, check=True
-    )
+    result = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
     gates = {float(line.split()[1]) for line in result.stdout.splitlines() if line[:4] == "gate"}
     numbers = {value for value in ODD.values() if isinstance(value, float)}
     assert numbers <= gates
     assert "bucket 43.21\n" in result.stdout and "api Not for odd purposes.\n" in result.stdout
     card = result.stdout.partition("card")[2]
     assert all(f"{number:g} |" in card for number in numbers)
-    assert "odd@example.com" in card and "Not for odd purposes" in card
+    assert "odd@example.com" in card and "| Not for | odd purposes |" in card
     in_scope = (folder / "scope.yaml").read_text()
     others = [p for p in code_files(folder) if re.search(r"43\.21|3\.579|345\.6", p.read_text())]
     assert all(str(number) in in_scope for number in numbers) and others == []
