@@ -58,7 +58,7 @@ def merge_renders(
     renamed = {was: now for now, was in moved_by_user.items() if was.endswith(".py")}
     renaming, as_rendered = Rewriting(scratch, renamed, is_owned), wanted
     base, wanted = renaming.rewrite(base), renaming.rewrite(wanted)
-    base, own_merged = rewriting.merge_imports(base, ours.own_files(), wanted)
+    base, own_merged = rewriting.merge_lines(base, ours.own_files(), wanted)
     ours = replace(ours, files=ours.with_files(own_merged))
     # Treat generated files as unedited, so the merge takes the template's side.
     written = {name for name in generated if ours.tracked(name) not in (None, base.get(name))}

@@ -8,11 +8,13 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from .comments import merge_comments
 from .git import Files, Repository
 from .headers import merge_headers
 from .imports import Imports, RewrittenFile
 
 PYTHON = re.compile(r"(?:src|tests)/.*\.py")
+YAML = re.compile(r"[\w.-]+\.ya?ml")  # in the folder of the project: what its users set
 # Other files in which paths are settings.
 SETTINGS = ("Makefile", "dvc.yaml", "pyproject.toml")
 REGULAR = ("100644", "100755")
@@ -45,16 +47,18 @@ class Rewriting:
             },
         )
 
-    def merge_imports(self, base: Files, ours: Files, theirs: Files) -> tuple[Files, Files]:
-        """Return the first two with the imports of the third, where all three differ.
+    def merge_lines(self, base: Files, ours: Files, theirs: Files) -> tuple[Files, Files]:
+        """Return the first two with the imports and comments of the third, where all three differ.
 
-        The user's changes to imports are kept. All names are those after the moves.
+        The user's changes to imports of Python and to comments of settings are kept. All names are
+        those after the moves.
         """
         names = [
             name
             for name, about in ours.items()
-            if name in base and about != base[name] != theirs.get(name) and PYTHON.fullmatch(name)
-            if self._applies(name, about) and name in theirs
+            if name in base and about != base[name] != theirs.get(name) and name in theirs
+            if PYTHON.fullmatch(name) or YAML.fullmatch(name)
+            if about.startswith(REGULAR) and not self.is_owned(name)
         ]
         trees = (base, ours, theirs)
         contents = self.git.read_blobs({tree[n].split()[1] for tree in trees for n in names})
@@ -64,7 +68,8 @@ class Rewriting:
                 texts = [contents[tree[name].split()[1]].decode() for tree in trees]
             except UnicodeDecodeError:
                 continue
-            if merged := merge_headers(*texts):
+            merge = merge_headers if PYTHON.fullmatch(name) else merge_comments
+            if merged := merge(*texts):
                 new_base[name], new_ours[name] = merged
         return self._store(base, new_base), self._store(ours, new_ours)
 
