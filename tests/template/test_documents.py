@@ -158,3 +158,9 @@ def test_the_diagram_shows_the_stages_of_dvc(render: Render) -> None:
     stages = stages_before(render() / "dvc.yaml")
     assert find_arrows(text) == stages
     assert find_arrows(text.replace("--> export", "")) != stages
+
+
+def test_the_first_commands_of_the_readme_release_a_model_before_they_serve_it() -> None:
+    first = FENCE.findall((ROOT / "README.md").read_text())[0]
+    targets_in_order = re.findall(r"[a-z]+", first.partition(" make ")[2])
+    assert targets_in_order[:4] == ["setup", "model", "release", "serve"]

@@ -148,7 +148,7 @@ def _variant_gates() -> list[Gate]:
     size_mb = _number(compressed.get("size_mb"))
     return [
         gate("int8_parity", "agreement with float32", quality["agreement"], "min_int8_agreement"),
-        gate("int8_drop", "score lost to float32", drop, "max_int8_drop"),
+        gate("int8_drop", "score drop from float32", drop, "max_int8_drop"),
         gate("batch_parity", "alone and in a batch, difference", gap, "max_onnx_difference"),
         gate("latency_p95_network", "latency p95 of the network, ms", p95_ms, "max_latency_p95_ms"),
         gate("model_size", "model size, MB", size_mb, "max_model_mb"),
