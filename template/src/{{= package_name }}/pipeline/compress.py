@@ -113,7 +113,7 @@ def variant_gates(row: Row) -> list[Gate]:
     return [
         *quality_gates(row, "value"),
         gate("int8_parity", "agreement with float32", agreement, "min_int8_agreement"),
-        gate("int8_drop", "score lost to float32", drop, "max_int8_drop"),
+        gate("int8_drop", "score drop from float32", drop, "max_int8_drop"),
         gate(
             "latency_p95_network",
             "latency p95 of the network, ms",
