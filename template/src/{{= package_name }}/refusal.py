@@ -1,6 +1,9 @@
 """Errors about invalid input, with the violated rule and a valid example."""
 
-from collections.abc import Mapping
+import json
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -23,3 +26,41 @@ class Refusal(ValueError):
         # A field without an example, such as an unknown one: show a whole input.
         shown = example.get(field, dict(example))
         return cls(field, first["input"], first["msg"].lower(), shown)
+
+
+def reject_look_alikes(field: str, names: Iterable[str]) -> None:
+    """Compare names without regard to blanks, invisible characters, case and Unicode form.
+
+    Raises:
+        Refusal: two names look the same, but are different.
+    """
+    first: dict[str, str] = {}
+    for name in sorted(set(names)):
+        visible = "".join(c for c in name if unicodedata.category(c) != "Cf")
+        shape = unicodedata.normalize("NFD", " ".join(visible.split()))
+        shape = unicodedata.normalize("NFC", shape.casefold())
+        if (other := first.setdefault(shape, name)) != name:
+            pair = [other, name]
+            is_same = len({unicodedata.normalize("NFC", spelling) for spelling in pair}) == 1
+            show = ascii if is_same else repr  # `repr` would show both forms of é alike
+            rule = f"one spelling for names that look alike, not {show(other)} and {show(name)}"
+            raise Refusal(field, pair, rule, other.strip())
+
+
+def parse_json(text: bytes) -> Any:
+    """Parse JSON. Unlike `json.loads`, reject a repeated key: the last value would win.
+
+    Raises:
+        Refusal: an object has a key twice.
+        ValueError: this is not JSON.
+    """
+    return json.loads(text, object_pairs_hook=_to_dict)
+
+
+def _to_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise Refusal(twice[:SHOWN], [v for n, v in pairs if n == twice], "each key once", 1)
+    return unique

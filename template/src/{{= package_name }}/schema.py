@@ -15,6 +15,12 @@ HEADER = "# The schema of the data. `ingest PATH` writes this file; refine it by
 # Features are about 1 in size. Different examples differ by far more than 0.001; the same example
 # in another file format differs by far less.
 DECIMALS = 3
+# Cells of a CSV file that count as missing, besides empty ones; the defaults of pyarrow and pandas.
+MISSING = ["NA", "N/A", "n/a", "#N/A", "#N/A N/A", "#NA", "<NA>", "NULL", "null"]
+MISSING += ["NaN", "nan", "-NaN", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"]
+# Signals of drift monitoring that are not inputs. The embedding has several, with this prefix.
+PREDICTION_SIGNALS = ("confidence", "entropy", "label")
+EMBEDDING_SIGNAL = "embedding_"
 
 
 class Schema(BaseModel, frozen=True, extra="forbid"):
@@ -27,6 +33,8 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
     label_column: str = ""
     slice_column: str = ""
     columns: dict[str, dict[str, Any]] = {}
+    ignored_columns: list[str] = []
+    missing: list[str] = MISSING
 
     def __hash__(self) -> int:
         return id(self)  # lets functions cache what they derive from a schema
@@ -38,6 +46,11 @@ _in_use: list[Schema] = []
 def fingerprint(x: np.ndarray) -> bytes:
     """Hash the features, rounded: copies in another file format get the same hash."""
     return hashlib.sha256(np.round(x, DECIMALS).tobytes()).digest()
+
+
+def is_signal(name: str) -> bool:
+    """Whether drift monitoring uses this name for something other than an input."""
+    return name in PREDICTION_SIGNALS or name.startswith(EMBEDDING_SIGNAL)
 
 
 def load_schema() -> Schema:

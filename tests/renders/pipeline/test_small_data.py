@@ -94,7 +94,7 @@ def test_rejected_ingest_names_all_problems_and_the_data_that_stays(
         "edit the limits of contrast in src/scratch_detector/task/contract.py."
     )
     assert lines[7:] == [
-        "label mould: 1 of at least 20 examples",
+        "label mould: 1 of at least 20 examples; add 19 more",
         "`make model` would still use the previous data: made-up sample.",
     ]
 

@@ -15,6 +15,8 @@ from functools import cached_property
 import numpy as np
 from pydantic import BaseModel
 
+from ..schema import EMBEDDING_SIGNAL
+
 
 class Signal(BaseModel, frozen=True):
     """Histogram of one signal in the reference data, and the thresholds for live histograms.
@@ -42,8 +44,8 @@ class Whitening(BaseModel, frozen=True):
         Embeddings of shape (width,) give scalars, embeddings of shape (n, width) arrays (n,).
         """
         components = embeddings @ self._rows - self._centre
-        signals = {f"embedding_{i}": values for i, values in enumerate(components.T)}
-        signals["embedding_norm"] = np.sqrt((components * components).sum(-1))
+        signals = {f"{EMBEDDING_SIGNAL}{i}": values for i, values in enumerate(components.T)}
+        signals[f"{EMBEDDING_SIGNAL}norm"] = np.sqrt((components * components).sum(-1))
         return signals
 
     @cached_property

@@ -9,7 +9,7 @@ from rich.progress import track
 from ..artifacts import RAW, describe_data, write_report
 from ..examples import Example, UnusableFiles, digest, read_shards, split_of, write_shards
 from ..intake import take_in
-from ..refusal import Refusal
+from ..refusal import Refusal, reject_look_alikes
 from ..schema import SCHEMA, Schema, fingerprint, load_schema, use_schema, write_schema
 from ..scope import read_yaml
 from ..target.keys import EXAMPLES
@@ -21,6 +21,8 @@ from ..task.sample_data import sample_examples
 FEEDBACK = Path("data/feedback")  # labelled requests, written by `ingest_feedback`
 # Two of 20 are in the validation split on average. With fewer, a split often lacks the label.
 MIN_EXAMPLES_PER_LABEL = 20
+# With so many examples, one is in the split with 95 % probability: log(0.05) / log(1 - share).
+NEEDED = {"validation": 29, "test": 14, "train": 3}
 PROBLEMS_SHOWN = 10
 # First bytes of each format, for tasks that accept several.
 MAGIC = {"image/png": b"\x89PNG", "image/jpeg": b"\xff\xd8\xff"}
@@ -68,6 +70,8 @@ def ingest(source: str = "") -> None:
     print(f"{len(examples)} examples from {schema.source}")
     for name, counts in counted.items():
         print(f"  {name}: " + ", ".join(f"{key} {n}" for key, n in counts.items()))
+    if len(labels) > 2 and all(label.isdecimal() for label in labels):
+        print("  Each label is a class: predicting 3 for 4 is as wrong as 0. Amounts need bins.")
 
 
 def _read_feedback(schema: Schema) -> list[Example]:
@@ -101,7 +105,12 @@ def _find_problems(examples: list[Example], labels: list[str]) -> list[str]:
     if problems:
         count, shown = f"{len(problems)} of {len(examples)}", "".join(problems[:PROBLEMS_SHOWN])
         problems = [f"{count} examples are unusable, like:{shown}", *_name_rules(problems)]
-    return problems + _find_label_problems(_count(e.label for e in examples), labels)
+    for field in ("label", "slice"):
+        try:
+            reject_look_alikes(field, {getattr(example, field) for example in examples})
+        except Refusal as error:
+            problems.append(str(error))
+    return problems + _find_label_problems(examples, labels)
 
 
 def _name_rules(problems: list[str]) -> list[str]:
@@ -115,18 +124,28 @@ def _name_rules(problems: list[str]) -> list[str]:
     return rules
 
 
-def _find_label_problems(counts: dict[str, int], labels: list[str]) -> list[str]:
+def _find_label_problems(examples: list[Example], labels: list[str]) -> list[str]:
+    """Describe all labels that are unknown, or that would be missing from a split."""
+    counts = _count(e.label for e in examples)
     if len(counts) < 2:
         return [str(Refusal("labels", sorted(counts), "at least two labels", ["good", "bad"]))]
     problems = []
     if unknown := sorted(counts.keys() - set(labels)):
         rule = "only labels in schema.yaml (new data: `ingest PATH`)"
         problems.append(str(Refusal("labels", unknown, rule, labels[0])))
-    return problems + [
-        f"label {label}: {n} of at least {MIN_EXAMPLES_PER_LABEL} examples"
-        for label in labels
-        if (n := counts.get(label, 0)) < MIN_EXAMPLES_PER_LABEL
-    ]
+    in_splits = {(e.label, split_of(e.id)) for e in examples}
+    for label in labels:
+        n = counts.get(label, 0)
+        lacking = [split for split in NEEDED if (label, split) not in in_splits]
+        if n < MIN_EXAMPLES_PER_LABEL:
+            more = MIN_EXAMPLES_PER_LABEL - n
+            rule = f"{n} of at least {MIN_EXAMPLES_PER_LABEL} examples; add {more} more"
+            problems.append(f"label {label}: {rule}")
+        elif lacking:
+            more = max(NEEDED[split] for split in lacking)
+            rule = f"none of {n} examples is in the {' or '.join(lacking)} split"
+            problems.append(f"label {label}: {rule}; add about {more} more")
+    return problems
 
 
 def _describe_previous() -> str:

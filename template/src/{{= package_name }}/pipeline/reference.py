@@ -34,13 +34,16 @@ def save_reference(shipped: Predictor) -> None:
     x, truth = (np.concatenate(arrays) for arrays in zip(*held_out, strict=True))
     probabilities, embedding = shipped.run(x)
     confidence, predicted = probabilities.max(1), probabilities.argmax(1)
-    signals = load_facts("train") | {"confidence": confidence, "entropy": entropy(probabilities)}
+    facts = load_facts("train")
+    signals = {"confidence": confidence, "entropy": entropy(probabilities)}
     signals["label"] = predicted.astype(np.float64)
     _, trained_on = shipped.run(load_split("train")[0])
     whitening = None if trained_on is None else fit_whitening(trained_on)
     if whitening and embedding is not None:
         signals |= whitening.apply(embedding)
-    reference = fit_reference(signals, params.drift_window, params.drift_false_alarm_rate)
+    if taken := sorted(facts.keys() & signals.keys()):
+        raise SystemExit(f"Inputs have names of drift signals: {', '.join(taken)}. Rename them.")
+    reference = fit_reference(facts | signals, params.drift_window, params.drift_false_alarm_rate)
     threshold = fit_confidence_threshold(confidence, predicted == truth)
     more = {"whitening": whitening, "sure_from": threshold}
     REFERENCE.write_text(reference.model_copy(update=more).model_dump_json() + "\n")

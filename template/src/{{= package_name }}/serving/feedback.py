@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from pydantic import BaseModel, Field, ValidationError
 
 from ..monitoring.labelled_quality import LABELS, LAST_LABEL
-from ..refusal import Refusal
+from ..refusal import Refusal, parse_json
 from .inference import ERRORS, REQUEST_ID, read_body, refuse, refuse_busy, require_key
 from .journal import LabelledPrediction
 from .state import ServerState, state_of
@@ -54,6 +54,9 @@ async def feedback(request: Request) -> Joined:
     body = await read_body(request, MAX_BYTES)
     try:
         sent = Feedback.model_validate_json(body)
+        parse_json(body)
+    except Refusal as refusal:
+        raise refuse(422, refusal) from None
     except ValidationError as error:
         raise refuse(422, Refusal.from_validation(error, EXAMPLE)) from None
     labels = state.served.model.predictor.labels

@@ -13,12 +13,14 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 
+from ..refusal import parse_json
 from ..task.features import MAX_PAYLOAD_BYTES
 from .inference import infer, read_body, request_id, require_key
 from .state import state_of
 
 MAX_PAYLOADS = 64  # per request; more would displace other clients from the queue
 MAX_BYTES = 4 * MAX_PAYLOAD_BYTES  # many small payloads, or four of the maximum size
+INVALID = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # what a request causes
 HEADER = "inference-header-content-length"
 INPUTS = [{"name": "payload", "datatype": "BYTES", "shape": [-1]}]
 OUTPUTS = [
@@ -93,9 +95,9 @@ async def infer_tensor(request: Request) -> Response:
     body = await read_body(request, MAX_BYTES)
     try:
         head = int(request.headers.get(HEADER, len(body)))
-        document = json.loads(body[:head])
+        document = parse_json(body[:head])
         payloads = list(_payloads(document["inputs"], body[head:]))
-    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+    except (*INVALID, struct.error) as error:
         rule = f"one input `payload` of type BYTES and shape [1] to [{MAX_PAYLOADS}]"
         raise HTTPException(400, f"expected {rule}, in JSON or as binary data: {error}") from None
     id = request_id(request)

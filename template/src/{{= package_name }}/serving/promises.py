@@ -11,12 +11,12 @@ from typing import Literal, NamedTuple
 from prometheus_client import REGISTRY
 
 from ..monitoring.scope_limits import IN_TIME
+from ..schema import PREDICTION_SIGNALS
 from ..scope import load_params, load_scope
 
 STARTED_S = time.time()
 RUNBOOK = "docs/runbook.md"
 SERVER_RUNBOOK = "docs/runbook/server.md"
-PREDICTION_SIGNALS = ("label", "confidence", "entropy")  # all others describe the input
 ROUNDING = 1e-9  # 1 - 0.999 is not quite 0.001
 State = Literal["met", "missed", "unclear", "waiting"]
 

@@ -20,9 +20,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ..artifacts import RAW, REPORTS
 from ..monitoring.scope_limits import IN_TIME
 from ..releases.registry import RELEASES
+from ..schema import EMBEDDING_SIGNAL, PREDICTION_SIGNALS
 from .champion import UNRELEASED, Served
 from .promises import (
-    PREDICTION_SIGNALS,
     RUNBOOK,
     SERVER_RUNBOOK,
     STARTED_S,
@@ -151,7 +151,7 @@ def _drift(metrics: MetricsSnapshot, limit: float) -> dict[str, list[Bar]]:
     """Return the signals by group. They have no score until the window is full."""
     groups: dict[str, list[Bar]] = {"Input": [], "Embedding": [], "Prediction": []}
     for name, score in metrics.by_label("drift_score", "signal").items():
-        group = "Embedding" if name.startswith("embedding_") else "Input"
+        group = "Embedding" if name.startswith(EMBEDDING_SIGNAL) else "Input"
         group = "Prediction" if name in PREDICTION_SIGNALS else group
         if score >= 0:
             groups[group].append(_with_limit_line(name, score, limit))
