@@ -38,8 +38,8 @@ def row_of(schema: Schema) -> SchemaValidator:
 
 
 def _field(column: Column) -> core_schema.TypedDictField:
-    if column.kind == "category":
-        return core_schema.typed_dict_field(core_schema.literal_schema(column.values))
+    if column.kind == "category":  # without values until `ingest PATH` finds them
+        return core_schema.typed_dict_field(core_schema.literal_schema(column.values or [""]))
     return core_schema.typed_dict_field(
         core_schema.float_schema(ge=column.min, le=column.max, allow_inf_nan=False, strict=True)
     )

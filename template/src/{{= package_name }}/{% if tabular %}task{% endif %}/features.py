@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from ..refusal import SHOWN, Refusal
+from ..refusal import SHOWN, Refusal, parse_json
 from ..schema import load_schema
 from .columns import Column, columns_of, row_of
 
@@ -23,13 +23,16 @@ def decode(payload: bytes) -> Raw:
     """Read a JSON object with exactly the columns of `schema.yaml`.
 
     Raises:
-        Refusal: it is not a JSON object, a column is missing or unknown, or a value is invalid.
+        Refusal: it is not a JSON object, a column is missing, unknown or repeated, or a value
+            is invalid.
     """
     schema = load_schema()
     try:
         row: Raw = row_of(schema).validate_json(payload)
     except ValidationError as error:
         raise _refusal(error, columns_of(schema)) from None
+    if payload.count(b":") != len(row):  # one per name, and others in names or values
+        parse_json(payload)
     return row
 
 
