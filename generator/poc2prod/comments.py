@@ -30,7 +30,7 @@ class Entry:
 
 
 def merge_comments(base: str, ours: str, theirs: str) -> tuple[str, str] | None:
-    """Return base and ours with comments of theirs, where ours has those of base.
+    """Return base and ours with the comments of the template, where ours has those of base.
 
     None if a text is not a plain mapping of settings, or if nothing changes.
     """

@@ -7,7 +7,7 @@ import that the user added next to them.
 import ast
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .imports import Import, Key, Source, join_neighbours
 
@@ -21,6 +21,9 @@ class Chunk:
     kind: str
     alias: str
     """The name after `as`, or empty."""
+    module: str = ""
+    names: tuple[str, ...] = ()
+    """What `from module import ...` imports, if it is on one line without comments."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +63,12 @@ def merge_headers(base: str, ours: str, theirs: str) -> tuple[str, str] | None:
     merged = Header(0, 0, [section for section in kept if section])
     body = "\n".join({*ours.split("\n")[mine.end :]} - {*base.split("\n")})
     for section in mine.sections:
-        for chunk in section:
+        for original in section:
+            chunk = _without_names_of_the_template(original, before, body)
             # The user's code may use a moved module under its old name.
             is_used = chunk.alias and re.search(rf"\b{re.escape(chunk.alias)}\b", body)
-            if chunk.text not in new.chunks and (chunk.text not in before.chunks or is_used):
+            is_own = bool(chunk.text) and chunk.text not in before.chunks | new.chunks
+            if is_own or (is_used and chunk.text not in new.chunks):
                 _insert(merged.sections, chunk, {other.text for other in section})
     as_theirs = theirs.split("\n")[new.start : new.end]
     lines = base.split("\n")
@@ -73,6 +78,29 @@ def merge_headers(base: str, ours: str, theirs: str) -> tuple[str, str] | None:
         own[mine.start : mine.end] = as_theirs
         return "\n".join(lines), "\n".join(own)
     return "\n".join(lines), merged.put_into(own, mine)
+
+
+def _without_names_of_the_template(chunk: Chunk, before: Header, body: str) -> Chunk:
+    """Drop names that the base imports from the same module, unless the user's lines use them.
+
+    The template may have stopped using them. Text is empty if no name is left.
+    """
+    others = {
+        name
+        for section in before.sections
+        for other in section
+        if other.module == chunk.module and other.text != chunk.text
+        for name in other.names
+    }
+    names = [
+        name
+        for name in chunk.names
+        if name not in others or re.search(rf"\b{re.escape(name.split()[-1])}\b", body)
+    ]
+    if chunk.text in before.chunks or len(names) == len(chunk.names):
+        return chunk
+    text = f"from {chunk.module} import {', '.join(names)}" if names else ""
+    return replace(chunk, text=text, names=tuple(names))
 
 
 def _header(text: str) -> Header | None:
@@ -92,8 +120,19 @@ def _header(text: str) -> Header | None:
         comments = [line for line in between if line.strip()]
         end = node.end_lineno or node.lineno
         chunk = "\n".join([*comments, *lines[node.lineno - 1 : end]])
+        names = [f"{one.name} as {one.asname}" if one.asname else one.name for one in node.names]
+        module = ""
+        if isinstance(node, ast.ImportFrom) and "\n" not in chunk and "#" not in chunk:
+            module = "." * node.level + (node.module or "")
         header.sections[-1].append(
-            Chunk(chunk, source.statement(node).key, _kind(node), node.names[0].asname or "")
+            Chunk(
+                chunk,
+                source.statement(node).key,
+                _kind(node),
+                node.names[0].asname or "",
+                module,
+                tuple(names) if module else (),
+            )
         )
     return Header(header.start, end, header.sections) if header.chunks else None
 

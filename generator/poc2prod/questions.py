@@ -1,6 +1,7 @@
 """Read the questions of a template from its copier.yml."""
 
 import difflib
+import math
 import re
 import reprlib
 import sys
@@ -159,7 +160,7 @@ class Questions:
             return {"true": True, "false": False}[typed] if kind == "bool" else CASTS[kind](typed)
         except (ValueError, KeyError):
             number = parse_number(typed, name) if is_number(kind) else None
-        is_exact = number is not None and CASTS[kind](number) == number
+        is_exact = number is not None and math.isfinite(number) and CASTS[kind](number) == number
         return CASTS[kind](number) if is_exact else typed
 
     def text(self, template: Any, context: Mapping[str, Any]) -> str:

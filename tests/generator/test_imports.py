@@ -209,6 +209,16 @@ HEADERS = {
         [("import load_scope\n", "import load_scope, read_yaml\n")],
         "from .scope import load_params, load_scope, read_yaml\n",
     ),
+    "a name that the template has stopped using": (
+        [("import load_scope\n", "import load_params, load_scope\n")],
+        [("import load_scope\n", "import read_yaml\n")],
+        "from .scope import load_params, read_yaml\n",
+    ),
+    "a name that only the user's lines still use": (
+        [("import load_scope\n", "import load_params, load_scope\n"), ("= 1", "= load_scope()")],
+        [("import load_scope\n", "import read_yaml\n")],
+        "from .scope import load_params, load_scope, read_yaml\n",
+    ),
     "a section that the template does not have": (
         [("import numpy as np\n\n", "import numpy as np\nimport pandas\n\n")],
         [("import numpy as np\n\n", "")],

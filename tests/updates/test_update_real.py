@@ -70,5 +70,6 @@ def test_updates_a_project_of_the_real_template(tmp_path: Path) -> None:
         for name in contents(project) | contents(fresh)
         if contents(project).get(name) != contents(fresh).get(name)
     }
-    assert different == {"scope.yaml", "README.md", "docs/decisions/0001-scope.md", model}
+    owned = {"README.md", "docs/decisions/0001-scope.md", "prices.yaml", model}
+    assert different == {"scope.yaml", *owned}
     assert "package_name: got 'x'; worked out" in expect_refusal(project, "package_name=x")

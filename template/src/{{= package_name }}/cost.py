@@ -32,7 +32,7 @@ class Prices(BaseModel, frozen=True, extra="allow"):
 
     def price_of(self, place: str) -> Price:
         if place not in self.places:
-            remedy = f"Add `{place}:` with `usd_month` and `at_least`."
+            remedy = f"Add one, for example `{place}: {{usd_month: 5.0, at_least: 1}}`."
             raise SystemExit(f"{PRICES} has no price for {place!r}. {remedy}")
         return self.places[place]
 

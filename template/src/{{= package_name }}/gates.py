@@ -167,7 +167,7 @@ def _use_gates() -> list[Gate]:
             for place, count in failures.items()
         ),
         *(
-            gate(f"latency_p95_{place}", f"latency p95, {place}, ms", ms, "max_latency_p95_ms")
+            gate(f"latency_p95_{place}", f"p95, {place}, timed here, ms", ms, "max_latency_p95_ms")
             for place, ms in p95_ms.items()
         ),
         gate("cost", "USD per month (prices.yaml)", cost_usd, "max_cost_usd_month"),

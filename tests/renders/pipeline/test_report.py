@@ -79,7 +79,7 @@ def test_the_report_shows_what_was_measured(project: Path, tmp_path: Path) -> No
     assert row["margin"] == f"{bound['observed'] - bound['limit']:.4g} above the limit"
     assert seen.facts["Model"] == quality["model_sha256"][:12]
     assert seen.facts["Data"] == "the made-up sample (4,000 examples)"
-    assert seen.facts["Owner"] == "not set (answer decider)"
+    assert seen.facts["Owner"] == "not set (interview answer decider)"
     assert re.fullmatch(r"20\d\d-\d\d-\d\d", seen.facts["Trained"])
     for name, score in quality["slices"].items():
         assert f"{name}\n{score['examples']} examples" in seen.sections["slices"]

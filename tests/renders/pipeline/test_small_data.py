@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from conftest import Render
-from repository import done, run_in
+from repository import commit_files, done, run_in
 
 SPOTS = {"healthy": None, "rust": ((220, 120, 30), 12), "spots": ((20, 20, 20), 8)}
 SETTINGS = {
@@ -137,6 +137,7 @@ def test_task_needs_neither_docstrings_nor_annotations(project: Path) -> None:
 
 @pytest.mark.long
 def test_tests_of_the_render_pass_on_few_photos(project: Path, photos: Path) -> None:
+    commit_files(project)
     done(ingest(project))
     printed = done(run_in(project, "make", "model"))
     assert "Data: ../photos, 120 examples\npass  " in printed

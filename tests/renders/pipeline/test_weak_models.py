@@ -28,6 +28,8 @@ def test_weak_experiment_is_recorded_and_rejected(built: Path, tmp_path: Path) -
     assert "didn't change, skipping" in result.stdout, "`check` must use the recorded run"
     words = result.stderr.partition("Limits not met")[2]
     assert re.findall(r"^  (\w+): ", words, re.MULTILINE) == failed
+    assert "\nWhat to do: docs/runbook.md#limits-not-met\n" in words
+    assert "\n## Limits not met\n" in (folder / "docs/runbook.md").read_text()
     for name in ("README.md", "docs/card.md"):
         text = (folder / name).read_text()
         assert text.count("**not met**") == len(failed) and "limits not met: " in text

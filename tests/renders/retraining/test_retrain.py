@@ -383,7 +383,9 @@ def test_a_candidate_becomes_one_pull_request(project: Path, services: Services)
     assert "InputDrift (2), ModelStale (1), RetrainDue (1)" in pull["body"]
     assert re.search(r"\| all held-out examples \| \d+ \| 0\.\d+ \| 0\.\d+ \|", pull["body"])
     assert re.search(r"\| recent labelled traffic \| [4-8]\d \|", pull["body"])
-    assert re.search(r"```diff\n--- champion\n\+\+\+ candidate\n(.*\n)*\+\| online ", pull["body"])
+    assert re.search(
+        r"```diff\n--- champion\n\+\+\+ candidate\n(.*\n)*\+\| Slice online ", pull["body"]
+    )
     changed = git(project, "diff", "--name-only", "HEAD", branch).split()
     wanted = {"dvc.lock", "docs/card.md", "README.md", "reports/evaluate.json"}
     assert wanted | {"reports/retrain.json"} <= set(changed)

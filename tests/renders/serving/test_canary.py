@@ -86,7 +86,7 @@ def test_a_good_challenger_advances_and_becomes_champion(project: Path, tmp_path
         env = {"SCRATCH_DETECTOR_METRICS_URL": f"http://127.0.0.1:{server.port}/metrics"}
         until(lambda: server.challenger_share(good) == 0.01)
         early = run_in(project, "python", "-m", "scratch_detector", "promote", **env)
-        assert early.returncode and f"{good} answers 1% of the requests" in early.stderr
+        assert early.returncode and f"{good} serves 1% of the requests" in early.stderr
         with traffic(server) as replies:
             until(lambda: server.challenger_share(good) == 1)
             page = server.ask("/").body.decode()

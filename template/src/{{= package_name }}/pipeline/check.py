@@ -11,6 +11,8 @@ from ..artifacts import REPORTS, describe_data, refuse_other_models
 from ..gates import format_failures, verdicts
 from .explain import explain_gates, explain_model
 
+RUNBOOK = "docs/runbook.md#limits-not-met"
+
 
 def check(record: bool = False) -> None:
     """Write `reports/gates.json`, print every gate, and fail if a limit is not met.
@@ -32,7 +34,7 @@ def check(record: bool = False) -> None:
     print(*gates, sep="\n")
     if failed:
         message = format_failures(gates, explain_gates(gates))
-        raise SystemExit("\n".join([message, *explain_model()]))
+        raise SystemExit("\n".join([message, *explain_model(), f"What to do: {RUNBOOK}"]))
     print(f"All {len(gates)} limits met.")
 
 

@@ -74,11 +74,18 @@ def _collect_files() -> dict[str, bytes]:
     expected = {gate.id: gate.model_dump() for gate in judged}
     for id in sorted(recorded.keys() | expected.keys()):
         if recorded.get(id) != expected.get(id):
-            wrong = f"{GATES} has {recorded.get(id)}, expected {expected.get(id)}"
-            raise SystemExit(f"{wrong}. Run `make model`.")
+            rows = (recorded.get(id), expected.get(id))
+            was, now = (_describe_gate(row) if row else "missing" for row in rows)
+            raise SystemExit(f"{GATES} is out of date: {id} was {was}, is {now}. Run `make model`.")
     if content["card.md"] != model_card().encode():
         raise SystemExit(f"{CARD} is older than {REPORTS}. Run `make card`.")
     return content
+
+
+def _describe_gate(row: dict[str, Any]) -> str:
+    """Return a gate in words, like `0.98 >= 0.9, passed`; a damaged one may lack some."""
+    numbers = " ".join(str(row.get(key)) for key in ("observed", "comparison", "limit"))
+    return f"{numbers}, {'passed' if row.get('passed') else 'failed'}"
 
 
 def _store(content: dict[str, bytes]) -> str:
