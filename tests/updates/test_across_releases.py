@@ -284,17 +284,23 @@ def test_a_line_changed_by_both_is_a_conflict_in_the_worktree(
 
 
 def find_lost_lines(expected: set[str], text: str) -> list[str]:
-    """List lines that a text lacks. An import that includes the expected names counts as found."""
+    """List lines that a text lacks. An import with the expected names that are used is found."""
     lines = {*text.splitlines()}
-    return [line for line in expected - lines if not any(_imports_more(one, line) for one in lines)]
+    return [
+        line
+        for line in expected - lines
+        if not any(_imports_names_in_use(one, line, text) for one in lines)
+    ]
 
 
-def _imports_more(line: str, than: str) -> bool:
-    parts = [re.fullmatch(r"(from \S+ import) (.*)", one) for one in (line, than)]
-    return (
-        all(parts)
-        and parts[0][1] == parts[1][1]
-        and ({*parts[0][2].split(", ")} > {*parts[1][2].split(", ")})
+def _imports_names_in_use(line: str, expected: str, text: str) -> bool:
+    """Whether an import has the expected names, except those that the template stopped using."""
+    parts = [re.fullmatch(r"(from \S+ import) (.*)", one) for one in (line, expected)]
+    if not all(parts) or parts[0][1] != parts[1][1]:
+        return False
+    names, wanted = ({*part[2].split(", ")} for part in parts)
+    return bool(names & wanted) and not any(
+        re.search(rf"\b{name}\b", text) for name in wanted - names
     )
 
 

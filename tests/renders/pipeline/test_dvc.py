@@ -20,6 +20,7 @@ from repository import commit_files, done, git, run_in
 STAGES = ("ingest", "validate", "featurize", "train", "export", "compress")
 STAGES += ("evaluate", "benchmark", "report", "check")
 PACKAGE = "src/scratch_detector"
+LISTED = {"target": "keys.py", "tables": "table.py"}
 # Run by all stages, only to find their module.
 ENTRANCE = {f"{PACKAGE}/__main__.py", f"{PACKAGE}/cli.py", f"{PACKAGE}/serving/commands.py"}
 # A server reads these at start; none changes the latency.
@@ -158,9 +159,9 @@ def test_edited_module_reruns_the_stages_that_import_it(traced: Path, copy: Path
         folder = PurePath(name).relative_to(PACKAGE).parts[0]
         if folder in ("alerts", "releases", "serving"):  # listed as whole folders
             readers = {"benchmark"}
-        elif folder == "target":
-            keys = f"{PACKAGE}/target/keys.py"
-            readers = {stage for stage in STAGES if keys in read_trace(traced, stage)[0]}
+        elif folder in LISTED:  # as a whole folder, by the stages that read this file of it
+            main = f"{PACKAGE}/{folder}/{LISTED[folder]}"
+            readers = {stage for stage in STAGES if main in read_trace(traced, stage)[0]}
         assert set(edits[name]) == readers, name
     assert git(copy, "status", "--short") == ""
 
