@@ -17,7 +17,7 @@ from environment import environment, release, requirements, variables
 from poc2prod.moves import GENERATED, read_generated
 from poc2prod.refusal import Refusal
 from poc2prod.update import update
-from repository import commit_files, done, write_files
+from repository import commit_files, done, run_in, write_files
 
 ARCHIVE = ROOT / "tests/updates/releases/0.3.0.tar.gz"
 OLD, TODAY = "v0.3.0", "v99.0.0"
@@ -85,6 +85,9 @@ def test_generated_rules_cause_no_conflict(
         assert "Generated files, replaced or deleted by the template:" in output
         assert all(f"  deploy/{name}\n" in output for name in before)
         assert not [name for name in before if (folder / "deploy" / name).exists()]
+        # The project keeps its own task/, which imports less of the package than a new one.
+        words = ["-m", "pytest", "-q", "tests/test_dvc.py", "-k", "its_imports or unneeded"]
+        done(run_in(folder, "python", *words))
     answers = {"target": "hybrid", "modality": "tabular"}
     copier.run_copy(str(history), fresh, answers, vcs_ref=TODAY, defaults=True, quiet=True)
     for name in [*RULES, "prometheus.yml", "compose.yaml"]:
