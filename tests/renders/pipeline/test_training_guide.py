@@ -9,6 +9,7 @@ import pytest
 
 from repository import done, run_in
 
+pytestmark = pytest.mark.long
 PRELUDE = "import math\nfrom pathlib import Path\n\nimport torch\nfrom torch import nn\n\n\n"
 AUGMENTED = """
 
