@@ -58,7 +58,7 @@ class Scope(TargetScope, frozen=True, extra="forbid"):
     modality: Literal["image", "audio", "tabular"] = Field(description="Kind of the inputs.")
     target: str = Field(description="Where the model runs. `make upgrade` can change it.")
     not_for: str = Field(description="What the model must not be used for.")
-    decider: str = Field(description="Owner of the limits, who may loosen one.")
+    decider: str = Field(description="Owner of the limits; approves changes to them.")
     data_owner: str = Field(description="Owner of schema.yaml.")
     max_leaks: int = Field(ge=0, description="Inputs that are in two splits.")
     max_label_conflicts: int = Field(ge=0, description="Inputs that have two labels.")
@@ -123,7 +123,7 @@ class Params(TargetParams, frozen=True, extra="forbid"):
     )
     epochs: int = Field(ge=1, description="Passes over the training split.")
     batch_size: int = Field(ge=2, description="Examples per training step.")
-    learning_rate: float = Field(gt=0, description="Learning rate at the start of the training.")
+    learning_rate: float = Field(gt=0, description="Highest learning rate of the schedule.")
     calibration_examples: int = Field(
         ge=1, description="Examples that set the ranges of the int8 model."
     )

@@ -31,7 +31,7 @@ LAST_LABEL = Gauge(
 LAST_LABEL.set(math.nan)
 LABELS = Counter("labels_total", "Labels received, by whether their request is known", ["joined"])
 BINS = 10  # usual for the expected calibration error; finer bins are noise in a window of 200
-MAX_SLICES = 10  # clients choose the names, and each one adds a time series
+MAX_SLICES = 10  # each name that clients send adds a time series
 OTHER = "other"  # for further slices
 MIN_OF_SLICE = 20  # with fewer, one wrong prediction moves the metric by more than 5 %
 Row = tuple[int, int, float, str]  # correct label, prediction, confidence, slice

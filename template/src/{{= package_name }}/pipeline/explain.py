@@ -74,7 +74,7 @@ def _gain_notes(quality: dict[str, Any], limit: float) -> list[str]:
         return notes + _what_helps("gain", n, value - simple, bound, limit)
     return [
         *notes,
-        f"no model can pass: the gain of a perfect one has a lower bound of {ceiling:.4g}",
+        f"no model can pass: even a perfect one has a gain with lower bound {ceiling:.4g}",
         "options: more or harder held-out examples"
         if scope.baseline == "majority"
         else "options: `baseline: majority` in scope.yaml, then keep this model, or ship the simple"

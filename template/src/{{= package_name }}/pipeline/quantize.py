@@ -76,7 +76,7 @@ def int8_float_ends(path: Path) -> None:
 
 
 class _CalibrationSet(CalibrationDataReader):
-    """Training examples, one at a time."""
+    """Feeds the training examples to the calibrator, one per call."""
 
     def __init__(self, x: np.ndarray) -> None:
         self._rows: Iterator[dict[str, np.ndarray]] = ({"x": row[None]} for row in x)
