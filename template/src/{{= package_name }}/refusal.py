@@ -23,3 +23,14 @@ class Refusal(ValueError):
         # A field without an example, such as an unknown one: show a whole input.
         shown = example.get(field, dict(example))
         return cls(field, first["input"], first["msg"].lower(), shown)
+
+
+def check_size(payload_bytes: int, max_bytes: int) -> None:
+    """Check the size of a payload, in training data and in requests.
+
+    Raises:
+        Refusal: it is too large.
+    """
+    if payload_bytes > max_bytes:
+        size, rule = f"{payload_bytes} bytes or more", f"at most {max_bytes} bytes"
+        raise Refusal("payload", size, rule, "a smaller file")

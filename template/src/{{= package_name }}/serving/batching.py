@@ -28,13 +28,13 @@ MAX_BATCH = 8
 # Shorter work runs on the event loop, although it blocks other requests meanwhile.
 QUICK_S = 0.002
 # Payloads that threads decode at once. More than the two cores of a server in deploy/ would only
-# need more memory: a large image takes MAX_DECODED_BYTES.
+# need more memory, for large payloads up to 70 MB each.
 DECODERS = 2
 # With Python's default of 5 ms, the worker thread may wait longer for the interpreter lock than the
 # model takes.
 SWITCH_S = 0.0005
-# All queued payloads. With MAX_BODIES_BYTES and about 120 MB for the process itself, this fits into
-# the 512 MiB that the files in deploy/ give a server.
+# All queued payloads. With MAX_BODIES_BYTES, the decoders and about 120 MB for the process itself,
+# this fits into the 512 MiB that the files in deploy/ give a server.
 MAX_WAITING_BYTES = 64_000_000
 # Long enough to run a small model dozens of times, for a stable median; short enough not to delay
 # the start of a server.
