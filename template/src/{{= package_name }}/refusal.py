@@ -64,3 +64,14 @@ def _to_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in names if names.count(name) > 1)
         raise Refusal(twice[:SHOWN], [v for n, v in pairs if n == twice], "each key once", 1)
     return unique
+
+
+def check_size(payload_bytes: int, max_bytes: int) -> None:
+    """Check the size of a payload, in training data and in requests.
+
+    Raises:
+        Refusal: it is too large.
+    """
+    if payload_bytes > max_bytes:
+        size, rule = f"{payload_bytes} bytes or more", f"at most {max_bytes} bytes"
+        raise Refusal("payload", size, rule, "a smaller file")
