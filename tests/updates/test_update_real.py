@@ -72,4 +72,6 @@ def test_updates_a_project_of_the_real_template(tmp_path: Path) -> None:
     }
     owned = {"README.md", "docs/decisions/0001-scope.md", "prices.yaml", model}
     assert different == {"scope.yaml", *owned}
-    assert "package_name: got 'x'; derived from other answers" in expect_refusal(project, "package_name=x")
+    assert "package_name: got 'x'; derived from other answers" in expect_refusal(
+        project, "package_name=x"
+    )

@@ -1,6 +1,6 @@
 """What may be in memory at once fits the limits that `deploy/` sets: the numbers multiplied.
 
-That an image needs no more than counted here is measured by the render's `tests/task`.
+That an image needs no more than counted here is measured by the render's `tests/decoding`.
 """
 
 import json
@@ -19,8 +19,12 @@ EXTRA_BYTES = 20_000_000  # copies of the payload, strips and facts of one image
 NUMBERS = """
 import json, sys
 from importlib import import_module
-from scratch_detector.task import features
-numbers = {name: getattr(features, name, 0) for name in ("MAX_DECODED_BYTES", "MAX_PAYLOAD_BYTES")}
+from scratch_detector.task.features import MAX_PAYLOAD_BYTES
+try:
+    from scratch_detector.decoding.image import MAX_DECODED_BYTES
+except ImportError:  # sounds and tables
+    MAX_DECODED_BYTES = 0
+numbers = {"MAX_DECODED_BYTES": MAX_DECODED_BYTES, "MAX_PAYLOAD_BYTES": MAX_PAYLOAD_BYTES}
 for module, name in [argument.split(":") for argument in sys.argv[1:]]:
     numbers[name] = getattr(import_module(f"scratch_detector.{module}"), name)
 print(json.dumps(numbers))
@@ -53,6 +57,7 @@ def decoding_bytes(numbers: dict[str, int]) -> int:
 @pytest.mark.parametrize(("modality", "target"), NINE)
 def test_inputs_in_flight_fit_the_memory_limits(modality: str, target: str, render: Render) -> None:
     folder = render(modality=modality, target=target)
+    assert bool(read_numbers(folder)["MAX_DECODED_BYTES"]) == (modality == "image")
     if target != "edge":
         numbers = read_numbers(folder, *SERVER)
         # Decoding on the event loop adds one to the threads.

@@ -1,10 +1,8 @@
 """From a sound clip to the input of the model, with the same code in training and production."""
 
-import struct
-
 import numpy as np
 
-from ..refusal import Refusal
+from ..decoding.wav import read_wav
 
 SAMPLE_RATE_HZ = 16_000
 WINDOW = 512  # samples, 32 ms
@@ -12,17 +10,11 @@ HOP = 320  # samples, 20 ms
 BANDS = 32
 QUIET_PEAK = 0.01  # 1 is full scale
 RANGE_DB = 50  # below the maximum; anything quieter counts as silence
-MAX_REST_BYTES = 4096  # more than this after the last chunk: the length of the samples is wrong
 MAX_PAYLOAD_BYTES = 400_000
 CONTENT_TYPES = {"audio/wav": ".wav", "audio/x-wav": ".wav"}
 FEATURES_VERSION = 1  # increase it when you change `features`
 
 Raw = np.ndarray  # float32 (samples,), -1 to 1
-PCM, EXTENSIBLE = 1, 0xFFFE  # format codes; the second one names the format in a GUID
-PCM_GUID = bytes.fromhex("0100000000001000800000aa00389b71")
-UNKNOWN_BYTES = 0xFFFFFFFF  # length of a file that was written to a pipe: samples to the end
-FORMAT = {"sample_rate_hz": SAMPLE_RATE_HZ, "channels": 1, "bits": 16}
-RULE = f"{SAMPLE_RATE_HZ} Hz, mono, 16 bit"
 
 
 def decode(payload: bytes) -> Raw:
@@ -32,49 +24,7 @@ def decode(payload: bytes) -> Raw:
         Refusal: it is not WAV, not 16,000 Hz mono 16 bit PCM, empty, or its length differs from
             the header.
     """
-    chunks, rest_bytes = _read_chunks(payload)
-    header, data = chunks.get(b"fmt ", b""), chunks.get(b"data")
-    if len(header) < 16 or data is None:
-        rule = f"a whole WAV file, {RULE} PCM, with chunks named fmt and data"
-        raise Refusal("payload", payload[:12], rule, b"RIFF$}\x00\x00WAVE")
-    code, channels, rate_hz, _, _, bits = struct.unpack_from("<HHIIHH", header)
-    if code != PCM and (code, header[24:40]) != (EXTENSIBLE, PCM_GUID):
-        raise Refusal("format", code, f"uncompressed integers (PCM), {RULE}", PCM)
-    for (field, expected), value in zip(FORMAT.items(), (rate_hz, channels, bits), strict=True):
-        if value != expected:
-            raise Refusal(field, value, RULE, expected)
-    if rest_bytes > MAX_REST_BYTES or len(data) % 2:
-        rule = f"the length of all samples, 2 bytes each; {rest_bytes} bytes are left over"
-        raise Refusal("declared_bytes", len(data), rule, (len(data) + rest_bytes) // 2 * 2)
-    if not data:
-        raise Refusal("seconds", 0.0, "at least one sample", 1.0)
-    return np.frombuffer(data, "<i2").astype(np.float32) / 32768
-
-
-def _read_chunks(payload: bytes) -> tuple[dict[bytes, bytes], int]:
-    """Return the chunks by name, and how many bytes follow the last one.
-
-    Python's `wave` differs between versions, and refuses some valid files.
-
-    Raises:
-        Refusal: it is not WAV, the samples are cut short, or there are two chunks of them.
-    """
-    chunks: dict[bytes, bytes] = {}
-    start = 12 if (payload[:4], payload[8:12]) == (b"RIFF", b"WAVE") else len(payload)
-    while (name := payload[start : start + 4]).isascii() and len(payload) - start >= 8:
-        size = int.from_bytes(payload[start + 4 : start + 8], "little")
-        data = payload[start + 8 : start + 8 + size]
-        if name == b"data" and len(data) < size != UNKNOWN_BYTES:
-            raise Refusal("declared_bytes", size, "all samples, not cut short", len(data))
-        if len(data) < size and name != b"data" or not name.decode().isprintable():
-            break
-        if name in chunks and name in (b"fmt ", b"data"):
-            raise Refusal("chunks", name, "one chunk of samples, one of their format", b"data")
-        chunks[name] = data
-        start += 8 + len(data)
-        # A zero byte follows a chunk of odd length; some programs leave it out.
-        start += size % 2 and payload[start : start + 1] == b"\0"
-    return chunks, len(payload) - start
+    return read_wav(payload, SAMPLE_RATE_HZ)
 
 
 def features(samples: Raw) -> np.ndarray:
