@@ -114,24 +114,14 @@ def _walk(source: Path) -> list[tuple[Path, str]]:
     unreadable = list[OSError]()
     for folder, folders, names in os.walk(source, onerror=unreadable.append):
         folders[:] = [name for name in folders if name[0] != "."]
-        for name in list(folders):
-            if fault := _find_folder_fault(name):
-                folders.remove(name)
-                files.append((Path(folder, name), fault))
+        for name in [name for name in folders if name.lower() in SYSTEM_FOLDERS]:
+            folders.remove(name)
+            files.append((Path(folder, name), "a folder of the system, not of examples"))
         links = [name for name in folders if Path(folder, name).is_symlink()]
         visible = [name for name in names if name[0] != "."]
         files += [(path := Path(folder, name), _find_fault(path)) for name in visible + links]
     files += [(Path(error.filename), f"unreadable ({error.strerror})") for error in unreadable]
     return sorted(files)
-
-
-def _find_folder_fault(name: str) -> str:
-    """Return why a folder is neither a label nor a slice, or an empty string."""
-    if name.lower() in SYSTEM_FOLDERS:
-        return "a folder of the system, not of examples"
-    if name != name.strip().rstrip("."):
-        return "its name starts or ends with a blank, or ends with a dot; rename it"
-    return ""
 
 
 def _find_fault(path: Path) -> str:
