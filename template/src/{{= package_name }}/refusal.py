@@ -29,7 +29,7 @@ class Refusal(ValueError):
 
 
 def reject_look_alikes(field: str, names: Iterable[str]) -> None:
-    """Compare names without regard to blanks, invisible characters, case and Unicode form.
+    """Compare names without regard to blanks, invisible characters, case, form and a last dot.
 
     Raises:
         Refusal: two names look the same, but are different.
@@ -37,7 +37,8 @@ def reject_look_alikes(field: str, names: Iterable[str]) -> None:
     first: dict[str, str] = {}
     for name in sorted(set(names)):
         visible = "".join(c for c in name if unicodedata.category(c) != "Cf")
-        shape = unicodedata.normalize("NFD", " ".join(visible.split()))
+        # Windows drops dots and blanks at the end of a folder's name.
+        shape = unicodedata.normalize("NFD", " ".join(visible.split()).rstrip(". "))
         shape = unicodedata.normalize("NFC", shape.casefold())
         if (other := first.setdefault(shape, name)) != name:
             pair = [other, name]
