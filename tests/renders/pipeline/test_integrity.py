@@ -162,7 +162,7 @@ from onnx import TensorProto, helper, save
 x, logits = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 2]) for n in ("x", "logits"))
 graph = helper.make_graph([helper.make_node("Identity", ["x"], ["logits"])], "g", [x], [logits])
 model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-facts = {"labels": ["no", "yes"], "trained_at": 0.0, "features_version": 2}
+facts = {"labels": ["no", "yes"], "trained_at": 0.0, "features_version": 1}
 helper.set_model_props(model, {name: json.dumps(fact) for name, fact in facts.items()})
 save(model, "models/tiny.onnx")
 """
