@@ -29,6 +29,7 @@ CONDITIONS: dict[str, set[Kind]] = {  # Jinja conditions, and the renders where 
     "device": {kind for kind in KINDS if kind[1] != "cloud"},
     "server and device": {kind for kind in KINDS if kind[1] == "hybrid"},
     **{name: {kind for kind in KINDS if kind[0] == name} for name in MODALITIES},
+    "image or audio": {kind for kind in KINDS if kind[0] != "tabular"},
 }
 
 

@@ -1,8 +1,9 @@
 """Labelled examples: their split, and the Parquet shards that store them."""
 
 import hashlib
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -13,6 +14,11 @@ import pyarrow.parquet as pq
 from .refusal import Refusal
 
 FILES_SHOWN = 100
+SYSTEM_FOLDERS = {  # of NAS, macOS, Windows and Linux, in lower case
+    *("@eadir", "#recycle", "@recycle", "__macosx", "$recycle.bin"),
+    *("system volume information", "lost+found"),
+}
+SPLIT_FOLDERS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
 EXAMPLES_PER_SHARD = 5000  # DVC is slow with many small files
 
 
@@ -28,10 +34,20 @@ class Example(NamedTuple):
 class UnusableFiles(Refusal):
     """Files in a source folder that are not examples; `usable` yields the examples."""
 
-    def __init__(self, files: list[Path], rule: str, example: str, usable: Iterator[Example]):
-        super().__init__("file", str(files[0]), rule, example)
+    def __init__(
+        self,
+        files: list[Path],
+        rule: str,
+        example: str,
+        usable: Iterator[Example],
+        reasons: Mapping[Path, str] | None = None,
+    ) -> None:
+        super().__init__("file", printable(files[0]), rule, example)
         self.usable = usable
-        shown = "".join(f"\n  {path}" for path in files[:FILES_SHOWN])
+        shown = "".join(
+            f"\n  {printable(path)}" + (f": {why}" if (why := (reasons or {}).get(path)) else "")
+            for path in files[:FILES_SHOWN]
+        )
         more = len(files) - FILES_SHOWN
         rest = f"\n  and {more} more" if more > 0 else ""
         count = "1 file is" if len(files) == 1 else f"{len(files)} files are"
@@ -50,33 +66,95 @@ def digest(examples: list[Example]) -> str:
     return hashlib.sha256(repr(examples).encode()).hexdigest()
 
 
+def printable(path: Path) -> str:
+    """Return a path in which bytes that are not UTF-8 are escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 def labelled_files(source: Path, suffixes: set[str]) -> Iterator[Example]:
     """Yield `<label>/<file>` and `<label>/<slice>/<file>` below a folder.
 
+    Hidden files, and all files in hidden folders, are left out: `count_hidden_files` counts them.
+
     Raises:
-        Refusal: the folder does not exist.
-        UnusableFiles: files have another suffix, or are not in the folder of a label.
+        Refusal: the folder does not exist, or its folders are splits instead of labels.
+        UnusableFiles: files have another suffix, are not in the folder of a label, or cannot be
+            read.
     """
     if not source.is_dir():
         rule = "an existing folder with one folder per label"
-        raise Refusal("source", str(source), rule, "my-data/, with my-data/LABEL/...")
-    paths, unusable = list[Path](), list[Path]()
-    for path in sorted(source.rglob("*")):
-        if path.is_dir() or path.name.startswith("."):
-            continue
+        raise Refusal("source", printable(source), rule, "my-data/, with my-data/LABEL/...")
+    paths, unusable, reasons = list[Path](), list[Path](), dict[Path, str]()
+    for path, reason in _walk(source):
+        if reason:
+            reasons[path] = reason
         is_example = path.parent != source and path.suffix.lower() in suffixes
-        (paths if is_example else unusable).append(path)
+        (paths if is_example and not reason else unusable).append(path)
+    _check_labels(sorted({path.relative_to(source).parts[0] for path in paths}))
     examples = (_read_file(path, source) for path in paths)
     if unusable:
         rule = f"every file must be {' or '.join(sorted(suffixes))}, in the folder of its label"
-        raise UnusableFiles(unusable, rule, f"{source}/a-label/1{min(suffixes)}", examples)
+        example = f"{printable(source)}/a-label/1{min(suffixes)}"
+        raise UnusableFiles(unusable, rule, example, examples, reasons)
     yield from examples
+
+
+def count_hidden_files(source: Path) -> int:
+    """Count the files that `labelled_files` leaves out: a part of their path starts with a dot."""
+    found = 0
+    for folder, _, files in os.walk(source):
+        is_hidden = any(part[0] == "." for part in Path(folder).relative_to(source).parts)
+        found += sum(is_hidden or name[0] == "." for name in files)
+    return found
+
+
+def _walk(source: Path) -> list[tuple[Path, str]]:
+    """Return files that are not hidden, sorted, each with the reason why it cannot be read."""
+    files = []
+    unreadable = list[OSError]()
+    for folder, folders, names in os.walk(source, onerror=unreadable.append):
+        folders[:] = [name for name in folders if name[0] != "."]
+        for name in [name for name in folders if name.lower() in SYSTEM_FOLDERS]:
+            folders.remove(name)
+            files.append((Path(folder, name), "a folder of the system, not of examples"))
+        links = [name for name in folders if Path(folder, name).is_symlink()]
+        visible = [name for name in names if name[0] != "."]
+        files += [(path := Path(folder, name), _find_fault(path)) for name in visible + links]
+    files += [(Path(error.filename), f"unreadable ({error.strerror})") for error in unreadable]
+    return sorted(files)
+
+
+def _find_fault(path: Path) -> str:
+    """Return why a file cannot be read, or an empty string. A link stands for its file."""
+    if printable(path) != str(path):
+        return "its name is not UTF-8; rename it"
+    if path.is_dir():
+        return "a link to a folder; put the folder itself here"
+    if not path.is_file():
+        return "not a regular file" if path.exists() else "a broken link"
+    return "" if os.access(path, os.R_OK) else "no permission to read it"
+
+
+def _check_labels(folders: list[str]) -> None:
+    """Refuse folders that are splits. A single label may have such a name, like `train`."""
+    splits = [name for name in folders if name.lower() in SPLIT_FOLDERS]
+    if splits and (len(splits) > 1 or splits == folders):
+        rule = (
+            "labels as the first folders: this project splits the examples itself, so merge the "
+            f"folders of each label, {splits[0]}/LABEL/1 into LABEL/{splits[0]}-1"
+        )
+        raise Refusal("labels", splits, rule, ["good", "bad"])
 
 
 def _read_file(path: Path, source: Path) -> Example:
     label, *group = path.relative_to(source).parts[:-1]
     id = path.relative_to(source).as_posix()
-    return Example(id, path.read_bytes(), label, "/".join(group) or "all")
+    try:
+        payload = path.read_bytes()
+    except OSError as error:
+        rule = f"a file that can be read ({error.strerror})"
+        raise Refusal("file", printable(path), rule, "1.png") from None
+    return Example(id, payload, label, "/".join(group) or "all")
 
 
 def write_shards(examples: list[Example], folder: Path) -> None:

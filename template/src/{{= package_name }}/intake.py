@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from .refusal import Refusal
+from .refusal import Refusal, check_size
 from .task.contract import EXAMPLE, contract
-from .task.features import Raw, decode, describe
+from .task.features import MAX_PAYLOAD_BYTES, Raw, decode, describe
 
 
 class Intake(NamedTuple):
@@ -20,8 +20,9 @@ def take_in(payload: bytes) -> Intake:
     """Decode a payload and validate its facts.
 
     Raises:
-        Refusal: the payload cannot be decoded, or one of its facts is invalid.
+        Refusal: the payload is too large or cannot be decoded, or one of its facts is invalid.
     """
+    check_size(len(payload), MAX_PAYLOAD_BYTES)
     raw = decode(payload)
     facts = describe(raw)
     try:

@@ -29,7 +29,7 @@ class Refusal(ValueError):
 
 
 def reject_look_alikes(field: str, names: Iterable[str]) -> None:
-    """Compare names without regard to blanks, invisible characters, case and Unicode form.
+    """Compare names without regard to blanks, invisible characters, case, form and a last dot.
 
     Raises:
         Refusal: two names look the same, but are different.
@@ -37,7 +37,8 @@ def reject_look_alikes(field: str, names: Iterable[str]) -> None:
     first: dict[str, str] = {}
     for name in sorted(set(names)):
         visible = "".join(c for c in name if unicodedata.category(c) != "Cf")
-        shape = unicodedata.normalize("NFD", " ".join(visible.split()))
+        # Windows drops dots and blanks at the end of a folder's name.
+        shape = unicodedata.normalize("NFD", " ".join(visible.split()).rstrip(". "))
         shape = unicodedata.normalize("NFC", shape.casefold())
         if (other := first.setdefault(shape, name)) != name:
             pair = [other, name]
@@ -64,3 +65,14 @@ def _to_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in names if names.count(name) > 1)
         raise Refusal(twice[:SHOWN], [v for n, v in pairs if n == twice], "each key once", 1)
     return unique
+
+
+def check_size(payload_bytes: int, max_bytes: int) -> None:
+    """Check the size of a payload, in training data and in requests.
+
+    Raises:
+        Refusal: it is too large.
+    """
+    if payload_bytes > max_bytes:
+        size, rule = f"{payload_bytes} bytes or more", f"at most {max_bytes} bytes"
+        raise Refusal("payload", size, rule, "a smaller file")

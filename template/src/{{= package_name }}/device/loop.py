@@ -16,6 +16,7 @@ from typing import Any
 from prometheus_client import REGISTRY, write_to_textfile
 
 from ..scope import load_params
+from ..task.features import MAX_PAYLOAD_BYTES
 from .decide import Decider
 from .health import read_health
 from .inbox import INBOX, REFUSED, list_files, set_aside
@@ -88,7 +89,8 @@ class Device:
             self.write_metrics()
             mtime_ns = path.stat().st_mtime_ns
             try:
-                payload = path.read_bytes()
+                with path.open("rb") as file:
+                    payload = file.read(MAX_PAYLOAD_BYTES + 1)  # larger files are refused
             except OSError:  # no permission or a disk error: refused like an empty payload
                 payload = b""
             decision = {"file": path.name} | self.decider.decide(payload)

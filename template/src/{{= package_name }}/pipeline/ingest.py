@@ -1,5 +1,6 @@
 """Read labelled examples from your files, or from the bundled sample, into `data/raw`."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,7 +8,15 @@ from pathlib import Path
 from rich.progress import track
 
 from ..artifacts import RAW, describe_data, write_report
-from ..examples import Example, UnusableFiles, digest, read_shards, split_of, write_shards
+from ..examples import (
+    Example,
+    UnusableFiles,
+    count_hidden_files,
+    digest,
+    read_shards,
+    split_of,
+    write_shards,
+)
 from ..intake import take_in
 from ..refusal import Refusal, reject_look_alikes
 from ..schema import SCHEMA, Schema, fingerprint, load_schema, use_schema, write_schema
@@ -42,6 +51,7 @@ def ingest(source: str = "") -> None:
     try:
         schema = load_schema()
         if source:
+            _check_name(source)
             kept = {"feedback_sha256": schema.feedback_sha256}
             schema = infer_schema(Path(source)).model_copy(update=kept)
         use_schema(schema)
@@ -68,10 +78,21 @@ def ingest(source: str = "") -> None:
     known = {"source": schema.source, "examples": len(examples), "sha256": sha256}
     write_report("ingest", known | counted)
     print(f"{len(examples)} examples from {schema.source}")
+    if not is_sample and (hidden := count_hidden_files(Path(schema.source))):
+        print(f"  left out: {hidden} hidden {'file' if hidden == 1 else 'files'}")
     for name, counts in counted.items():
         print(f"  {name}: " + ", ".join(f"{key} {n}" for key, n in counts.items()))
     if len(labels) > 2 and all(label.isdecimal() for label in labels):
         print("  Each label is a class: predicting 3 for 4 is as wrong as 0. Amounts need bins.")
+
+
+def _check_name(source: str) -> None:
+    """Refuse a path that `schema.yaml` cannot store."""
+    try:
+        source.encode()
+    except UnicodeEncodeError:
+        rule = "a path in UTF-8; rename it"
+        raise Refusal("source", os.fsencode(source), rule, "my-data") from None
 
 
 def _read_feedback(schema: Schema) -> list[Example]:
@@ -160,13 +181,24 @@ def _count(names: Iterable[str]) -> dict[str, int]:
 
 def example() -> None:
     """Write a held-out input to data/, and print its label and how to send it."""
-    chosen = next(e for e in read_shards(RAW) if split_of(e.id) == "test")
+    held_out = (e for e in read_shards(RAW) if split_of(e.id) == "test")
+    chosen = next((e for e in held_out if _is_accepted(e.payload)), None)
+    if not chosen:
+        raise SystemExit(f"No held-out input is valid now. `ingest` lists the problems of {RAW}.")
     kind = _content_type(chosen.payload)
     path = Path("data") / f"example{CONTENT_TYPES[kind]}"
     path.write_bytes(chosen.payload)
     print(f"{path} is {chosen.label}.")
     for place, command in EXAMPLES.items():
         print(f"Send it to {place}:\n  {command.format(kind=kind, path=path)}")
+
+
+def _is_accepted(payload: bytes) -> bool:
+    try:
+        take_in(payload)
+    except Refusal:
+        return False
+    return True
 
 
 def _content_type(payload: bytes) -> str:

@@ -14,6 +14,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from statistics import median
 from threading import Condition, Thread
@@ -26,11 +27,14 @@ from ..predictor import Prediction, Predictor, Prepared, prepare
 MAX_BATCH = 8
 # Shorter work runs on the event loop, although it blocks other requests meanwhile.
 QUICK_S = 0.002
+# Payloads that threads decode at once. More than the two cores of a server in deploy/ would only
+# need more memory, for large payloads up to 70 MB each.
+DECODERS = 2
 # With Python's default of 5 ms, the worker thread may wait longer for the interpreter lock than the
 # model takes.
 SWITCH_S = 0.0005
-# All queued payloads. With MAX_BODIES_BYTES and about 120 MB for the process itself, this fits into
-# the 512 MiB that the files in deploy/ give a server.
+# All queued payloads. With MAX_BODIES_BYTES, the decoders and about 120 MB for the process itself,
+# this fits into the 512 MiB that the files in deploy/ give a server.
 MAX_WAITING_BYTES = 64_000_000
 # Long enough to run a small model dozens of times, for a stable median; short enough not to delay
 # the start of a server.
@@ -119,6 +123,7 @@ class DynamicBatcher:
         self._queue: deque[Job] = deque()
         self._changed = Condition()
         self._closed = False
+        self._decoders = ThreadPoolExecutor(DECODERS)
         self._thread = Thread(target=self._work, daemon=True)
 
     def start(self) -> None:
@@ -133,6 +138,7 @@ class DynamicBatcher:
             self._closed = True
             self._changed.notify()
         self._thread.join()
+        self._decoders.shutdown(wait=False, cancel_futures=True)
 
     @property
     def is_alive(self) -> bool:
@@ -188,7 +194,8 @@ class DynamicBatcher:
         else:
             # CPU time: when many threads decode at once, most of the elapsed time is spent waiting
             # for a core.
-            ready, took_s = await asyncio.to_thread(measure, time.thread_time)
+            clock = time.thread_time
+            ready, took_s = await self._loop.run_in_executor(self._decoders, measure, clock)
         self._preparation_time.add(took_s)
         return ready
 

@@ -14,7 +14,7 @@ from prometheus_client import Counter, Histogram
 from starlette.requests import ClientDisconnect
 
 from ..predictor import Prediction
-from ..refusal import Refusal
+from ..refusal import Refusal, check_size
 from ..settings import is_authorized
 from .batching import Overloaded
 from .champion import LAST_PREDICTION, PREDICTIONS
@@ -82,11 +82,11 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
             async for chunk in request.stream():
                 body += chunk
                 state.bodies_bytes += len(chunk)
-                if len(body) > max_bytes:
-                    size, rule = f"{len(body)} bytes or more", f"at most {max_bytes} bytes"
-                    raise refuse(413, Refusal("payload", size, rule, "a smaller file"))
+                check_size(len(body), max_bytes)
                 if state.bodies_bytes > MAX_BODIES_BYTES:
                     raise refuse_busy(state.scope.max_latency_p95_s)
+    except Refusal as refusal:
+        raise refuse(413, refusal) from None
     except (TimeoutError, ClientDisconnect):
         rule = f"the whole payload within {BODY_S} s"
         raise refuse(408, Refusal("payload", f"{len(body)} bytes", rule, "all of it")) from None

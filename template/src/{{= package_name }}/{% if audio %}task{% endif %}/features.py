@@ -1,11 +1,8 @@
 """From a sound clip to the input of the model, with the same code in training and production."""
 
-import io
-import wave
-
 import numpy as np
 
-from ..refusal import Refusal
+from ..decoding.wav import read_wav
 
 SAMPLE_RATE_HZ = 16_000
 WINDOW = 512  # samples, 32 ms
@@ -13,14 +10,11 @@ HOP = 320  # samples, 20 ms
 BANDS = 32
 QUIET_PEAK = 0.01  # 1 is full scale
 RANGE_DB = 50  # below the maximum; anything quieter counts as silence
-MAX_HEADER_BYTES = 4096  # more than this besides samples: the header is wrong
 MAX_PAYLOAD_BYTES = 400_000
 CONTENT_TYPES = {"audio/wav": ".wav", "audio/x-wav": ".wav"}
 FEATURES_VERSION = 1  # increase it when you change `features`
 
 Raw = np.ndarray  # float32 (samples,), -1 to 1
-FORMAT = {"sample_rate_hz": SAMPLE_RATE_HZ, "channels": 1, "bits": 16}
-RULE = f"{SAMPLE_RATE_HZ} Hz, mono, 16 bit"
 
 
 def decode(payload: bytes) -> Raw:
@@ -30,23 +24,7 @@ def decode(payload: bytes) -> Raw:
         Refusal: it is not WAV, not 16,000 Hz mono 16 bit PCM, empty, or its length differs from
             the header.
     """
-    try:
-        with wave.open(io.BytesIO(payload)) as clip:
-            actual = clip.getframerate(), clip.getnchannels(), 8 * clip.getsampwidth()
-            declared_bytes = 2 * clip.getnframes()
-            data = clip.readframes(clip.getnframes())
-    except (wave.Error, EOFError, RuntimeError) as error:  # RuntimeError: a chunk is too long
-        rule = f"a whole WAV file, {RULE} PCM ({str(error) or 'cut short'})"
-        raise Refusal("payload", payload[:8], rule, b"RIFF$}\x00\x00") from error
-    for (field, expected), value in zip(FORMAT.items(), actual, strict=True):
-        if value != expected:
-            raise Refusal(field, value, RULE, expected)
-    if len(data) != declared_bytes or len(payload) - declared_bytes > MAX_HEADER_BYTES:
-        rule = f"the number of bytes in the header must match the payload of {len(payload)} bytes"
-        raise Refusal("declared_bytes", declared_bytes, rule, len(payload) - 44)
-    if not data:
-        raise Refusal("seconds", 0.0, "at least one sample", 1.0)
-    return np.frombuffer(data, "<i2").astype(np.float32) / 32768
+    return read_wav(payload, SAMPLE_RATE_HZ)
 
 
 def features(samples: Raw) -> np.ndarray:

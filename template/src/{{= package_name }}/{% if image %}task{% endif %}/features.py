@@ -1,37 +1,27 @@
 """From an image to the input of the model, with the same code in training and production."""
 
-import io
-
 import numpy as np
 from PIL import Image
 
-from ..refusal import Refusal
+from ..decoding.image import read_image
 
 SIDE_PX = 48
-MAX_SIDE_PX = 8192  # checked before decoding: small files can unpack to gigabytes
 MAX_PAYLOAD_BYTES = 8_000_000
 CONTENT_TYPES = {"image/png": ".png", "image/jpeg": ".jpg"}
-FEATURES_VERSION = 1  # increase it when you change `features`
+FEATURES_VERSION = 2  # increase it when you change `decode` or `features`
 
 Raw = Image.Image
 
 
 def decode(payload: bytes) -> Raw:
-    """Open a PNG or JPEG.
+    """Return a PNG or JPEG as a viewer shows it, in RGB.
+
+    Large images are reduced, to at least 512 px: for a larger `SIDE_PX`, pass `kept_px`.
 
     Raises:
-        Refusal: it is another format, truncated, or too large.
+        Refusal: it is another format, damaged, ambiguous, or too large.
     """
-    try:
-        image = Image.open(io.BytesIO(payload), formats=["PNG", "JPEG"])
-        if max(image.size) > MAX_SIDE_PX:
-            raise Refusal("size_px", image.size, f"at most {MAX_SIDE_PX} per side", (640, 480))
-        return image.convert("RGB")
-    except Refusal:
-        raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        rule = f"a whole PNG or JPEG image ({type(error).__name__})"
-        raise Refusal("payload", payload[:8], rule, b"\x89PNG\r\n\x1a\n") from error
+    return read_image(payload)
 
 
 def features(image: Raw) -> np.ndarray:
@@ -46,9 +36,10 @@ def features(image: Raw) -> np.ndarray:
 def describe(image: Raw) -> dict[str, float]:
     """Return the facts that the contract validates and drift monitoring watches."""
     grey = np.asarray(image.convert("L"), dtype=np.float32) / 255
+    width_px, height_px = image.info.get("size_px", image.size)  # before it was reduced
     return {
-        "width_px": float(image.width),
-        "height_px": float(image.height),
+        "width_px": float(width_px),
+        "height_px": float(height_px),
         "brightness": float(grey.mean()),
         "contrast": float(grey.std()),
         "sharpness": float(np.abs(np.diff(grey, axis=1)).mean()),

@@ -1,0 +1,1 @@
+"""Read sound files; `task/features.py` chooses what it needs of them."""

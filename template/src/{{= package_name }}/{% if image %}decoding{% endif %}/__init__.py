@@ -1,0 +1,1 @@
+"""Read image files; `task/features.py` chooses what it needs of them."""
