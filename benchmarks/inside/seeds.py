@@ -10,12 +10,12 @@ from functools import partial
 from importlib import import_module
 
 package, count = sys.argv[1], int(sys.argv[2])
-cli, ingest, gates, artifacts = (
-    import_module(f"{package}.{name}") for name in ("cli", "pipeline.ingest", "gates", "artifacts")
+cli, sample, gates, artifacts = (
+    import_module(f"{package}.{name}") for name in ("cli", "task.sample_data", "gates", "artifacts")
 )
-sample_examples = ingest.sample_examples
+sample_examples = sample.sample_examples
 for seed in range(count):
-    ingest.sample_examples = partial(sample_examples, seed=seed)
+    sample.sample_examples = partial(sample_examples, seed=seed)
     for stage in cli.STAGES[: cli.STAGES.index("report")]:
         cli.run(stage)
     value = artifacts.read_report("evaluate")["score"]["value"]

@@ -24,6 +24,7 @@ from .template import default_source, open_template
 
 BRANCH = "poc2prod/adopt"
 NEW, SAME = "new", "identical"
+IGNORE = ".gitignore"
 
 
 def adopt(folder: Path, answers: Path | None, source: str | None, console: Console) -> int:
@@ -70,6 +71,10 @@ def adopt(folder: Path, answers: Path | None, source: str | None, console: Conso
         compare = ["git", "diff", "--no-index", "--", first, f"{render_folder}/{first}"]
         lines += ["To compare them with the template, after the merge:"]
         lines += [f"  {shlex.join(command)}" for command in (copy, compare)]
+        if IGNORE in collisions:
+            rules = shlex.quote(f"{render_folder}/{IGNORE}")
+            lines += ["Without the rules of the template, data, models and keys can be committed:"]
+            lines += [f"  cat {rules} >> {IGNORE}"]
     say(console, *lines)
     return 0
 

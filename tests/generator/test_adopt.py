@@ -292,6 +292,8 @@ def test_adopts_a_repository_of_notebooks_with_the_real_template(
     git(repo, "merge", "--quiet", BRANCH)
     assert (repo / "src/scratch_detector/task/model.py").is_file()
     assert git(repo, "status", "--porcelain") == ""
+    words = output[output.index("data, models and keys can be committed:") :]
+    assert f"  cat ../{repo.name}.template/.gitignore >> .gitignore" in words
 
 
 # Errors and interrupts

@@ -47,7 +47,7 @@ VARIANTS = {"image", "audio", "tabular", "cloud", "edge", "hybrid", "https", "mq
 
 def test_only_the_locked_package_name_is_in_paths() -> None:
     values = {name for path in PATHS for name in re.findall(r"\{\{=\s*([\w.]+)", path)}
-    conditions = {name for path in PATHS for name in re.findall(r"\{%-? *if (\w+)", path)}
+    conditions = {name for path in PATHS for name in re.findall(r"\{%-? *if (?:not )?(\w+)", path)}
     assert values == {"package_name", "_copier_conf.answers_file"}
     assert conditions == VARIANTS
     assert CONFIG["package_name"]["ask"] is False

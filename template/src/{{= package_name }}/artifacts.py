@@ -1,6 +1,7 @@
 """Files that pipeline stages write, and how to read their reports."""
 
 import json
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -100,6 +101,20 @@ def read_conversions() -> list[dict[str, Any]]:
             raise SystemExit(f"{REPORTS / report}.json has no gates. Run {stage} again.")
         rows += recorded
     return rows
+
+
+def refuse_other_labels(
+    file: Path | str, labels: Sequence[str], other: Path, expected: Sequence[str]
+) -> None:
+    """Stop if the labels of two files differ in names or order: an index would mean another label.
+
+    Raises:
+        SystemExit: they differ; the message names both.
+    """
+    if list(labels) != list(expected):
+        both = f"{file} has the labels {list(labels)}, but {other} has {list(expected)}"
+        remedy = "Run `make model`, or list `labels` in schema.yaml in the order of your model"
+        raise SystemExit(f"{both}: names and order must be the same. {remedy}.")
 
 
 def refuse_other_models() -> None:

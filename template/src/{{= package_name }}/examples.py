@@ -3,15 +3,17 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
-from zlib import crc32
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .refusal import Refusal
+from .schema import load_schema
+from .splitting.divide import hash_split
 
 FILES_SHOWN = 100
 SYSTEM_FOLDERS = {  # of NAS, macOS, Windows and Linux, in lower case
@@ -20,6 +22,7 @@ SYSTEM_FOLDERS = {  # of NAS, macOS, Windows and Linux, in lower case
 }
 SPLIT_FOLDERS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
 EXAMPLES_PER_SHARD = 5000  # DVC is slow with many small files
+BYTES_PER_SHARD = 64_000_000  # a shard is in memory as a whole
 
 
 class Example(NamedTuple):
@@ -28,7 +31,14 @@ class Example(NamedTuple):
     id: str
     payload: bytes
     label: str
-    slice: str  # a group with its own quality gate
+    slice: str  # a part of the data with its own quality gate
+    group: str = ""  # a person, part or day, where `split` in schema.yaml says
+    split: str = ""  # train, validation or test: `ingest` fills it in
+
+
+SHARD = pa.schema(
+    [(name, pa.binary() if name == "payload" else pa.string()) for name in Example._fields]
+)
 
 
 class UnusableFiles(Refusal):
@@ -56,14 +66,20 @@ class UnusableFiles(Refusal):
 
 
 def split_of(example_id: str) -> str:
-    """Return the split, by a hash of the id: an example always stays in the same split."""
-    bucket = crc32(example_id.encode()) % 10  # 20 % test, 10 % validation, 70 % training
-    return "test" if bucket < 2 else "validation" if bucket == 2 else "train"
+    """Return the split of an example if it is divided by id. In general, read `Example.split`."""
+    return hash_split(example_id)
 
 
-def digest(examples: list[Example]) -> str:
+def digest(examples: Iterable[Example]) -> str:
     """Return the hash that identifies these examples in `schema.yaml` and in reports."""
-    return hashlib.sha256(repr(examples).encode()).hexdigest()
+    total = hashlib.sha256(b"[")
+    for i, example in enumerate(examples):
+        known = example._asdict()
+        names = ["id", "payload", "label", "slice", *(["group"] if example.group else [])]
+        fields = ", ".join(f"{name}={known[name]!r}" for name in names)
+        total.update(f"{', ' if i else ''}Example({fields})".encode())
+    total.update(b"]")
+    return total.hexdigest()
 
 
 def printable(path: Path) -> str:
@@ -90,7 +106,8 @@ def labelled_files(source: Path, suffixes: set[str]) -> Iterator[Example]:
             reasons[path] = reason
         is_example = path.parent != source and path.suffix.lower() in suffixes
         (paths if is_example and not reason else unusable).append(path)
-    _check_labels(sorted({path.relative_to(source).parts[0] for path in paths}))
+    if load_schema().split.folder != 1:
+        _check_labels(sorted({path.relative_to(source).parts[0] for path in paths}))
     examples = (_read_file(path, source) for path in paths)
     if unusable:
         rule = f"every file must be {' or '.join(sorted(suffixes))}, in the folder of its label"
@@ -140,37 +157,53 @@ def _check_labels(folders: list[str]) -> None:
     splits = [name for name in folders if name.lower() in SPLIT_FOLDERS]
     if splits and (len(splits) > 1 or splits == folders):
         rule = (
-            "labels as the first folders: this project splits the examples itself, so merge the "
-            f"folders of each label, {splits[0]}/LABEL/1 into LABEL/{splits[0]}-1"
+            "labels as the first folders; if these are splits, set `split: {by: given, folder: 1}`"
+            f" in schema.yaml, or merge the folders of each label, {splits[0]}/LABEL/1 into"
+            f" LABEL/{splits[0]}-1"
         )
         raise Refusal("labels", splits, rule, ["good", "bad"])
 
 
 def _read_file(path: Path, source: Path) -> Example:
-    label, *group = path.relative_to(source).parts[:-1]
-    id = path.relative_to(source).as_posix()
+    inside = path.relative_to(source)
+    group, (label, *slices) = load_schema().split.locate(inside)
     try:
         payload = path.read_bytes()
     except OSError as error:
         rule = f"a file that can be read ({error.strerror})"
         raise Refusal("file", printable(path), rule, "1.png") from None
-    return Example(id, payload, label, "/".join(group) or "all")
+    return Example(inside.as_posix(), payload, label, "/".join(slices) or "all", group)
 
 
-def write_shards(examples: list[Example], folder: Path) -> None:
+def write_shards(examples: Iterable[Example], folder: Path) -> None:
     """Write the examples to a few Parquet files; replace the folder when all are written."""
     draft = folder.with_name(folder.name + ".part")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    for start in range(0, len(examples), EXAMPLES_PER_SHARD):
-        rows = [example._asdict() for example in examples[start : start + EXAMPLES_PER_SHARD]]
-        pq.write_table(pa.Table.from_pylist(rows), draft / f"{start:09}.parquet")
+    rows, start, size = list[dict[str, Any]](), 0, 0
+    for i, example in enumerate(examples):
+        if rows and (len(rows) >= EXAMPLES_PER_SHARD or size >= BYTES_PER_SHARD):
+            pq.write_table(pa.Table.from_pylist(rows, SHARD), draft / f"{start:09}.parquet")
+            rows, start, size = [], i, 0
+        rows.append(example._asdict())
+        size += len(example.payload)
+    if rows:
+        pq.write_table(pa.Table.from_pylist(rows, SHARD), draft / f"{start:09}.parquet")
     shutil.rmtree(folder, ignore_errors=True)
     draft.rename(folder)
 
 
+def count_examples(folder: Path) -> int:
+    """Return the number of examples in a folder; damaged shards count as empty."""
+    count = 0
+    for shard in folder.glob("*.parquet"):
+        with suppress(pa.ArrowInvalid, OSError):
+            count += pq.read_metadata(shard).num_rows
+    return count
+
+
 def read_shards(folder: Path) -> Iterator[Example]:
-    """Yield all examples in a folder.
+    """Yield all examples in a folder, reading one shard at a time.
 
     Raises:
         SystemExit: there is no data, or a shard is damaged.
@@ -184,4 +217,9 @@ def read_shards(folder: Path) -> Iterator[Example]:
         except (pa.ArrowInvalid, OSError) as error:
             reason = str(error).splitlines()[0]
             raise SystemExit(f"{shard} is damaged ({reason}). Run `dvc checkout`.") from None
-        yield from (Example(**row) for row in rows)
+        yield from (_to_example(row) for row in rows)
+
+
+def _to_example(row: dict[str, Any]) -> Example:
+    """Accept rows written before 0.5.0: they have no split, and were divided by id."""
+    return Example(**row | {"split": row.get("split") or split_of(row["id"])})

@@ -83,14 +83,15 @@ def verdicts() -> list[Gate]:
 
 def _data_gates() -> list[Gate]:
     data = read_report("validate")
-    conflicts, repeated = data["label_conflicts"], data["repeated_ids"]
+    conflicts, copies = data["label_conflicts"], data.get("near_copy_share")
     failures, missing = data.get("contract_failures"), data.get("missing_labels")
     return [
         forbid("contract", "invalid examples", _number(failures)),
         forbid("split_labels", "labels missing from a split", _number(missing)),
         gate("leakage", "inputs in more than one split", data["leaks"], "max_leaks"),
+        gate("near_copies", "share with near copies", _number(copies), "max_near_copy_share"),
         gate("label_conflicts", "inputs with conflicting labels", conflicts, "max_label_conflicts"),
-        gate("repeated_ids", "duplicate ids", repeated, "max_repeated_ids"),
+        gate("repeated_ids", "duplicate ids", data["repeated_ids"], "max_repeated_ids"),
     ]
 
 

@@ -1,12 +1,18 @@
 """Errors about invalid input, with the violated rule and a valid example."""
 
 import json
+import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
+# Numbers, and numbers with signs, separators, currencies, per cent and units. 007 is a code.
+AMOUNT = re.compile(
+    r"\s*[-+(<>~≤≥]?\s*[$€£¥]?\s*[-+]?(?:(?:0|[1-9][\d,' ]*)(?:[.,]\d*)?|[.,]\d+)"
+    r"(?:[eE][-+]?\d+)?(?:\s*[%‰€$£¥)]|\s+[A-Za-z°/]{1,5})?\s*"
+)
 SHOWN = 80  # characters of a value: clients may send very long ones
 
 
@@ -46,6 +52,28 @@ def reject_look_alikes(field: str, names: Iterable[str]) -> None:
             show = ascii if is_same else repr  # `repr` would show both forms of é alike
             rule = f"one spelling for names that look alike, not {show(other)} and {show(name)}"
             raise Refusal(field, pair, rule, other.strip())
+
+
+def is_amount(name: str) -> bool:
+    """Whether a person would read a name as a number."""
+    return AMOUNT.fullmatch(name) is not None
+
+
+def reject_amounts(field: str, labels: Sequence[str], listed: Sequence[str]) -> None:
+    """Reject numbers as labels, unless `schema.yaml` listed these very labels before.
+
+    Two numbers, like 0 and 1, are a usual way to write no and yes.
+
+    Raises:
+        Refusal: there are more than two labels, and all are numbers.
+    """
+    if len(labels) > 2 and all(map(is_amount, labels)) and not set(labels) <= set(listed):
+        rule = (
+            "names, not amounts: labels have no order, so predicting 3 for 4 would be as wrong as"
+            " 0. Group the amounts and name the groups. If these are names, list them in"
+            f" schema.yaml, then ingest again: `labels: {json.dumps(labels, ensure_ascii=False)}`"
+        )
+        raise Refusal(field, labels, rule, ["few", "many"])
 
 
 def parse_json(text: bytes) -> Any:

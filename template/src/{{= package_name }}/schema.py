@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, Field
 
 from .scope import read_yaml
+from .splitting.rules import Split
 
 SCHEMA = Path("schema.yaml")
 HEADER = "# The schema of the data. `ingest PATH` writes this file; refine it by hand.\n"
@@ -29,6 +30,7 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
     source: str
     sha256: str = ""  # of the ingested examples: the source may change under the same name
     feedback_sha256: str = ""  # of the labelled requests that `feedback` added
+    split: Split = Split()
     labels: list[str] = Field(min_length=2)
     label_column: str = ""
     slice_column: str = ""

@@ -61,6 +61,12 @@ class Scope(TargetScope, frozen=True, extra="forbid"):
     decider: str = Field(description="Owner of the limits; approves changes to them.")
     data_owner: str = Field(description="Owner of schema.yaml.")
     max_leaks: int = Field(ge=0, description="Inputs that are in two splits.")
+    max_near_copy_share: float = Field(
+        default=0.02,
+        ge=0,
+        le=1,
+        description="Share of held-out inputs that have a near copy in another split.",
+    )
     max_label_conflicts: int = Field(ge=0, description="Inputs that have two labels.")
     max_repeated_ids: int = Field(ge=0, description="Ids that occur more than once.")
     metric: Literal["accuracy", "macro_f1", "macro_recall"] = Field(

@@ -6,6 +6,7 @@ and in a fresh clone.
 
 import json
 import shutil
+import subprocess
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -20,7 +21,7 @@ from repository import commit_files, done, git, run_in
 STAGES = ("ingest", "validate", "featurize", "train", "export", "compress")
 STAGES += ("evaluate", "benchmark", "report", "check")
 PACKAGE = "src/scratch_detector"
-LISTED = {"target": "keys.py", "tables": "table.py"}
+LISTED = {"target": "keys.py", "tables": "table.py", "splitting": "rules.py"}
 # Run by all stages, only to find their module.
 ENTRANCE = {f"{PACKAGE}/__main__.py", f"{PACKAGE}/cli.py", f"{PACKAGE}/serving/commands.py"}
 # A server reads these at start; none changes the latency.
@@ -124,6 +125,52 @@ def test_template_lists_the_imports_of_its_stages(answers: dict[str, Any], rende
     needed = deps.derive(text, deps.Package(folder / PACKAGE))
     assert needed.keys() == yaml.safe_load(text)["stages"].keys()
     assert deps.rewrite(text, needed) == text, "run `make deps` in this repo"
+
+
+@pytest.mark.parametrize("answers", KINDS, ids=lambda a: f"{a['modality']}-{a['target']}")
+def test_git_ignores_what_dvc_owns(answers: dict[str, Any], render: Render, tmp_path: Path) -> None:
+    formats = {"export_formats": "executorch, litert, coreml, openvino"}
+    folder = shutil.copytree(render(**answers | formats), tmp_path / "copy", symlinks=True)
+    git(folder, "init", "-q")
+    stages = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"]
+    outs = {
+        out.replace("${item}", item)
+        for stage in stages.values()
+        for item in stage.get("foreach", [""])
+        for out in stage.get("do", stage).get("outs", [])
+    }
+    assert {"data/raw", "models/shipped.onnx", "models/openvino", "reports/report.html"} <= outs
+    payloads = {"data/feedback", "data/raw.part"}
+    assert {*git(folder, "check-ignore", *outs, *payloads).split()} == outs | payloads
+    kept = "data/feedback.dvc models/given.onnx.dvc reports/gates.json data/.gitignore dvc.lock"
+    assert subprocess.run(["git", "check-ignore", *kept.split()], cwd=folder).returncode == 1
+
+
+def test_own_data_without_the_sample(render: Render, tmp_path: Path) -> None:
+    """`ingest PATH`, a commit of everything, and DVC: no payload is in git."""
+    folder = shutil.copytree(render(modality="tabular", target="cloud"), tmp_path / "copy")
+    rows = "".join(f"{i % 89},{i % 7}.5,{'yes' if i % 2 else 'no'}\n" for i in range(800))
+    schema = folder / "schema.yaml"
+    schema.write_text(schema.read_text().replace("slice_column: channel", 'slice_column: ""'))
+    (tmp_path / "own.csv").write_text("size,weight,label\n" + rows)
+    printed = done(run_in(folder, "python", "-m", "scratch_detector", "ingest", "../own.csv"))
+    assert "dvc.yaml: ingest no longer depends on ${src}/task/sample_data.py" in printed
+    (folder / PACKAGE / "task" / "sample_data.py").unlink()
+    commit_files(folder)
+    done(run_in(folder, "dvc", "repro", "featurize"))
+    assert "dvc.yaml is up to date." in done(run_in(folder, "make", "deps"))
+    changed = {line.split()[-1] for line in git(folder, "status", "--short").splitlines()}
+    assert changed == {"dvc.lock"} | {f"reports/{name}.json" for name in ("validate",)}
+    commit_files(folder)
+    assert git(folder, "status", "--short") == ""
+    tracked = git(folder, "ls-files").split()
+    assert not [n for n in tracked if n.startswith(("data/", "models/"))]
+    done(run_in(folder, "python", "-m", "scratch_detector", "example"))
+    done(run_in(folder, "mypy"))
+    schema.write_text(git(folder, "show", "HEAD:schema.yaml").replace("../own.csv", "sample"))
+    failed = run_in(folder, "python", "-m", "scratch_detector", "ingest")
+    assert failed.returncode == 1 and "task/sample_data.py is deleted" in failed.stderr
+    assert "Traceback" not in failed.stderr
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -128,7 +128,8 @@ def test_hash_of_a_folder_matches_dvc(project: Path) -> None:
 def ingest_table(project: Path, rows: int) -> None:
     """Ingest a table that is always written to the same path."""
     table, schema = project.parent / "mine.csv", project / "schema.yaml"
-    lines = [f"{row % 7},{row % 3},{'yes' if row % 7 > 2 else 'no'}" for row in range(rows)]
+    sizes = [row % 7 + row / 1000 for row in range(rows)]
+    lines = [f"{size:.3f},{i % 3},{'yes' if size > 3 else 'no'}" for i, size in enumerate(sizes)]
     table.write_text("\n".join(["size,weight,label", *lines]))
     schema.write_text(schema.read_text().replace("slice_column: channel", 'slice_column: ""'))
     command = ["uv", "run", "python", "-m", "scratch_detector", "ingest", str(table)]

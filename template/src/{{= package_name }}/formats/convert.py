@@ -18,6 +18,7 @@ from ..gates import Gate, gate
 from ..pipeline.compress import Row, measure_quality, table, variant_gates
 from ..pipeline.footprint import footprint
 from ..pipeline.report import read_variants
+from ..pipeline.splits import require_labels
 from ..predictor import Predictor
 from ..scope import load_scope
 from ..task.features import FEATURES_VERSION
@@ -34,10 +35,12 @@ def convert(name: str) -> None:
     Measurements are on the validation split, as in `compress`.
 
     Raises:
-        SystemExit: the conversion fails, or the converted file cannot run.
+        SystemExit: the conversion fails, or the converted file cannot run, or the exported model
+            has other labels than the features.
     """
     folder, report = ONNX.parent / name, f"format_{name}"
     exported = Predictor(ONNX)
+    require_labels(ONNX, exported.labels)
     # If the conversion fails, an older file or report must not be taken for the new one.
     shutil.rmtree(folder, ignore_errors=True)
     (REPORTS / f"{report}.json").unlink(missing_ok=True)

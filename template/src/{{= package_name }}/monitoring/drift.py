@@ -64,6 +64,7 @@ class Reference(BaseModel, frozen=True):
     signals: dict[str, Signal]
     whitening: Whitening | None = None
     sure_from: float | None = None  # see `pipeline/reference.py`
+    labels: list[str] = []  # of the model, in its order; empty before version 0.5.0
 
 
 class LiveWindow:

@@ -49,7 +49,9 @@ class LabelledWindow:
         if slice and slice not in self._slices:
             slice = slice if len(self._slices) < MAX_SLICES else OTHER
             self._slices[slice] = None
-        self._rows.append((self._labels[truth], self._labels[prediction], confidence, slice))
+        # A label that only another model has, such as the challenger, is never predicted here.
+        correct = self._labels.get(truth, len(self._labels))
+        self._rows.append((correct, self._labels[prediction], confidence, slice))
 
     @property
     def fill(self) -> float:
@@ -102,4 +104,4 @@ class LabelledWindow:
 
     def _matrix(self, rows: Iterable[Row]) -> np.ndarray:
         truth, prediction = (np.array(column) for column in list(zip(*rows, strict=True))[:2])
-        return confusion(truth, prediction, len(self._labels))
+        return confusion(truth, prediction, max(len(self._labels), truth.max() + 1))

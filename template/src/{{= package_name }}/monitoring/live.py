@@ -8,7 +8,7 @@ from typing import Any
 
 from prometheus_client import Gauge
 
-from ..artifacts import REFERENCE
+from ..artifacts import REFERENCE, refuse_other_labels
 from ..predictor import Prediction, Predictor
 from ..scope import load_params, load_scope
 from .drift import LiveWindow, Reference
@@ -31,7 +31,7 @@ class Monitor:
     """The live window of one model.
 
     Raises:
-        SystemExit: the reference is missing or damaged.
+        SystemExit: the reference is missing or damaged, or is about other labels.
     """
 
     def __init__(self, predictor: Predictor, path: Path = REFERENCE) -> None:
@@ -39,6 +39,9 @@ class Monitor:
             reference = Reference.model_validate_json(path.read_text())
         except (FileNotFoundError, ValueError):
             raise SystemExit(f"{path} is missing or damaged. Run `make model`.") from None
+        if reference.labels:
+            model = f"the model {predictor.sha256[:12]}"
+            refuse_other_labels(model, predictor.labels, path, reference.labels)
         self.window = LiveWindow(reference)
         self._predictor = predictor
         self._sure = deque[bool](maxlen=reference.window)

@@ -8,7 +8,7 @@ import numpy as np
 from rich.progress import track
 
 from ..artifacts import RAW, write_report
-from ..examples import read_shards, split_of
+from ..examples import read_shards
 from .places import load_places
 
 # The first requests open connections and fill caches. Of 400 requests, 20 are slower than the p95;
@@ -32,7 +32,7 @@ def benchmark() -> None:
 
 def read_test_payloads() -> list[bytes]:
     """Return up to `PAYLOADS` payloads of the test split."""
-    payloads = (e.payload for e in read_shards(RAW) if split_of(e.id) == "test")
+    payloads = (e.payload for e in read_shards(RAW) if e.split == "test")
     return list(islice(payloads, PAYLOADS))
 
 

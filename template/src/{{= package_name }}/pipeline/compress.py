@@ -28,7 +28,7 @@ from ..quality import METRICS, measure
 from ..scope import Scope, load_scope
 from . import distill, quantize
 from .footprint import Network, footprint
-from .splits import load_split
+from .splits import load_split, require_labels
 
 # Among files within 1 % of the smallest, the most accurate one is shipped: metadata alone can make
 # a difference of that size.
@@ -60,10 +60,12 @@ def compress() -> None:
     The test split is for `evaluate` alone: scores on the split used for selection are too high.
 
     Raises:
-        SystemExit: no variant could be written and run; the message gives the reasons.
+        SystemExit: no variant could be written and run; the message gives the reasons. Or the
+            exported model has other labels than the features.
     """
     SHIPPED.unlink(missing_ok=True)
     exported = Predictor(ONNX)
+    require_labels(ONNX, exported.labels)
     scope = load_scope()
     makers = variants()
     with TemporaryDirectory() as folder:

@@ -17,6 +17,7 @@ DVC_YAML = Path("dvc.yaml")
 # Files in these folders are listed one by one, other folders as a whole: production runs all their
 # code, and 20 lines per folder would hide the rest of the stage.
 BY_FILE = {"pipeline", "monitoring", "task"}
+SAMPLE = "task.sample_data"  # read only if it is the source of the data; it may be deleted
 # Group 1: path in the package; group 2: comment, which protects lines written by hand.
 CODE_LINE = re.compile(r'\s*- "?\$\{src\}(?:/(.*?))?"?(\s+#.*)?')
 STAGE_LINE = re.compile(r"  ([\w-]+):.*")
@@ -33,11 +34,14 @@ class Stage(NamedTuple):
 class Package:
     """The source of a package: its modules by dotted name, and their imports."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, source: str = "sample") -> None:
+        """Read the names of the modules; `source` is that of the data, in `schema.yaml`."""
         self.folder = folder
         self.name = folder.name
         paths = {path.relative_to(folder.parent): path for path in sorted(folder.rglob("*.py"))}
         self.modules = {_module_name(short): path for short, path in paths.items()}
+        if source != "sample":
+            self.modules.pop(f"{self.name}.{SAMPLE}", None)
         self._trees: dict[str, ast.Module] = {}
         self._known: dict[str, set[str]] = {}  # references of modules that were parsed
         self._texts: dict[str, set[str]] = {}
@@ -167,7 +171,9 @@ def deps() -> None:
         SystemExit: a file cannot be parsed, or a stage has no list to write to.
     """
     text = DVC_YAML.read_text(encoding="utf-8")
-    needed = derive(text, Package(Path(__file__).parent.parent))
+    from ..schema import load_schema  # this module also runs outside of the package
+
+    needed = derive(text, Package(Path(__file__).parent.parent, load_schema().source))
     changed = rewrite(text, needed)
     if changed == text:
         print(f"{DVC_YAML} is up to date.")

@@ -2,21 +2,22 @@
 
 import numpy as np
 
-from ..artifacts import BASELINE, ONNX, write_report
+from ..artifacts import BASELINE, ONNX, SHIPPED, write_report
 from ..bounds import gain_lower_bound
 from ..predictor import Predictor
 from ..quality import METRICS, confusion, count_nonfinite, measure, score
 from ..scope import load_scope
 from .reference import save_reference
-from .splits import load_data_sha256, load_split
+from .splits import load_data_sha256, load_split, require_labels
 
 
 def evaluate() -> None:
     """Write `reports/evaluate.json` and the drift reference."""
-    scope, shipped = load_scope(), Predictor()
-    metric, n = METRICS[scope.metric], len(shipped.labels)
+    scope, shipped, exported = load_scope(), Predictor(), Predictor(ONNX)
+    require_labels(ONNX, exported.labels)
+    metric, n = METRICS[scope.metric], len(require_labels(SHIPPED, shipped.labels))
     x, truth, slices = load_split("test")
-    fp32 = Predictor(ONNX).probabilities(x).argmax(1)
+    fp32 = exported.probabilities(x).argmax(1)
     probabilities = shipped.probabilities(x)
     predicted = probabilities.argmax(1)
     simple = _baseline(x)
@@ -39,6 +40,6 @@ def evaluate() -> None:
 
 def _baseline(x: np.ndarray) -> np.ndarray:
     with np.load(BASELINE) as linear:
+        require_labels(BASELINE, linear.get("labels"))
         scores = x.reshape(len(x), -1) @ linear["weight"].T + linear["bias"]
-    predicted: np.ndarray = scores.argmax(1)
-    return predicted
+    return np.asarray(scores.argmax(1))

@@ -11,7 +11,7 @@ from ..scope import load_scope
 # A network that only learned the label frequencies has a loss this close to that of equal
 # probabilities, if labels are about equally common.
 NO_BETTER = 0.99
-HELD_OUT = 0.2  # share of the examples in the test split, see `examples.split_of`
+HELD_OUT = 0.2  # share of the examples in the test split, see `splitting/divide.py`
 
 
 def explain_gates(gates: list[Gate]) -> dict[str, list[str]]:
@@ -35,6 +35,8 @@ def explain_gates(gates: list[Gate]) -> dict[str, list[str]]:
         notes[id] = [line for line in variant if line]
     drop = f"{scope.metric}: float32 {quality['fp32']['value']:.4g}"
     notes["int8_drop"].append(f"{drop}, shipped {quality['score'].get('value', math.nan):.4g}")
+    if len(quality["slices"]) == 1:
+        notes["worst_slice"] = ["there is only one slice, with all examples: see quality"]
     return notes
 
 
@@ -48,9 +50,16 @@ def _data_notes() -> dict[str, list[str]]:
         "contract": [*invalid, f"{limits} defines what is valid"] if invalid else [],
         "split_labels": [f"missing: {', '.join(data.get('missing', []))}"],
         "leakage": [f"one input: {ids}" for ids in data.get("leaked_examples", [])],
+        "near_copies": _near_copy_notes(data),
         "label_conflicts": [f"one input: {ids}" for ids in data.get("conflicting_examples", [])],
         "repeated_ids": [f"more than once: {id}" for id in data.get("repeated_examples", [])],
     }
+
+
+def _near_copy_notes(data: dict[str, Any]) -> list[str]:
+    count, compared = data.get("near_copies", 0), data.get("near_copies_compared", 0)
+    pairs = [f"near copies: {ids}" for ids in data.get("near_copied_examples", [])]
+    return [f"{count} of {compared} held-out inputs", *pairs]
 
 
 def _score_notes(score: dict[str, Any], limit: float, name: str) -> list[str]:

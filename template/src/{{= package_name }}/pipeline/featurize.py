@@ -4,39 +4,41 @@ import numpy as np
 from rich.progress import track
 
 from ..artifacts import FEATURES, RAW
-from ..examples import Example, digest, read_shards, split_of
-from ..intake import Intake, take_in
+from ..examples import count_examples, digest, read_shards
+from ..intake import take_in
 from ..refusal import Refusal
 from ..schema import load_schema
 from ..task.features import features
 
 
 def featurize() -> None:
-    """Write features, facts, label, slice and split of all valid examples to one file."""
+    """Write features, facts, label, slice and split of all valid examples to one file.
+
+    Invalid examples are skipped: `validate` counts them, and the gate `contract` fails.
+    """
     labels = load_schema().labels
-    raw = list(read_shards(RAW))
-    pairs = _valid(raw)
-    examples = [example for example, _ in pairs]
-    intakes = [intake for _, intake in pairs]
+    x, y, slices, splits, facts = [], [], [], [], []
+    names = list[str]()
+    for example in track(read_shards(RAW), "Computing features", count_examples(RAW)):
+        try:
+            intake = take_in(example.payload)
+        except Refusal:
+            continue
+        x.append(features(intake.raw).astype(np.float32))
+        y.append(labels.index(example.label))
+        slices.append(example.slice)
+        splits.append(example.split)
+        facts.append(list(intake.facts.values()))
+        names = list(intake.facts)
     FEATURES.parent.mkdir(parents=True, exist_ok=True)
     np.savez(
         FEATURES,
-        x=np.stack([features(intake.raw) for intake in intakes]).astype(np.float32),
-        y=np.array([labels.index(example.label) for example in examples]),
-        slice=np.array([example.slice for example in examples]),
-        split=np.array([split_of(example.id) for example in examples]),
-        facts=np.array([list(intake.facts.values()) for intake in intakes], dtype=np.float64),
-        fact_names=np.array(list(intakes[0].facts)),
-        data_sha256=np.array(digest(raw)),
+        x=np.stack(x),
+        y=np.array(y),
+        labels=np.array(labels),
+        slice=np.array(slices),
+        split=np.array(splits),
+        facts=np.array(facts, dtype=np.float64),
+        fact_names=np.array(names),
+        data_sha256=np.array(digest(read_shards(RAW))),
     )
-
-
-def _valid(examples: list[Example]) -> list[tuple[Example, Intake]]:
-    """Skip invalid examples: `validate` counts them, and the gate `contract` fails."""
-    pairs = []
-    for example in track(examples, "Computing features"):
-        try:
-            pairs.append((example, take_in(example.payload)))
-        except Refusal:
-            continue
-    return pairs

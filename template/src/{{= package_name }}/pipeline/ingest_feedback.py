@@ -33,9 +33,10 @@ def feedback() -> None:
     """
     journals = sorted(Path().glob(JOURNALS))
     rows = sorted(row for path in journals for row in _rows(path, QUERY))
-    latest = {payload: label for _, payload, label in rows}
+    latest = {payload: (label, time_s) for time_s, payload, label in rows}
     labelled = [
-        Example(_id(payload), payload, label, "feedback") for payload, label in latest.items()
+        Example(_id(payload), payload, label, "feedback", group=f"{time_s:.0f}")
+        for payload, (label, time_s) in latest.items()
     ]
     valid = [example for example in labelled if _is_valid(example)]
     before = {e.id: e for e in read_shards(FEEDBACK)} if any(FEEDBACK.glob("*.parquet")) else {}

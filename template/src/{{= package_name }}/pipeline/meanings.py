@@ -25,6 +25,9 @@ MEANINGS = {
     "contract": Meaning(DATA, "Every example satisfies the input contract."),
     "split_labels": Meaning(DATA, "The training, validation and test splits contain every label."),
     "leakage": Meaning(DATA, "No input is in two splits: the model is tested on unseen inputs."),
+    "near_copies": Meaning(
+        DATA, "The share of held-out inputs that are in another split too, slightly changed."
+    ),
     "label_conflicts": Meaning(DATA, "No input has two different labels."),
     "repeated_ids": Meaning(DATA, "No two examples share an id."),
     "quality": Meaning(

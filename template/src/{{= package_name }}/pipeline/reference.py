@@ -9,11 +9,11 @@ import numpy as np
 from scipy.stats import chi2
 from sklearn.decomposition import PCA
 
-from ..artifacts import REFERENCE
+from ..artifacts import REFERENCE, SHIPPED
 from ..monitoring.drift import Reference, Signal, Whitening
 from ..predictor import Predictor, entropy
 from ..scope import load_params
-from .splits import load_facts, load_split
+from .splits import load_facts, load_split, require_labels
 
 # Ten bins show changes of shape. With more bins, a shift must be larger to stand out from noise.
 BINS = 10
@@ -30,6 +30,7 @@ def save_reference(shipped: Predictor) -> None:
     Facts come from the training split, predictions from the other two: models are more confident
     on their training examples.
     """
+    require_labels(SHIPPED, shipped.labels)
     params, held_out = load_params(), [load_split(split)[:2] for split in ("validation", "test")]
     x, truth = (np.concatenate(arrays) for arrays in zip(*held_out, strict=True))
     probabilities, embedding = shipped.run(x)
@@ -45,7 +46,7 @@ def save_reference(shipped: Predictor) -> None:
         raise SystemExit(f"Inputs have names of drift signals: {', '.join(taken)}. Rename them.")
     reference = fit_reference(facts | signals, params.drift_window, params.drift_false_alarm_rate)
     threshold = fit_confidence_threshold(confidence, predicted == truth)
-    more = {"whitening": whitening, "sure_from": threshold}
+    more = {"whitening": whitening, "sure_from": threshold, "labels": shipped.labels}
     REFERENCE.write_text(reference.model_copy(update=more).model_dump_json() + "\n")
 
 

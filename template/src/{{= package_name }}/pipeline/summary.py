@@ -92,7 +92,26 @@ def _describe_data(data: dict[str, Any]) -> str:
 
 def findings(quality: dict[str, Any]) -> list[str]:
     """Return sentences about strengths and weaknesses, most important first."""
-    return [*_hits(quality), *_mistakes(quality), *_bounds(quality)]
+    return [*_hits(quality), *_mistakes(quality), *_bounds(quality), describe_split()]
+
+
+def describe_split() -> str:
+    """Return for which new inputs the figures hold: it depends on how the data were divided."""
+    data = optional_report("ingest")
+    rule = data.get("split", {})
+    place, held_out = rule.get("place"), data.get("groups", {}).get("test")
+    sentences = {
+        "group": f"The figures hold for new groups ({place}): none is in two splits, and the test"
+        f" split has {held_out} of them.",
+        "time": f"It was tested on the latest examples ({place}), and trained on earlier ones.",
+        "given": f"It was tested on the split that the data name ({place}).",
+        "function": "It was tested on the split that `task/split.py` chooses.",
+    }
+    one_by_one = (
+        "The examples were divided one by one: the figures hold for the people, parts and places"
+        " in this data, not for new ones. Name what belongs together with `split` in schema.yaml."
+    )
+    return sentences.get(str(rule.get("by")), one_by_one)
 
 
 def _hits(quality: dict[str, Any]) -> Iterator[str]:

@@ -13,12 +13,12 @@ from rich.progress import track
 from torch import nn
 
 from ..artifacts import BASELINE, CHECKPOINT, write_report
-from ..schema import load_schema
+from ..schema import SCHEMA, load_schema
 from ..scope import load_params, load_scope
 from ..task.features import FEATURES_VERSION
 from ..task.model import build_model
 from .networks import check_outputs
-from .splits import load_split
+from .splits import load_labels, load_split, require_labels
 
 # On little data, the epochs of `params.yaml` are few steps. Beating a baseline that has not
 # converged would prove nothing.
@@ -31,7 +31,7 @@ Criterion = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 def train() -> None:
     """Fit the network and the baseline on the training split, with the seed of `params.yaml`."""
     params = load_params()
-    labels = load_schema().labels
+    labels = require_labels(SCHEMA, load_schema().labels)
     torch.manual_seed(params.seed)
     torch.use_deterministic_algorithms(True)
     x, y, _ = load_split("train")
@@ -117,14 +117,14 @@ def _train_baseline(x: np.ndarray, y: np.ndarray, classes: int) -> None:
         nn.init.zeros_(linear.weight)
         linear.bias.data = torch.from_numpy(np.bincount(y, minlength=classes)).float()
     weights = {name: tensor.numpy() for name, tensor in linear.state_dict().items()}
-    np.savez(BASELINE, **weights)
+    np.savez(BASELINE, labels=np.array(load_labels()), **weights)
 
 
 def load_checkpoint() -> tuple[nn.Module, dict[str, Any]]:
     """Return the trained model, in evaluation mode, and its metadata.
 
     Raises:
-        SystemExit: the checkpoint is missing, or belongs to another network.
+        SystemExit: the checkpoint is missing, or belongs to another network, or to other labels.
     """
     try:
         content = torch.load(CHECKPOINT, weights_only=True)
@@ -133,4 +133,4 @@ def load_checkpoint() -> tuple[nn.Module, dict[str, Any]]:
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
         words = f"is not a checkpoint of this model ({str(error).splitlines()[0]})"
         raise SystemExit(f"{CHECKPOINT} {words}. Run the train stage.") from None
-    return model.eval(), content
+    return model.eval(), content | {"labels": require_labels(CHECKPOINT, content["labels"])}

@@ -1,4 +1,4 @@
-"""Validate the raw data: invalid examples, leaks between splits, conflicting and missing labels."""
+"""Validate the raw data: invalid examples, copies in two splits, conflicting and missing labels."""
 
 from collections import Counter, defaultdict
 from itertools import product
@@ -6,11 +6,13 @@ from itertools import product
 from rich.progress import track
 
 from ..artifacts import RAW, write_report
-from ..examples import read_shards, split_of
+from ..examples import count_examples, read_shards
 from ..intake import take_in
 from ..refusal import Refusal
 from ..schema import fingerprint, load_schema
 from ..task.features import features
+from .near_copies import Signed, count_near_copies
+from .similarity import sign
 
 SPLITS = ("train", "validation", "test")
 SHOWN = 10  # of each kind of problem
@@ -29,7 +31,8 @@ def validate() -> None:
     failures: Counter[str] = Counter()
     ids: Counter[str] = Counter()
     splits, labels, same = defaultdict(set), defaultdict(set), defaultdict(list)
-    for example in track(list(read_shards(RAW)), "Validating"):
+    signed = list[Signed]()
+    for example in track(read_shards(RAW), "Validating", count_examples(RAW)):
         ids[example.id] += 1
         try:
             intake = take_in(example.payload)
@@ -38,12 +41,13 @@ def validate() -> None:
             if failures.total() <= SHOWN:
                 print(f"{RAW}: example {example.id} is invalid. {error}")
             continue
-        split = split_of(example.id)
+        split = example.split
         sizes[split, example.label] += 1
         seen = fingerprint(features(intake.raw))
         splits[seen].add(split)
         labels[seen].add(example.label)
         same[seen].append(f"{example.id} ({example.label}, {split})")
+        signed.append(Signed(example.id, split, seen, sign(intake.raw)))
     pairs = list(product(SPLITS, load_schema().labels))
     for split in SPLITS:
         if not any(sizes[pair] for pair in pairs if pair[0] == split):
@@ -52,8 +56,10 @@ def validate() -> None:
     leaked = [", ".join(same[seen]) for seen, seen_in in splits.items() if len(seen_in) > 1]
     conflicting = [", ".join(same[seen]) for seen, given in labels.items() if len(given) > 1]
     repeated = [id for id, count in ids.items() if count > 1]
+    near = count_near_copies(signed)
     problems = {
         "one input in several splits": leaked,
+        "near copies in two splits": near["near_copied_examples"],
         "one input with conflicting labels": conflicting,
         "duplicate id": repeated,
     }
@@ -72,5 +78,5 @@ def validate() -> None:
         "leaked_examples": leaked[:SHOWN],
         "conflicting_examples": conflicting[:SHOWN],
         "repeated_examples": repeated[:SHOWN],
-    }
+    } | near
     write_report("validate", report)

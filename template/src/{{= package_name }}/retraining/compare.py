@@ -10,7 +10,7 @@ import numpy as np
 from ..artifacts import SHIPPED
 from ..bounds import gain_lower_bound
 from ..pipeline.ingest import FEEDBACK
-from ..pipeline.splits import load_split
+from ..pipeline.splits import load_split, require_labels
 from ..pipeline.verify import recorded_md5s
 from ..predictor import Predictor
 from ..quality import METRICS, confusion
@@ -64,9 +64,11 @@ def compare_models(path: Path) -> list[Comparison]:
     """Compare the candidate, `models/shipped.onnx`, with a champion, overall and per slice.
 
     Raises:
-        SystemExit: the champion needs other inputs than the candidate.
+        SystemExit: the champion needs other inputs than the candidate, or the candidate has other
+            labels than the features. Labels of the champion are compared by name.
     """
     new, old = Predictor(), Predictor(path)
+    require_labels(SHIPPED, new.labels)
     x, truth, slices = load_split("test")
     if old.input_shape != x.shape[1:]:
         raise SystemExit(f"It needs inputs of shape {old.input_shape}, these have {x.shape[1:]}.")

@@ -102,6 +102,20 @@ def read_texts(table: Table, name: str, key: str = "columns in schema.yaml") -> 
     return values
 
 
+def read_keys(table: Table, name: str) -> list[str]:
+    """Return the column that `split` names as text: persons, times or splits, however many.
+
+    Raises:
+        Refusal: there is no such column, a value is missing, or it is not text, number or time.
+    """
+    cells = table.filled(name, "split in schema.yaml")
+    try:
+        values: list[str] = cells.cast(pa.string()).to_pylist()
+    except pa.ArrowException:
+        raise _no_cast(name, cells) from None
+    return values
+
+
 def infer_kind(table: Table, name: str, chosen: str) -> str:
     """Return `number` or `category`; `chosen` is what the user wrote in `schema.yaml`, or empty.
 
@@ -149,7 +163,8 @@ def reject_identifiers(name: str, values: list[float]) -> None:
     if is_sequence or is_unlikely or (is_whole and ID_NAME.fullmatch(name)):
         rule = (
             "not a row number or an identifier; list the column under ignored_columns in"
-            f" schema.yaml; if it is a quantity, set `{name}: {{kind: number}}` under columns"
+            f" schema.yaml; if rows with the same {name} belong together, set `split: {{by: group,"
+            f" column: {name}}}`; if it is a quantity, set `{name}: {{kind: number}}` under columns"
         )
         raise Refusal(name, values[:3], rule, 42.0)
 
@@ -198,8 +213,8 @@ def _reading(text: str) -> str:
 def _date(name: str, value: str) -> Refusal:
     rule = (
         "not a date or a time, because each new one would be unknown; use the day of week, the"
-        " month, the hour or an age in days, or list the column under ignored_columns in"
-        " schema.yaml"
+        " month, the hour or an age in days, list the column under ignored_columns in schema.yaml,"
+        f" or divide the rows by it: `split: {{by: time, column: {name}}}`"
     )
     return Refusal(name, value, rule, 42.0)
 
