@@ -82,6 +82,7 @@ def test_ships_the_smallest_variant_that_meets_all_limits(modelled: Path) -> Non
     )
 
 
+@pytest.mark.long
 def test_stricter_limit_selects_another_variant(project: Path) -> None:
     before = read_report(project)
     assert before["shipped"] == "student_int8"
@@ -93,6 +94,7 @@ def test_stricter_limit_selects_another_variant(project: Path) -> None:
     assert after["candidates"]["student_int8"]["broken"] == ["int8_parity"]
 
 
+@pytest.mark.long
 def test_size_limit_selects_the_variant(project: Path) -> None:
     only(project, "fp32", "int8_minmax")
     sizes_mb = [read_report(project)["candidates"][n]["size_mb"] for n in ("int8_minmax", "fp32")]

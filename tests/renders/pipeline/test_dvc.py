@@ -146,6 +146,7 @@ def test_git_ignores_what_dvc_owns(answers: dict[str, Any], render: Render, tmp_
     assert subprocess.run(["git", "check-ignore", *kept.split()], cwd=folder).returncode == 1
 
 
+@pytest.mark.long
 def test_own_data_without_the_sample(render: Render, tmp_path: Path) -> None:
     """`ingest PATH`, a commit of everything, and DVC: no payload is in git."""
     folder = shutil.copytree(render(modality="tabular", target="cloud"), tmp_path / "copy")
@@ -196,6 +197,7 @@ def test_stage_reads_exactly_its_params(stage: str, traced: Path) -> None:
     assert {key for key in read if key.partition(":")[0] not in deps} == keys
 
 
+@pytest.mark.long
 def test_edited_module_reruns_the_stages_that_import_it(traced: Path, copy: Path) -> None:
     modules = {str(path.relative_to(copy)) for path in (copy / PACKAGE).rglob("*.py")}
     edits = re_run(copy, *sorted(modules))

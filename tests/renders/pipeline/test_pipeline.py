@@ -149,6 +149,7 @@ def test_untouched_render_runs_end_to_end(
         assert hash_files(folder) == before and any(path.suffix == ".db" for path in before)
 
 
+@pytest.mark.long
 def test_audio_stages_meet_all_limits(render: Render, tmp_path: Path) -> None:
     """The tests of the task pass, and its stages, run in one process, make a model."""
     folder = tmp_path / "repo"

@@ -5,11 +5,14 @@ import re
 import shutil
 from pathlib import Path
 
+import pytest
+
 from repository import commit_files, done, run_in
 
 ABSURD = "learning_rate=50.0"  # 5000 times the default: nothing can be learned
 
 
+@pytest.mark.long
 def test_weak_experiment_is_recorded_and_rejected(built: Path, tmp_path: Path) -> None:
     folder = tmp_path / "repo"
     shutil.copytree(built, folder, symlinks=True)
