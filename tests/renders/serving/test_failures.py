@@ -322,15 +322,17 @@ def test_each_payload_has_an_id_that_the_answer_names(project: Path) -> None:
 
         assert infer(1, id="mine") == ("mine", ["mine"])
         assert infer(3, id="three") == ("three", ["three.0", "three.1", "three.2"])
-        id, (again,) = infer(1, id="mine")
-        assert id == "mine" and again != "mine", "the id is taken"
+        assert infer(1, id="mine") == ("mine", ["mine"]), "a client that tries again"
+        server.ask(x_request_id="taken", body=b" " + server.payload)
+        id, (again,) = infer(1, id="taken")
+        assert id == "taken" and again != "taken"
         named = [again, "mine", "three.0", "three.1", "three.2", *infer(2)[1]]
         assert len(named) == 7
-        label = server.ask(x_request_id="three.1").json
+        label = server.ask(x_request_id="three.1", body=b" " + server.payload).json
         assert label["id"] not in named
         for known in named:
             assert send_label(server, known, label["label"]) == (200, {"joined": True})
-        assert journal_rows(project) == 8
+        assert journal_rows(project) == 9
         assert infer(1, id=None)[0] != "None"
 
 

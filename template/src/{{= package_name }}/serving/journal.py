@@ -57,6 +57,7 @@ class Journal:
         self._pending: dict[str, Row] = {}
         self._pending_bytes = 0
         self._writing: dict[str, Row] = {}
+        self._recent: dict[str, int] = {}  # hashes of payloads, by the id that a client gave
         self._is_failing = False
         self._must_erase = False
         self._share = 0 if path == IN_MEMORY else load_params().journal_share
@@ -67,17 +68,22 @@ class Journal:
     ) -> str:
         """Queue a request for writing; count it as dropped if too many are pending.
 
-        Returns the id of the row. It differs from `id` if that is taken: clients choose ids, and a
-        label must not move to another request. `is_new` tells that this cannot be.
+        Returns the id of the row. It differs from `id` if another payload has that: clients choose
+        ids, and a label must not move to another request. `is_new` tells that this cannot be.
         """
         if crc32(id.encode()) >= self._share * 2**32:
             return id  # by id: all servers record the same requests
-        if not is_new and self._is_taken(id):
-            id = uuid4().hex
+        if not is_new:
+            fingerprint = hash(payload)  # with a secret of this process; it is not stored
+            if self._recent.get(id) == fingerprint:
+                return id  # a client that tries again
+            id = uuid4().hex if self._is_taken(id) else id
+            self._remember(id, fingerprint)
         stored = payload if self._payloads == "all" else None
         size = len(stored or b"")
         if len(self._pending) >= MAX_PENDING or self._pending_bytes + size > MAX_PENDING_BYTES:
             DROPPED.inc()
+            self._recent.pop(id, None)
             return id
         payload_sha256 = None if self._payloads == "none" else hashlib.sha256(payload).hexdigest()
         label, confidence = prediction.label, prediction.confidence
@@ -113,6 +119,7 @@ class Journal:
         Raises:
             sqlite3.Error: the file cannot be written now.
         """
+        self._recent.pop(id, None)
         rows = await self._do(lambda: self._file.forget(id))
         # Until a checkpoint, the write-ahead log still contains deleted rows.
         self._must_erase = not await self._run(self._file.erase)
@@ -157,6 +164,11 @@ class Journal:
             log.error("cannot write the journal", extra={"reason": str(error)})
         self._thread.shutdown()
         self._file.close()
+
+    def _remember(self, id: str, fingerprint: int) -> None:
+        self._recent[id] = fingerprint
+        if len(self._recent) > MAX_PENDING:
+            del self._recent[next(iter(self._recent))]
 
     def _is_taken(self, id: str) -> bool:
         return id in self._pending or id in self._writing or self._file.is_taken(id)
