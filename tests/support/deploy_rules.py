@@ -255,7 +255,8 @@ def check_alert_delivery(d: Files) -> None:
 
 def check_journal_storage(d: Files) -> None:
     (folder,) = d["journal"]
-    name, _, place = d["compose"]["server"]["volumes"][-1].partition(":")
+    mounted = [v.partition(":") for v in d["compose"]["server"]["volumes"] if v[0] not in "./"]
+    ((name, _, place),) = mounted
     assert name in d["volumes"] and place == f"/app/{folder}"
     owner, group = d["docker"]["USER"].split(":")
     made = f"RUN install -d -o {owner} -g {group} {folder}\n"
@@ -264,6 +265,30 @@ def check_journal_storage(d: Files) -> None:
         (mount,) = (m for m in spec["containers"][0]["volumeMounts"] if m["name"] == "data")
         assert mount == {"name": "data", "mountPath": f"/app/{folder}"}
         assert "emptyDir" in next(v for v in spec["volumes"] if v["name"] == "data")
+
+
+def check_service_links(d: Files) -> None:
+    """Kubernetes would set `<SERVICE>_PORT=tcp://...` for each Service, such as ours."""
+    for spec in (pod(d), predictor(d)):
+        assert spec["enableServiceLinks"] is False
+
+
+def check_secrets(d: Files) -> None:
+    """There is a place for a file of keys, with or without keys."""
+    place = "/run/secrets/server"
+    assert f"./secrets/server:{place}:ro" in d["compose"]["server"]["volumes"]
+    assert "SCRATCH_DETECTOR_API_KEYS_FILE" in d["compose"]["server"]["environment"]
+    for spec in (pod(d), predictor(d)):
+        (mount,) = (m for m in spec["containers"][0]["volumeMounts"] if m["name"] == "secrets")
+        assert (mount["mountPath"], mount["readOnly"]) == (place, True)
+        (volume,) = (v for v in spec["volumes"] if v["name"] == "secrets")
+        assert volume["secret"]["optional"] and volume["secret"]["secretName"]
+
+
+def check_health_without_proxy(d: Files) -> None:
+    tests = [d["docker"]["HEALTHCHECK"]]
+    tests += [s["healthcheck"]["test"][-1] for s in d["compose"].values() if "healthcheck" in s]
+    assert all("build_opener(u.ProxyHandler({})).open(" in test for test in tests)
 
 
 def check_grafana(d: Files) -> None:

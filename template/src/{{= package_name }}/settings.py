@@ -7,12 +7,14 @@ needs them. A command reads them when it starts; importing a module reads nothin
 
 import hmac
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal, Self, get_args, get_origin
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUseDefault
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PACKAGE = __name__.partition(".")[0]
@@ -23,6 +25,10 @@ INTRODUCTION = """\
 Every key of `scope.yaml` and `params.yaml`, and every environment variable. `make settings` writes
 this page from the code: run it after a change of a setting.
 """
+# For each Service, Kubernetes sets variables like `<SERVICE>_PORT=tcp://10.96.0.11:80` in all pods;
+# Docker does the same for links. A Service named like the project would set the variable of ours.
+SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
+BOM = "\ufeff"  # byte-order mark that some editors write
 COMPARISONS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
 
 
@@ -32,6 +38,13 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=f"{PACKAGE}_", env_ignore_empty=True, extra="ignore", frozen=True
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _ignore_service_links(cls, value: object) -> object:
+        if isinstance(value, str) and SERVICE_LINK.match(value):
+            raise PydanticUseDefault
+        return value
 
     @classmethod
     def read(cls) -> Self:
@@ -81,23 +94,34 @@ def variable(name: str) -> str:
 def read_keys(name: str, words: SecretStr, file: str) -> list[bytes]:
     """Return the API keys from a file or, if none is named, from the variable itself.
 
-    The result is empty if neither is set. In the file, `#` starts a comment line.
+    The result is empty if neither is set. In the file, `#` starts a comment, alone on a line or
+    after a key.
 
     Raises:
-        SystemExit: a variable is set but holds no key, which must not allow access without one.
+        SystemExit: a variable is set but holds no key, or the file is not one of keys: neither must
+            allow access without one.
     """
+    own, own_file = variable(name), f"{variable(name)}_FILE"
+    # pydantic reads variables in any case.
+    is_set = sorted({own, own_file} & {key.upper() for key in os.environ})
     try:
-        text = Path(file).read_text() if file else words.get_secret_value()
+        text = Path(file).read_text("utf-8") if file else words.get_secret_value()
+    except UnicodeDecodeError:
+        raise SystemExit(f"Cannot start: {own_file}: {file} is not UTF-8 text.") from None
     except (OSError, ValueError) as error:
-        raise SystemExit(f"{variable(name)}_FILE: cannot read {file} ({error}).") from None
-    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
-    keys = [key.encode() for line in lines for key in line.split()]
-    is_set = {variable(name), f"{variable(name)}_FILE"} & os.environ.keys()
+        raise SystemExit(f"{own_file}: cannot read {file} ({error}).") from None
+    lines = [re.sub(r"(^|\s)#.*", "", line) for line in text.lstrip(BOM).splitlines()]
+    keys = [key for line in lines for key in line.split()]
     if is_set and not keys:
-        where = f"{variable(name)}_FILE is set, but {file}" if file else f"{sorted(is_set)[0]}"
+        where = f"{own_file} is set, but {file}" if file else is_set[0]
         remedy = "Put one key per line in it, or unset the variable to allow access without a key"
         raise SystemExit(f"Cannot start: {where} contains no key. {remedy}.")
-    return keys
+    for number, key in enumerate(keys, 1):
+        if not (key.isascii() and key.isprintable()):
+            where = f"{own_file}: key {number} in {file}" if file else f"{own}: key {number}"
+            rule = "has characters that no HTTP header can hold. Save it as ASCII or UTF-8 text"
+            raise SystemExit(f"Cannot start: {where} {rule}.")
+    return [key.encode() for key in keys]
 
 
 def is_authorized(key: str, keys: list[bytes]) -> bool:

@@ -21,6 +21,7 @@ from deploy_rules import (
     check_collector_storage,
     check_disruption_budget,
     check_grafana,
+    check_health_without_proxy,
     check_journal_storage,
     check_kserve,
     check_kustomization,
@@ -30,7 +31,9 @@ from deploy_rules import (
     check_probes,
     check_resources,
     check_scaling,
+    check_secrets,
     check_selectors,
+    check_service_links,
     check_stop_and_restart,
     read,
 )
@@ -151,6 +154,14 @@ FAULTS: list[tuple[Callable[[Files], None], str, Any]] = [
     (check_journal_storage, "docker/USER", "10002:10002"),
     (check_journal_storage, "POD/containers/0/volumeMounts/1/mountPath", "/data"),
     (check_journal_storage, "KSERVE/containers/0/volumeMounts/1/mountPath", "/data"),
+    (check_service_links, "POD/enableServiceLinks", True),
+    (check_service_links, "KSERVE/enableServiceLinks", True),
+    (check_secrets, "compose/server/volumes/2", "./secrets:/x:ro"),
+    (check_secrets, "compose/server/environment/1", "OTHER"),
+    (check_secrets, "POD/containers/0/volumeMounts/2/mountPath", "/x"),
+    (check_secrets, "KSERVE/volumes/1/secret/optional", False),
+    (check_health_without_proxy, "docker/HEALTHCHECK", "u.urlopen('http://127.0.0.1:8000/readyz')"),
+    (check_health_without_proxy, "compose/collector/healthcheck/test/3", "u.urlopen('x')"),
     (check_privileges, "compose/alertmanager/read_only", False),
     (check_collector_network, "prometheus/scrape_configs/1/job_name", "server"),
     (
@@ -310,3 +321,23 @@ def test_compose_passes_api_keys_that_git_ignores(folder: Path) -> None:
     server = yaml.safe_load((folder / "deploy/compose.yaml").read_text())["services"]["server"]
     assert "SCRATCH_DETECTOR_API_KEYS" in server["environment"]
     assert {"/deploy/.env", "/deploy/secrets/"} <= {*(folder / ".gitignore").read_text().split()}
+
+
+UNCOMMENT = re.compile(
+    r"(?m)^( *)# (?=(?:env|volumeMounts|volumes):$|  - |    secret: |- \{name: SCR)"
+)
+
+
+@pytest.mark.parametrize(
+    "file", ["kubernetes/deployment.yaml", "kserve/inference-service.yaml", "cloud-run.yaml"]
+)
+def test_the_commented_lines_for_api_keys_are_valid(file: str, folder: Path) -> None:
+    text = UNCOMMENT.sub(r"\1", (folder / "deploy" / file).read_text())
+    content = yaml.safe_load(text)["spec"]
+    spec = content["predictor"] if "predictor" in content else content["template"]["spec"]
+    (container,) = spec["containers"]
+    path = next(e["value"] for e in container["env"] if e["name"].endswith("_API_KEYS_FILE"))
+    (mount,) = (m for m in container["volumeMounts"] if path.startswith(m["mountPath"] + "/"))
+    assert "secret" in next(v for v in spec["volumes"] if v["name"] == mount["name"])
+    if "kubernetes" in file:
+        kubernetes_validate.validate(yaml.safe_load(text), KUBERNETES, strict=True)

@@ -75,6 +75,11 @@ TIMED = 'prediction_latency_seconds_count{job="server"}'
 IN_TIME = 'prediction_latency_seconds_bucket{job="server",le="0.05"}'
 LAST = "prediction_last_timestamp_seconds"
 SHARE, SLOWER = 'challenger_share_ratio{release="b"}', IN_TIME.replace("0.05", "0.099")
+TASK_UP, TASK_FAILURES = (
+    'background_task_up{task="journal"}',
+    'background_failures_total{task="journal"}',
+)
+MISMATCH, WRITES = 'rollout_mismatch{job="server"}', 'journal_failed_writes_total{job="server"}'
 BUCKET = 'promised_latency_bucket{job="server",le="%s"}'
 
 
@@ -115,6 +120,10 @@ HEALTHY: dict[str, Series] = {
         QUALITY: steady(0.9),
         TRAINED: steady(0),
         SHARE: steady(0.01),
+        TASK_UP: steady(1),
+        TASK_FAILURES: steady(0),
+        MISMATCH: steady(0),
+        WRITES: steady(0),
     },
     "fleet": {
         'up{job="collector"}': steady(1),
@@ -189,6 +198,15 @@ CASES: dict[str, dict[str, Case]] = {
             {PRICE % "server": GONE, PRICE % "device": GONE},
             [{PRICE % place: f"_x4 1+0x{LONG}" for place in ("server", "device")}],
         ),
+        "BackgroundTaskFailed ticket": Case(
+            "10m",
+            {TASK_UP: steady(0)},
+            [{TASK_UP: steady(1)}, {TASK_FAILURES: steady(3)}],
+        ),
+        "RolloutMismatch ticket": Case(
+            "10m", {MISMATCH: steady(1)}, [{MISMATCH: "0 0 1+0x3 0+0x9"}]
+        ),
+        "JournalFailing ticket": Case("10m", {WRITES: "0 0 0 0 0 1+0x9"}, [{WRITES: steady(3)}]),
         "ChallengerHalted ticket": Case("10m", {SHARE: then((1, 5), (0, 9))}, [{SHARE: "_x20"}]),
         "RetrainDue ticket": Case(
             "262m",
@@ -309,6 +327,16 @@ MORE: list[tuple[str, Series, list[str]]] = [
         "failures of a server that was restarted",
         {FAILED: f"0+200x100 0+200x{LONG}", PREDICTIONS: RESTARTED},
         ["AvailabilityBudgetBurn page", "AvailabilityBudgetBurn ticket"],
+    ),
+    (
+        "a task that failed and was started again",
+        {TASK_FAILURES: f"0+0x245 1+0x{LONG}"},
+        ["BackgroundTaskFailed ticket"],
+    ),
+    (
+        "a damaged journal",
+        {'journal_damaged_total{job="server"}': f"0+0x245 1+0x{LONG}"},
+        ["JournalFailing ticket"],
     ),
     ("Prometheus has no server to scrape", {UP: "_x20"}, ["ServerDown page"]),
     (

@@ -1,7 +1,6 @@
 """Quality on labelled requests: predictions whose correct label has arrived."""
 
 import math
-from collections import deque
 from collections.abc import Iterable
 from functools import partial
 
@@ -38,20 +37,36 @@ Row = tuple[int, int, float, str]  # correct label, prediction, confidence, slic
 
 
 class LabelledWindow:
-    """The latest labelled predictions of one model."""
+    """The latest labelled predictions of one model: one row per request, in order of first label.
+
+    The rows are those that the journal returns after a restart.
+    """
 
     def __init__(self, labels: list[str]) -> None:
-        self._labels = {label: i for i, label in enumerate(labels)}
-        self._rows = deque[Row](maxlen=load_params().labelled_window)
-        self._slices: dict[str, None] = {}  # in the order of their first label
+        self.labels = labels
+        self._index = {label: i for i, label in enumerate(labels)}
+        self._rows: dict[object, Row] = {}
 
-    def add(self, truth: str, prediction: str, confidence: float, slice: str = "") -> None:
-        if slice and slice not in self._slices:
-            slice = slice if len(self._slices) < MAX_SLICES else OTHER
-            self._slices[slice] = None
-        # A label that only another model has, such as the challenger, is never predicted here.
-        correct = self._labels.get(truth, len(self._labels))
-        self._rows.append((correct, self._labels[prediction], confidence, slice))
+    def add(
+        self, truth: str, prediction: str, confidence: float, slice: str = "", id: object = None
+    ) -> None:
+        """Add the first label of a request. Without an id, each call is another request."""
+        if prediction in self._index:
+            # A label that only another model has, such as the challenger, is never predicted here.
+            correct = self._index.get(truth, len(self._index))
+            self._rows[id or object()] = (correct, self._index[prediction], confidence, slice)
+        while len(self._rows) > load_params().labelled_window:
+            del self._rows[next(iter(self._rows))]
+
+    def correct(
+        self, truth: str, prediction: str, confidence: float, slice: str, id: object
+    ) -> None:
+        """Replace the label of a request, if it is still in the window."""
+        if id in self._rows:
+            self.add(truth, prediction, confidence, slice, id)
+
+    def clear(self) -> None:
+        self._rows.clear()
 
     @property
     def fill(self) -> float:
@@ -60,11 +75,11 @@ class LabelledWindow:
 
     def quality(self) -> float:
         """Return the metric of scope.yaml; NaN until the window is full."""
-        return self._metric(self._rows) if self.fill == 1 else math.nan
+        return self._metric(self._rows.values()) if self.fill == 1 else math.nan
 
     def quality_of(self, slice: str) -> float:
         """Return the metric on one slice; NaN with fewer than `MIN_OF_SLICE` predictions."""
-        rows = [row for row in self._rows if row[3] == slice]
+        rows = self._by_slice().get(slice, [])
         return self._metric(rows) if len(rows) >= MIN_OF_SLICE else math.nan
 
     def at_most(self) -> float:
@@ -73,7 +88,7 @@ class LabelledWindow:
         if self.fill < 1:
             return math.nan
         metric = METRICS[scope.metric]
-        return posterior_quantile(metric, self._matrix(self._rows), scope.confidence)
+        return posterior_quantile(metric, self._matrix(self._rows.values()), scope.confidence)
 
     def calibration_error(self) -> float:
         """Return the expected calibration error; NaN until the window is full.
@@ -83,7 +98,7 @@ class LabelledWindow:
         if self.fill < 1:
             return math.nan
         truth, prediction, confidence, _ = (
-            np.array(column) for column in zip(*self._rows, strict=True)
+            np.array(column) for column in zip(*self._rows.values(), strict=True)
         )
         bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
         gaps = np.bincount(bins, weights=(truth == prediction) - confidence, minlength=BINS)
@@ -96,12 +111,21 @@ class LabelledWindow:
         AT_MOST.set_function(self.at_most)
         CALIBRATION.set_function(self.calibration_error)
         BY_SLICE.clear()
-        for slice in self._slices:
+        for slice in self._by_slice():
             BY_SLICE.labels(slice).set_function(partial(self.quality_of, slice))
+
+    def _by_slice(self) -> dict[str, list[Row]]:
+        """Group the rows by slice; the slices after the first `MAX_SLICES` are one group."""
+        groups: dict[str, list[Row]] = {}
+        for row in self._rows.values():
+            if slice := row[3]:
+                is_shown = slice in groups or len(groups) < MAX_SLICES
+                groups.setdefault(slice if is_shown else OTHER, []).append(row)
+        return groups
 
     def _metric(self, rows: Iterable[Row]) -> float:
         return float(METRICS[load_scope().metric](self._matrix(rows)))
 
     def _matrix(self, rows: Iterable[Row]) -> np.ndarray:
         truth, prediction = (np.array(column) for column in list(zip(*rows, strict=True))[:2])
-        return confusion(truth, prediction, max(len(self._labels), truth.max() + 1))
+        return confusion(truth, prediction, max(len(self.labels), truth.max() + 1))

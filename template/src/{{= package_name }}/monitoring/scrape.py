@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import urlsplit
-from urllib.request import url2pathname, urlopen
+from urllib.request import OpenerDirector, ProxyHandler, build_opener, url2pathname
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -25,12 +25,19 @@ def read_metric(name: str, label: str) -> dict[str, float]:
     """
     url = metrics_url()
     try:
-        with urlopen(url, timeout=TIMEOUT_S) as response:  # noqa: S310 (the address is a setting)
+        with _opener(url).open(url, timeout=TIMEOUT_S) as response:
             text = response.read().decode()
     except (URLError, OSError) as error:
         raise SystemExit(f"No metrics at {url} ({error}). Start the model first.") from None
     samples = (s for family in text_string_to_metric_families(text) for s in family.samples)
     return {sample.labels.get(label, ""): sample.value for sample in samples if sample.name == name}
+
+
+def _opener(url: str) -> OpenerDirector:
+    """Return an opener that uses the proxies of the environment, but not for this machine."""
+    host = urlsplit(url).hostname or ""
+    is_local = host in ("localhost", "::1") or host.startswith("127.")
+    return build_opener(ProxyHandler({} if is_local else None))
 
 
 def metrics_url() -> str:

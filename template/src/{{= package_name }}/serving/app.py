@@ -5,38 +5,46 @@ A request passes through app -> inference -> batching -> predictor -> intake -> 
 
 import asyncio
 import gc
+import logging.config
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import uuid4
 
 from fastapi import FastAPI, HTTPException, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from pydantic import BaseModel
+from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import Message, Receive, Send
 from starlette.types import Scope as Connection
 
 from ..monitoring.scope_limits import show_limits
 from ..refusal import Refusal
-from ..scope import Scope, load_params, load_scope
+from ..scope import Scope, load_scope
 from ..settings import read_keys
 from ..task.features import CONTENT_TYPES, MAX_PAYLOAD_BYTES
 from . import feedback, open_inference, status
+from .background import keep_running, log_uncaught_errors
 from .champion import UNRELEASED, Served, load_champion, load_latest
-from .feedback import record_label
 from .hot_swap import follow_rollout
-from .http_server import run_server
+from .http_server import LOGS, run_server
 from .inference import (
     API_KEY,
     ERRORS,
+    REFUSALS,
     authorize,
+    check_worker,
+    client_id,
     infer,
     latency_histogram,
     log,
     read_body,
+    record,
     refuse,
-    request_id,
+    timeout_s,
 )
 from .journal import open_journal
 from .settings import ServerSettings
@@ -69,10 +77,12 @@ async def predict(request: Request) -> Response:
         raise refuse(415, Refusal("content-type", kind, rule, next(iter(CONTENT_TYPES))))
     authorize(request)
     payload = await read_body(request, MAX_PAYLOAD_BYTES)
-    id = request_id(request)
-    prediction, sha256 = await infer(request, id, payload)
+    given = client_id(request)
+    id = given or uuid4().hex
+    prediction, served = await infer(request, payload, id, timeout_s(request))
+    id = record(state_of(request), payload, prediction, served, id, is_new=not given)
     label, confidence = prediction.label, prediction.confidence
-    body = Answer(id=id, label=label, confidence=confidence, model_sha256=sha256)
+    body = Answer(id=id, label=label, confidence=confidence, model_sha256=served.sha256)
     headers = {"x-request-id": id}
     return Response(body.model_dump_json(), media_type="application/json", headers=headers)
 
@@ -105,13 +115,22 @@ class PredictionServer(FastAPI):
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         state: ServerState = self.state.server
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
         if state.is_draining:
             send = _add_connection_close(send)
-        if scope["type"] == "http" and (scope["method"], scope["path"]) == ("POST", "/predict"):
-            scope["app"] = self
-            await self.direct.run(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
+        try:
+            if (scope["method"], scope["path"]) == ("POST", "/predict"):
+                scope["app"] = self
+                await self.direct.run(scope, receive, send)
+            elif scope["method"] == "HEAD":  # uvicorn omits the body
+                await super().__call__(dict(scope, method="GET"), receive, send)
+            else:
+                await super().__call__(scope, receive, send)
+        except Exception:  # a bug; uvicorn logs it and responds with 500
+            REFUSALS.labels("500").inc()
+            raise
 
 
 def _add_connection_close(send: Send) -> Send:
@@ -127,8 +146,7 @@ def _add_connection_close(send: Send) -> Send:
 
 async def healthz(request: Request) -> dict[str, str]:
     """Return 200 while the worker thread runs. If it does not, restart the process."""
-    if not state_of(request).batcher.is_alive:
-        raise HTTPException(500, "the worker thread has stopped")
+    check_worker(state_of(request))
     return {"status": "alive"}
 
 
@@ -145,12 +163,24 @@ async def metrics() -> Response:
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
+async def respond_to_http_error(request: Request, error: Exception) -> Response:
+    """Return an error in the format of the protocol that the client uses."""
+    status, detail, headers = 500, "Internal Server Error", None  # the log has the exception
+    if isinstance(error, StarletteHTTPException):
+        status, detail, headers = error.status_code, error.detail, error.headers
+    if open_inference.is_about(request):
+        return open_inference.error_response(status, detail, headers)
+    return JSONResponse({"detail": detail}, status, headers)
+
+
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state: ServerState = app.state.server
     state.batcher.start()
-    for labelled in await state.journal.read_labelled(load_params().labelled_window):
-        record_label(state, labelled)
+    try:
+        await feedback.fill_windows(state)
+    except sqlite3.Error as error:  # locked; the windows fill with new labels
+        log.error("cannot read the journal", extra={"reason": str(error)})
     state.served.show()
     show_limits()
     WAITING.set_function(lambda: state.batcher.queue_length)
@@ -158,9 +188,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     # milliseconds.
     gc.collect()
     gc.freeze()
-    log.info("ready", extra={"release": state.served.release})
-    jobs = (follow_rollout(state), state.journal.write_regularly(), status.watch_limits(state))
-    tasks = [asyncio.create_task(job) for job in jobs]
+    jobs = {
+        "rollout": lambda: follow_rollout(state),
+        "journal": state.journal.write_regularly,
+        "labels": lambda: feedback.follow_deletions(state),
+        "limits": lambda: status.watch_limits(state),
+    }
+    tasks = [asyncio.create_task(keep_running(name, job)) for name, job in jobs.items()]
     yield
     for task in tasks:
         task.cancel()
@@ -187,12 +221,14 @@ def create_app(scope: Scope, settings: ServerSettings, served: Served) -> Predic
         "/predict", predict, methods=["POST"], openapi_extra=BODY | NEEDS_KEY, responses=RESPONSES
     )
     app.routes.append(app.direct)
+    app.add_exception_handler(StarletteHTTPException, respond_to_http_error)
+    app.add_exception_handler(Exception, respond_to_http_error)
     app.include_router(open_inference.create_router(scope.project))
     app.include_router(feedback.router)
     app.include_router(status.router)
     app.add_api_route("/healthz", healthz)
     app.add_api_route("/readyz", readyz)
-    app.add_api_route("/metrics", metrics)
+    app.add_api_route("/metrics", metrics, response_class=PlainTextResponse)
     return app
 
 
@@ -212,5 +248,7 @@ def rehearse() -> None:
 
 def _run(load: Callable[[], Served]) -> None:
     settings = ServerSettings.read()  # first, so that a wrong setting fails before the model loads
+    logging.config.dictConfig(LOGS)
+    log_uncaught_errors()
     app = create_app(load_scope(), settings, load())
     run_server(app, app.state.server, settings)

@@ -22,6 +22,7 @@ from threading import Condition, Thread
 import numpy as np
 
 from ..predictor import Prediction, Predictor, Prepared, prepare
+from .background import report_end, report_start
 
 # Larger batches gain little on a CPU, and every request waits for its whole batch.
 MAX_BATCH = 8
@@ -121,10 +122,11 @@ class DynamicBatcher:
         self._request_bytes = 0
         self._preparation_time = RollingMedian(0)
         self._queue: deque[Job] = deque()
+        self._in_hand: list[Job] = []  # of the worker thread
         self._changed = Condition()
         self._closed = False
         self._decoders = ThreadPoolExecutor(DECODERS)
-        self._thread = Thread(target=self._work, daemon=True)
+        self._thread = Thread(target=self._work_and_report, daemon=True, name="batching")
 
     def start(self) -> None:
         """Start the worker thread. Call this from the event loop that will call `predict`."""
@@ -201,9 +203,21 @@ class DynamicBatcher:
 
     def _enqueue(self, job: Job) -> asyncio.Future[Prediction]:
         with self._changed:
+            if self._closed:
+                raise RuntimeError("the worker thread has stopped")
             self._queue.append(job)
             self._changed.notify()
         return job.result
+
+    def _work_and_report(self) -> None:
+        report_start("batching")
+        try:
+            self._work()
+        except Exception as error:  # a bug, or no memory: `/healthz` fails from now on
+            report_end("batching")
+            self._closed = True
+            jobs = [*self._in_hand, *self._queue]
+            self._loop.call_soon_threadsafe(_resolve, jobs, [error] * len(jobs))
 
     def _work(self) -> None:
         while jobs := self._next_batch():
@@ -220,6 +234,7 @@ class DynamicBatcher:
     def _next_batch(self) -> list[Job]:
         """Wait for jobs, then take the oldest ones for one model. Empty after `close`."""
         jobs: list[Job] = []
+        self._in_hand = jobs
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._closed)
             while not self._closed and self._queue and len(jobs) < self._queue[0].model.max_batch:

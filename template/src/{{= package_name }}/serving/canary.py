@@ -61,6 +61,14 @@ class Rule:
         self.broken += is_broken
         return self.usage > 1
 
+    def correct(self, is_broken: bool) -> bool:
+        """Replace an earlier observation by its opposite; return whether too many broke the rule.
+
+        It may be one of an earlier run, which has no effect any more.
+        """
+        self.broken = min(max(self.broken + (1 if is_broken else -1), 0), self.observed)
+        return self.usage > 1
+
     @property
     def usage(self) -> float:
         """Observations that broke the rule, divided by the allowed number."""
@@ -125,9 +133,12 @@ class Trial:
             self._comparison = asyncio.create_task(self._compare(payload))
         return prediction, served
 
-    def observe_label(self, is_right: bool) -> None:
-        """Count a label that arrived for a prediction of the challenger."""
-        self._observe(quality=not is_right)
+    def observe_label(self, is_right: bool, was_right: bool | None = None) -> None:
+        """Count a label for a prediction of the challenger; a corrected label counts once."""
+        if was_right is None:
+            self._observe(quality=not is_right)
+        elif was_right != is_right:
+            self._halt_if("quality", self.rules["quality"].correct(not is_right))
 
     async def _try_challenger(
         self, batcher: DynamicBatcher, payload: bytes, within_s: float
@@ -174,12 +185,13 @@ class Trial:
 
     def _observe(self, **broken: bool) -> None:
         for name, is_broken in broken.items():
-            if self.rules[name].observe(is_broken) and not self.halted_by:
-                self.halted_by = name
-                HALTS.labels(name).inc()
-                log.error(
-                    "challenger halted", extra={"release": self.challenger.release, "rule": name}
-                )
+            self._halt_if(name, self.rules[name].observe(is_broken))
+
+    def _halt_if(self, name: str, is_broken: bool) -> None:
+        if is_broken and not self.halted_by:
+            self.halted_by = name
+            HALTS.labels(name).inc()
+            log.error("challenger halted", extra={"release": self.challenger.release, "rule": name})
 
 
 def _time_models(

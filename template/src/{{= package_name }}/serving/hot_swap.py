@@ -4,35 +4,61 @@ The new model is loaded while the old one keeps serving, and takes over after it
 """
 
 import asyncio
+import sqlite3
+import time
+from contextlib import suppress
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
-from ..releases.registry import RELEASES, read_rollout
+from ..releases.registry import ROLLOUT, read_rollout
 from .canary import SHARE, Trial
 from .champion import UNRELEASED, load_release, log
+from .feedback import fill_windows
 from .state import ServerState
 
 POLL_S = 0.25  # `promote` and `rollback` take effect within this; one poll is one `stat`
+# A rejected release is tried again: its files may still be arriving, or files, memory or disk space
+# may have been short for a moment.
+FIRST_PAUSE_S = 1.0
+MAX_PAUSE_S = 60.0
 SWITCHES = Counter("switches_total", "Switches of the champion, by outcome", ["outcome"])
+MISMATCH = Gauge(
+    "rollout_mismatch", "1 while the server cannot run the releases named in rollout.json"
+)
 
 
 async def follow_rollout(state: ServerState) -> None:
     """Serve the releases in `releases/rollout.json`, until cancelled. Reject invalid ones."""
-    applied_ns = 0
+    applied: object = None
+    seen: object = None
+    pause_s, retry_at_s, reason = FIRST_PAUSE_S, 0.0, ""
     while state.served.release != UNRELEASED:
         await asyncio.sleep(POLL_S)
         try:
-            if (changed_ns := (RELEASES / "rollout.json").stat().st_mtime_ns) == applied_ns:
-                continue
-            applied_ns = changed_ns
+            file = ROLLOUT.stat()
+            changed: object = (file.st_mtime_ns, file.st_size, file.st_ino)
+        except OSError as error:
+            changed = str(error)
+        if changed != seen:
+            seen, pause_s, retry_at_s, reason = changed, FIRST_PAUSE_S, 0.0, ""
+        if changed == applied or time.monotonic() < retry_at_s:
+            continue
+        try:
             rollout = read_rollout()
             await _promote(state, rollout.champion)
             await _start_trial(state, rollout.challenger)
         except (Exception, SystemExit) as error:  # the current champion keeps serving
-            SWITCHES.labels("refused").inc()
-            log.error(
-                "release rejected", extra={"reason": str(error), "release": state.served.release}
-            )
+            MISMATCH.set(1)
+            retry_at_s = time.monotonic() + pause_s
+            pause_s = min(2 * pause_s, MAX_PAUSE_S)
+            if str(error) != reason:  # the next tries most often fail for the same reason
+                reason = str(error)
+                SWITCHES.labels("refused").inc()
+                extra = {"reason": reason, "release": state.served.release}
+                log.error("release rejected, it is tried again", extra=extra)
+        else:
+            applied = changed
+            MISMATCH.set(0)
 
 
 async def _promote(state: ServerState, id: str) -> None:
@@ -44,6 +70,8 @@ async def _promote(state: ServerState, id: str) -> None:
     else:
         state.served = await asyncio.to_thread(load_release, id)
     state.trial = None
+    with suppress(sqlite3.Error):  # the windows then fill with new labels
+        await fill_windows(state)
     state.served.show()
     SWITCHES.labels("done").inc()
     log.info("champion switched", extra={"release": id})
@@ -57,4 +85,6 @@ async def _start_trial(state: ServerState, id: str | None) -> None:
     if id:
         challenger = await asyncio.to_thread(load_release, id)
         state.trial = Trial(state.scope, state.served, challenger)
+        with suppress(sqlite3.Error):
+            await fill_windows(state)
         log.info("challenger started", extra={"release": id, "share": state.trial.share})

@@ -1,14 +1,18 @@
-"""Runs the application with uvicorn, with limits on request heads and a graceful drain.
+"""Runs the application with uvicorn, with limits on connections and a graceful drain.
 
 uvicorn leaves both to a reverse proxy, which not every deployment has. A connection is closed if
-the head of a request is too large or too slow. On SIGTERM, `/readyz` fails first, while the server
-still responds for a moment.
+the head of a request is too large or too slow. With too many connections, those that have waited
+longest for a request are closed, so that probes and scrapes get through. On SIGTERM, `/readyz`
+fails first, while the server still responds for a moment.
 """
 
 import asyncio
+import logging
 import signal
+from functools import partial
+from socket import socket
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -20,11 +24,15 @@ from .state import ServerState
 # A head is a few hundred bytes in one packet. "Slowloris" attacks send it slowly.
 HEAD_S = 10
 HEAD_BYTES = 32_768  # like nginx: 4 buffers of 8 kB
-MAX_CONNECTIONS = 1000  # below the usual limit of 1024 open files
+MAX_CONNECTIONS = 900  # below the usual limit of 1024 open files
+MAX_WITH_WAITING = 800  # above it, connections that wait for a request are closed
+# Reachable even if other requests are rejected because of too many connections.
+PROBES = {b"/healthz", b"/readyz", b"/metrics", b"/v2/health/live", b"/v2/health/ready"}
 DRAIN_S = 2  # load balancers need about this long to notice that `/readyz` fails
 STOP_WITHIN_S = 20  # DRAIN_S + this is below the grace period of 30 s in deploy/
 LOGS: dict[str, Any] = {
     "version": 1,
+    "disable_existing_loggers": False,  # uvicorn's and asyncio's exist already
     "formatters": {
         "json": {
             "()": "pythonjsonlogger.json.JsonFormatter",
@@ -34,18 +42,30 @@ LOGS: dict[str, Any] = {
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {__package__: {"level": "INFO"}},
+    # Not its warnings: any client can cause them.
+    "loggers": {__package__: {"level": "INFO"}, "uvicorn.error": {"level": "ERROR"}},
 }
+log = logging.getLogger(__package__)
 
 
 class LimitedHttpProtocol(HttpToolsProtocol):
-    """HTTP/1.1 with limits on the size and duration of a request's head."""
+    """HTTP/1.1 with limits on the size and duration of a request's head, and on connections."""
 
+    # Connections without a complete request, in the order in which they started to wait.
+    waiting: ClassVar[dict["LimitedHttpProtocol", None]] = {}
     _timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
+    _is_in_body = False  # a head is complete, its body is not
+    _is_rejected = False  # the response was sent before the body was complete
+    _is_half_closed = False  # the client has sent all requests, and still reads
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        if len(self.connections) > MAX_WITH_WAITING and self.waiting:
+            longest = next(iter(self.waiting))
+            del self.waiting[longest]
+            longest.transport.close()
+        self.waiting[self] = None
         self._start_timer()  # also for clients that never send anything
 
     def on_message_begin(self) -> None:
@@ -54,17 +74,45 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._stop_timer()  # `read_body` limits the body
+        self._is_in_body = True
+        self.limit_concurrency = None if self.url in PROBES else self.config.limit_concurrency
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._is_in_body = False
+        self.waiting.pop(self, None)
+        if self._is_rejected:
+            self.transport.close()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._is_in_body:  # read the rest first: closing at once could destroy the response
+            self._is_rejected = True
+            self.loop.call_later(HEAD_S, self.transport.close)
+        elif self._is_half_closed and not self.pipeline:
+            self.transport.close()
+        elif not self.pipeline and not self.transport.is_closing():
+            self.waiting[self] = None
+
     def data_received(self, data: bytes) -> None:
+        if self in self.waiting and not self._is_in_body:
+            self._start_timer()  # also for blank lines before a request
         super().data_received(data)
         if self._timer:  # the head is still incomplete
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES:
                 self.transport.close()
 
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """Keep a connection open for the response if the client only stops sending."""
+        is_busy = self.cycle is not None and not self.cycle.response_complete
+        self._is_half_closed = is_busy and not self._is_in_body
+        return self._is_half_closed
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self.waiting.pop(self, None)
         super().connection_lost(exc)
 
     def _start_timer(self) -> None:
@@ -87,26 +135,43 @@ class DrainingServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain, then exit with status 0. A second signal or Ctrl-C stops immediately."""
+        loop = asyncio.get_running_loop()
+        stopping = partial(log.info, "stopping", extra={"signal": signal.Signals(sig).name})
+        loop.call_soon_threadsafe(stopping)  # a signal handler must not log
         if sig != signal.SIGTERM or self._state.is_draining:
             super().handle_exit(sig, frame)
             return
         self._state.is_draining = True
-        asyncio.get_running_loop().call_later(DRAIN_S, setattr, self, "should_exit", True)
+        loop.call_later(DRAIN_S, setattr, self, "should_exit", True)
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        """Start, and print the address once the server listens."""
+        await super().startup(sockets)
+        if not self.started:
+            return
+        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+        url = f"http://{host}:{self.config.port}"
+        print(f"Serving on {url} (status page: /, API: /docs)", flush=True)
+        if not self._state.keys:
+            log.warning("no API key is required: clients may predict, label and delete without one")
+        log.info("ready", extra={"release": self._state.served.release})
 
 
 def run_server(app: ASGIApp, state: ServerState, settings: ServerSettings) -> None:
     """Serve requests until a signal stops the process."""
-    url = f"http://{settings.host}:{settings.port}"
-    print(f"Serving on {url} (status page: /, API: /docs)", flush=True)
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         http=LimitedHttpProtocol,
-        log_config=LOGS,
+        log_config=None,  # `LOGS` is in use already
         access_log=False,
         limit_concurrency=MAX_CONNECTIONS,
+        timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=STOP_WITHIN_S,
         server_header=False,
     )
-    DrainingServer(config, state).run()
+    server = DrainingServer(config, state)
+    server.run()
+    if not server.started:  # uvicorn has logged the reason
+        raise SystemExit(1)

@@ -6,7 +6,6 @@ import math
 import re
 from functools import cache
 from typing import Annotated, Any
-from uuid import uuid4
 
 from fastapi import HTTPException, Request, Security
 from fastapi.security import APIKeyHeader
@@ -17,7 +16,7 @@ from ..predictor import Prediction
 from ..refusal import Refusal, check_size
 from ..settings import is_authorized
 from .batching import Overloaded
-from .champion import LAST_PREDICTION, PREDICTIONS
+from .champion import LAST_PREDICTION, PREDICTIONS, Served
 from .state import ServerState, state_of
 
 # Multiples of max_latency_p95_ms: finer below it, where the p95 is expected, and exact at 1.
@@ -34,13 +33,13 @@ ERRORS = {
     401: "missing or unknown API key",
     408: "the body was sent too slowly",
     413: "the body is too large",
-    415: "unsupported content type",
+    415: "unsupported content type, or a compressed body",
     422: "invalid input",
     500: "the model failed",
     503: "overloaded or stopping",
 }
 # Start at zero: Prometheus' rate() misses the first increment of a counter it has never seen.
-for _status in ERRORS:
+for _status in (*ERRORS, 400, 404):
     REFUSALS.labels(str(_status))
 log = logging.getLogger(__package__)
 
@@ -73,9 +72,12 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
     """Read the body of a request, with limits on size and time.
 
     Raises:
-        HTTPException: 408, 413, or 503 if too many bytes are being read at once.
+        HTTPException: 408, 413, 415 if it is compressed, or 503 if too many bytes are being read
+            at once.
     """
     state = state_of(request)
+    if (coding := request.headers.get("content-encoding", "identity")) != "identity":
+        raise refuse(415, Refusal("content-encoding", coding, "no compression", "identity"))
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_S):
@@ -95,27 +97,27 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
     return bytes(body)
 
 
-def request_id(request: Request) -> str:
-    """Return the client's `x-request-id` if it is valid, or a new id."""
+def client_id(request: Request) -> str:
+    """Return the client's `x-request-id`, or an empty string if it is missing or not valid."""
     given = request.headers.get("x-request-id", "")
-    return given if REQUEST_ID.fullmatch(given) else uuid4().hex
+    return given if REQUEST_ID.fullmatch(given) else ""
 
 
-async def infer(request: Request, id: str, payload: bytes) -> tuple[Prediction, str]:
-    """Return the prediction for one payload, and the SHA-256 of the model.
+async def infer(
+    request: Request, payload: bytes, id: str, within_s: float, champion_only: bool = False
+) -> tuple[Prediction, Served]:
+    """Return the prediction for one payload, and the model that made it.
 
     Raises:
         HTTPException: 422 with the violated rule, 500, or 503 with `Retry-After`.
     """
     state = state_of(request)
-    within_s = _timeout_s(request, state)
     served, trial = state.served, state.trial  # read once: a hot swap may replace both
     try:
         with state.latency.time():
-            if trial:
-                prediction, served = await trial.predict(state.batcher, id, payload, within_s)
-            else:
-                prediction = await state.batcher.predict(payload, served.model, within_s)
+            if trial and not champion_only:
+                return await trial.predict(state.batcher, id, payload, within_s)
+            return await state.batcher.predict(payload, served.model, within_s), served
     except Refusal as refusal:
         raise refuse(422, refusal) from None
     except Overloaded as overload:
@@ -123,15 +125,34 @@ async def infer(request: Request, id: str, payload: bytes) -> tuple[Prediction, 
     except Exception as error:  # in the model or in `task/`; the client gets only the id
         log.exception("prediction failed", extra={"request_id": id, "release": served.release})
         raise refuse(500, Refusal("model", type(error).__name__, "a finite output", id)) from None
+
+
+def record(
+    state: ServerState,
+    payload: bytes,
+    prediction: Prediction,
+    served: Served,
+    id: str,
+    is_new: bool,
+) -> str:
+    """Count a prediction that is about to be sent, and note it in the journal.
+
+    Returns the id for the answer: another one than `id` if that is taken. `is_new` tells that the
+    server made it.
+    """
     served.monitor.observe(prediction)
-    state.journal.note(id, payload, prediction, served.sha256)
     PREDICTIONS.labels(prediction.label).inc()
     LAST_PREDICTION.set_to_current_time()
-    return prediction, served.sha256
+    return state.journal.note(id, payload, prediction, served.sha256, is_new)
 
 
-def _timeout_s(request: Request, state: ServerState) -> float:
-    """Return how long the client will wait; by default, `max_latency_p95_ms`."""
+def timeout_s(request: Request) -> float:
+    """Return how long the client will wait; by default, `max_latency_p95_ms`.
+
+    Raises:
+        HTTPException: 422.
+    """
+    state = state_of(request)
     text = request.headers.get("x-timeout-ms")
     if text is None:
         return state.scope.max_latency_p95_s
@@ -144,10 +165,26 @@ def _timeout_s(request: Request, state: ServerState) -> float:
     raise refuse(422, Refusal("x-timeout-ms", text, rule, state.scope.max_latency_p95_ms))
 
 
+def check_worker(state: ServerState) -> None:
+    """Check that the thread that runs the model is alive.
+
+    Raises:
+        HTTPException: 500. An orchestrator then restarts the process.
+    """
+    if not state.batcher.is_alive:
+        log.error("the worker thread has stopped")
+        raise refuse(500, Refusal("worker", "stopped", "a running thread", "a restart"))
+
+
 def refuse(status: int, refusal: Refusal) -> HTTPException:
     """Count a rejected or failed request; return the exception to raise."""
     REFUSALS.labels(str(status)).inc()
-    return HTTPException(status, [refusal.detail])
+    return HTTPException(status, [{key: printable(text) for key, text in refusal.detail.items()}])
+
+
+def printable(text: str) -> str:
+    """Escape what UTF-8 cannot hold: JSON may contain half of a surrogate pair."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def refuse_busy(retry_after_s: float) -> HTTPException:

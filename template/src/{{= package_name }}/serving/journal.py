@@ -12,55 +12,27 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
+from uuid import uuid4
 from zlib import crc32
 
 from prometheus_client import Counter
 
 from ..predictor import Prediction
 from ..scope import load_params, load_scope
+from .journal_file import IN_MEMORY, JournalFile, LabelledPrediction, Row, Telling
 
 JOURNAL = Path("data/journal.db")
-IN_MEMORY = Path(":memory:")
 # A crash loses at most this much. All rows of that time are written in one transaction.
 WRITE_EVERY_S = 0.2
 # Several seconds of peak traffic, in case the disk stalls.
 MAX_PENDING = 10_000
+MAX_PENDING_BYTES = 32_000_000  # of payloads, which fits into the memory of a server in deploy/
+ERASE_EVERY_S = 10
 DROPPED = Counter("journal_dropped", "Predictions that were not written to the journal")
-TABLES = """
-PRAGMA journal_mode=WAL;
-PRAGMA synchronous=NORMAL;
-PRAGMA secure_delete=ON;
-CREATE TABLE IF NOT EXISTS requests
-(id PRIMARY KEY, time_s, label, confidence, model_sha256, payload_sha256, payload);
-CREATE TABLE IF NOT EXISTS labels (id PRIMARY KEY, time_s, label, slice DEFAULT '');
-CREATE TABLE IF NOT EXISTS forgotten (payload_sha256 PRIMARY KEY);
-CREATE INDEX IF NOT EXISTS by_time ON requests (time_s);
-CREATE INDEX IF NOT EXISTS by_label_time ON labels (time_s);
-"""
-# Keep the hash of a deleted payload: `make feedback` then removes the example made from it.
-REMEMBER_FORGOTTEN = """INSERT OR IGNORE INTO forgotten
-SELECT payload_sha256 FROM requests WHERE id = ? AND payload IS NOT NULL"""
-ROWS_PER_DELETE = 10  # a payload may have several megabytes
-DELETE_OLDEST = """DELETE FROM {0} WHERE id IN
-(SELECT id FROM {0} ORDER BY time_s LIMIT ?)"""
-JOIN = """SELECT id, r.label, r.confidence, r.model_sha256, l.label, l.slice, l.time_s
-FROM labels l JOIN requests r USING (id)"""
+FAILED_WRITES = Counter("journal_failed_writes", "Writes to the journal that failed")
 log = logging.getLogger(__package__)
 Result = TypeVar("Result")
-Row = tuple[str, float, str, float, str, str | None, bytes | None]
-
-
-class LabelledPrediction(NamedTuple):
-    """A prediction and its correct label."""
-
-    id: str
-    prediction: str
-    confidence: float
-    model_sha256: str
-    truth: str
-    slice: str  # sent with the label; may be empty
-    time_s: float  # when the label arrived, in seconds since 1970
 
 
 def open_journal(is_rehearsal: bool) -> "Journal":
@@ -76,113 +48,170 @@ class Journal:
     """The journal file. A separate thread writes it, so requests never wait for the disk.
 
     Raises:
-        OSError: the folder cannot be created.
-        sqlite3.Error: the file is damaged or read-only.
+        OSError, sqlite3.Error: see `JournalFile`.
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path, check_same_thread=False)
-        self._db.executescript(TABLES)
-        if "slice" not in [row[1] for row in self._db.execute("PRAGMA table_info(labels)")]:
-            self._db.execute("ALTER TABLE labels ADD COLUMN slice DEFAULT ''")  # from 0.1.0
-        self._thread = ThreadPoolExecutor(1)
-        self._pending: list[Row] = []
+        self._file = JournalFile(path, _report_damage)
+        self._thread = ThreadPoolExecutor(1, "journal")
+        self._pending: dict[str, Row] = {}
+        self._pending_bytes = 0
+        self._writing: dict[str, Row] = {}
+        self._recent: dict[str, int] = {}  # hashes of payloads, by the id that a client gave
+        self._is_failing = False
+        self._must_erase = False
         self._share = 0 if path == IN_MEMORY else load_params().journal_share
         self._payloads = load_scope().payloads
 
-    def note(self, id: str, payload: bytes, prediction: Prediction, model_sha256: str) -> None:
-        """Queue a request for writing; count it as dropped if too many are pending."""
-        if crc32(id.encode()) >= self._share * 2**32:
-            return  # by id: all servers record the same requests
-        if len(self._pending) >= MAX_PENDING:
-            DROPPED.inc()
-            return
-        payload_sha256 = None if self._payloads == "none" else hashlib.sha256(payload).hexdigest()
-        stored = payload if self._payloads == "all" else None
-        label, confidence = prediction.label, prediction.confidence
-        row = (id, time.time(), label, confidence, model_sha256, payload_sha256, stored)
-        self._pending.append(row)
+    def note(
+        self, id: str, payload: bytes, prediction: Prediction, model_sha256: str, is_new: bool
+    ) -> str:
+        """Queue a request for writing; count it as dropped if too many are pending.
 
-    async def label(self, id: str, truth: str, slice: str = "") -> LabelledPrediction | None:
-        """Store the correct label of a request; return it with the prediction, if known."""
-        return await self._do(lambda: self._label(id, truth, slice))
-
-    async def forget(self, id: str) -> int:
-        """Delete all data of a request; return the number of rows.
-
-        The hash of its payload is kept without the id: see `REMEMBER_FORGOTTEN`.
+        Returns the id of the row. It differs from `id` if another payload has that: clients choose
+        ids, and a label must not move to another request. `is_new` tells that this cannot be.
         """
-        rows = await self._do(lambda: self._forget(id))
-        # Until a checkpoint, the write-ahead log still contains deleted rows.
-        checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)"
-        await asyncio.wrap_future(self._thread.submit(self._db.execute, checkpoint))
-        return rows
+        if crc32(id.encode()) >= self._share * 2**32:
+            return id  # by id: all servers record the same requests
+        if not is_new:
+            fingerprint = hash(payload)  # with a secret of this process; it is not stored
+            if self._recent.get(id) == fingerprint:
+                return id  # a client that tries again
+            id = uuid4().hex if self._is_taken(id) else id
+            self._remember(id, fingerprint)
+        stored = payload if self._payloads == "all" else None
+        size = len(stored or b"")
+        if len(self._pending) >= MAX_PENDING or self._pending_bytes + size > MAX_PENDING_BYTES:
+            DROPPED.inc()
+            self._recent.pop(id, None)
+            return id
+        payload_sha256 = None if self._payloads == "none" else hashlib.sha256(payload).hexdigest()
+        label, confidence = prediction.label, prediction.confidence
+        self._pending_bytes += size
+        self._pending[id] = (
+            id,
+            self._file.now_s(),
+            label,
+            confidence,
+            model_sha256,
+            payload_sha256,
+            stored,
+        )
+        return id
 
-    async def read_labelled(self, n: int) -> list[LabelledPrediction]:
-        """Return the latest `n` labelled predictions, oldest first."""
-        query = f"{JOIN} ORDER BY l.time_s DESC LIMIT {n}"  # noqa: S608 (a number)
-        rows = await self._do(lambda: self._db.execute(query).fetchall())
-        return [LabelledPrediction(*row) for row in rows[::-1]]
+    async def label(
+        self, id: str, truth: str, slice: str, labels_of: dict[str, list[str]]
+    ) -> Telling:
+        """Store the correct label of a request; a later label replaces an earlier one.
+
+        Raises:
+            UnknownLabel: the prediction is of a model in `labels_of` that lacks this label.
+            sqlite3.Error: the file cannot be written now.
+        """
+        return await self._do(lambda: self._file.set_label(id, truth, slice, labels_of))
+
+    async def forget(self, id: str) -> tuple[int, str]:
+        """Delete all data of a request.
+
+        Returns the number of rows, and why something of them is left for now, or an empty string.
+        The hash of the payload is kept without the id: see `REMEMBER_FORGOTTEN`.
+
+        Raises:
+            sqlite3.Error: the file cannot be written now.
+        """
+        self._recent.pop(id, None)
+        rows = await self._do(lambda: self._file.forget(id))
+        # Until a checkpoint, the write-ahead log still contains deleted rows.
+        self._must_erase = not await self._run(self._file.erase)
+        if self._must_erase:
+            return rows, "another process reads the journal; the file is cleaned once it has ended"
+        if self._file.damaged.exists():
+            return rows, f"{self._file.damaged} may have a copy: delete that file"
+        return rows, ""
+
+    async def read_labelled(self, n: int, model_sha256: str) -> list[LabelledPrediction]:
+        """Return the latest `n` labelled predictions of a model, oldest first."""
+        return await self._do(lambda: self._file.read_labelled(n, model_sha256))
 
     async def write_regularly(self) -> None:
         """Write pending rows every `WRITE_EVERY_S`, until cancelled."""
+        erase_at_s = 0.0
         while True:
             await asyncio.sleep(WRITE_EVERY_S)
-            await self._do(lambda: None)
+            try:
+                await self._do(lambda: None)
+                if self._must_erase and time.monotonic() > erase_at_s:
+                    erase_at_s = time.monotonic() + ERASE_EVERY_S
+                    self._must_erase = not await self._run(self._file.erase)
+            except sqlite3.Error as error:  # full or locked: the rows are tried again
+                if not self._is_failing:
+                    log.error("cannot write the journal", extra={"reason": str(error)})
+                self._is_failing = True
+            else:
+                self._is_failing = False
+
+    def take_change(self) -> bool:
+        """Return whether rows were deleted since the last call."""
+        is_changed, self._file.is_changed = self._file.is_changed, False
+        return is_changed
 
     def close(self) -> None:
         """Write pending rows, then stop the thread and close the file."""
-        self._thread.submit(self._write, self._pending).result()
+        try:
+            self._thread.submit(self._file.write, [*self._pending.values()]).result()
+        except (OSError, sqlite3.Error) as error:
+            DROPPED.inc(len(self._pending))
+            log.error("cannot write the journal", extra={"reason": str(error)})
         self._thread.shutdown()
-        self._db.close()
+        self._file.close()
+
+    def _remember(self, id: str, fingerprint: int) -> None:
+        self._recent[id] = fingerprint
+        if len(self._recent) > MAX_PENDING:
+            del self._recent[next(iter(self._recent))]
+
+    def _is_taken(self, id: str) -> bool:
+        return id in self._pending or id in self._writing or self._file.is_taken(id)
+
+    async def _run(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.wrap_future(self._thread.submit(work))
 
     async def _do(self, work: Callable[[], Result]) -> Result:
-        rows, self._pending = self._pending, []
+        """Write the pending rows, then run a transaction.
+
+        Raises:
+            sqlite3.Error: one of the two failed; the rows are pending again.
+        """
+        rows, self._pending, self._pending_bytes = self._pending, {}, 0
+        self._writing |= rows
+        is_written = False
 
         def write_first() -> Result:
-            try:
-                self._write(rows)
-            except sqlite3.Error:  # most likely a full disk; the server keeps serving
-                DROPPED.inc(len(rows))
-            with self._db:
-                return work()
+            nonlocal is_written
+            self._file.write(rows.values())
+            is_written = True
+            return self._file.run(work)
 
-        return await asyncio.wrap_future(self._thread.submit(write_first))
+        try:
+            return await self._run(write_first)
+        finally:
+            for id in rows:
+                self._writing.pop(id, None)
+            if not is_written:
+                FAILED_WRITES.inc()
+                self._keep(rows)
 
-    def _write(self, rows: list[Row]) -> None:
-        params = load_params()
-        oldest_s = time.time() - 86_400 * params.journal_days
-        with self._db:
-            self._db.executemany("INSERT OR REPLACE INTO requests VALUES (?,?,?,?,?,?,?)", rows)
-            for table in ("requests", "labels"):
-                self._db.execute(f"DELETE FROM {table} WHERE time_s < ?", (oldest_s,))  # noqa: S608
-        while self._bytes() > 1e6 * params.journal_mb:
-            if not (self._delete_oldest("requests") or self._delete_oldest("labels")):
-                break
+    def _keep(self, rows: dict[str, Row]) -> None:
+        """Put rows back that were not written, as far as there is room; count the others."""
+        for id, row in rows.items():
+            size = len(row[-1] or b"")
+            if len(self._pending) < MAX_PENDING and self._pending_bytes + size < MAX_PENDING_BYTES:
+                self._pending[id] = row
+                self._pending_bytes += size
+            else:
+                DROPPED.inc()
 
-    def _delete_oldest(self, table: str) -> bool:
-        """Delete the oldest rows of a table; return whether there were any."""
-        with self._db:
-            query = DELETE_OLDEST.format(table)
-            return self._db.execute(query, (ROWS_PER_DELETE,)).rowcount > 0
 
-    def _bytes(self) -> int:
-        """Return the used size of the file: without free pages, which SQLite reuses."""
-        names = ("page_count", "freelist_count", "page_size")
-        pages, free, size = (self._db.execute(f"PRAGMA {n}").fetchone()[0] for n in names)
-        return int((pages - free) * size)
-
-    def _label(self, id: str, truth: str, slice: str) -> LabelledPrediction | None:
-        label = (id, time.time(), truth, slice)
-        self._db.execute("INSERT OR REPLACE INTO labels VALUES (?,?,?,?)", label)
-        row = self._db.execute(f"{JOIN} WHERE id = ?", (id,)).fetchone()
-        return LabelledPrediction(*row) if row else None
-
-    def _forget(self, id: str) -> int:
-        tables = ("requests", "labels")
-        self._db.execute(REMEMBER_FORGOTTEN, (id,))
-        return sum(
-            self._db.execute(f"DELETE FROM {table} WHERE id = ?", (id,)).rowcount  # noqa: S608
-            for table in tables
-        )
+def _report_damage(error: Exception) -> None:
+    extra = {"reason": str(error), "kept": f"{JOURNAL}.damaged"}
+    log.error("the journal is damaged; starting a new one", extra=extra)

@@ -12,6 +12,12 @@ class ServerSettings(Settings):
         "127.0.0.1", description="Address to listen on; 0.0.0.0 in a container.", min_length=1
     )
     port: int = Field(8000, description="Port to listen on.", ge=1, le=65_535)
+    keep_alive_s: int = Field(
+        75,
+        description="Seconds after which an idle connection is closed. Longer than in the load "
+        "balancer, most often 60: it would otherwise send requests to closed connections.",
+        ge=1,
+    )
     api_keys: SecretStr = Field(
         SecretStr(""),
         description="API keys, separated by spaces. Clients send one as `x-api-key`. If neither "
