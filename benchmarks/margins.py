@@ -17,6 +17,7 @@ import measure
 
 SEEDS = 5
 SHOWN = ("quality", "worst_slice", "baseline_gain", "int8_parity", "int8_drop", "onnx_parity")
+SHOWN += ("near_copies",)
 
 
 def run_seeds(folder: Path, place: Path, progress: Progress) -> list[dict[str, Any]]:
