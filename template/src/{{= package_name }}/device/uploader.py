@@ -107,9 +107,8 @@ class Uploader(LastingThread):
             self._outbox.acknowledge(taken[-1].seq)
             self._failures = 0
         if len(taken) < len(events):
-            missing = ValueError(f"the collector stored {len(taken)} of {len(events)} events")
-            self._handle_failure(events[len(taken) :], missing)
-            raise missing
+            # The collector is at fault, not the event: it would have to refuse the whole batch.
+            raise ValueError(f"the collector stored {len(taken)} of {len(events)} events")
         for event in taken:
             self._rounds.pop(event.id, None)
         self._size = min(BATCH_EVENTS, 2 * self._size)
