@@ -14,8 +14,9 @@ LONGEST_PAUSE_S = 3600
 
 
 def log(text: str) -> None:
-    """Print one line to the log."""
-    print(" ".join(text.split()), file=sys.stderr, flush=True)
+    """Print one line to the log, in one piece: other threads print, too."""
+    sys.stderr.write(" ".join(text.split()) + "\n")
+    sys.stderr.flush()
 
 
 def report_fault(kind: str, text: str) -> None:

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from threading import Event, Thread
 
-from .report import FailureLog, report_fault
+from .report import FAULTS, FailureLog
 
 POLL_S = 1  # interval between polls of an empty queue, so a decision is sent within about 1 s
 # The first pauses are short, because most failures are lost packets or restarts. The cap of 60 s
@@ -27,6 +27,7 @@ class LastingThread(Thread):
 
     def run(self) -> None:
         failures = 0
+        ends = FailureLog(f"The thread {self.name}")
         while not self.stop.is_set():
             try:
                 self.work()
@@ -34,7 +35,8 @@ class LastingThread(Thread):
             except BaseException as error:  # also SystemExit, which would end it without a line
                 reason = repr(error)
             if not self.stop.is_set():
-                report_fault("thread", f"The thread {self.name} ended and starts again: {reason}")
+                FAULTS.labels("thread").inc()
+                ends.fail(f"it ended and starts again: {reason}")
                 self.stop.wait(backoff_s(failures))
                 failures += 1
 

@@ -35,6 +35,7 @@ from .store import Store
 
 COLLECTED = Path("data/collected.db")
 LOCK = Path("data/collect.lock")
+REOPEN_S = 5
 STATUSES = (401, 403, 413, 422, 503)
 # Each device has nine series. Devices choose their names: without a limit, a device that keeps
 # changing its name would exhaust the memory of Prometheus.
@@ -171,6 +172,21 @@ class CollectorHandler(JsonHandler):
         self.reply_json(status, reply)
 
 
+def _open_fleet(keys: Keys) -> Fleet:
+    """Open the database, as soon as the disk allows it. Devices keep their events until then."""
+    opening = FailureLog(f"Opening {COLLECTED}")
+    while True:
+        try:
+            COLLECTED.parent.mkdir(exist_ok=True)
+            fleet = Fleet(keys=keys)
+        except (sqlite3.Error, OSError) as error:  # the disk is full, for example
+            opening.fail(error)
+            time.sleep(REOPEN_S)
+        else:
+            opening.recover()
+            return fleet
+
+
 def collect() -> None:
     """The command `collect`: receive batches until stopped; `fleet/settings.py` lists the options.
 
@@ -178,16 +194,13 @@ def collect() -> None:
     received from there.
 
     Raises:
-        SystemExit: the keys, the address or the database cannot be used, or it runs already.
+        SystemExit: the keys or the address cannot be used, or it is running already.
     """
     settings = CollectorSettings.read()
     address = (settings.collect_host, settings.collect_port)
     keys = read_device_keys(settings)
     lock = lock_folder(LOCK, "collect")
-    try:
-        fleet = Fleet(keys=keys)
-    except (sqlite3.Error, OSError) as error:
-        raise SystemExit(f"Cannot start: {COLLECTED} cannot be used ({error}).") from None
+    fleet = _open_fleet(keys)
     url = settings.collect_url or load_params().upload_url
     if transport := import_transport("fleet", url):
         transport.subscribe(url, fleet.receive)
