@@ -38,6 +38,7 @@ from .inference import (
     authorize,
     check_worker,
     client_id,
+    header,
     infer,
     latency_histogram,
     log,
@@ -71,7 +72,7 @@ RESPONSES |= {status: {"description": why} for status, why in ERRORS.items()}
 
 async def predict(request: Request) -> Response:
     """Return the label of one payload and the confidence in it."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = header(request, b"content-type").partition(";")[0].strip().lower()
     if kind not in CONTENT_TYPES:
         rule = f"one of {', '.join(CONTENT_TYPES)}"
         raise refuse(415, Refusal("content-type", kind, rule, next(iter(CONTENT_TYPES))))

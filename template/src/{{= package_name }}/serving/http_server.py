@@ -55,6 +55,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     waiting: ClassVar[dict["LimitedHttpProtocol", None]] = {}
     _timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
+    _is_in_head = False
     _is_in_body = False  # a head is complete, its body is not
     _is_rejected = False  # the response was sent before the body was complete
     _is_half_closed = False  # the client has sent all requests, and still reads
@@ -70,10 +71,11 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._start_timer()  # for the next request on a kept-alive connection
+        self._is_in_head = True
 
     def on_headers_complete(self) -> None:
         self._stop_timer()  # `read_body` limits the body
+        self._is_in_head = False
         self._is_in_body = True
         self.limit_concurrency = None if self.url in PROBES else self.config.limit_concurrency
         super().on_headers_complete()
@@ -96,10 +98,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self.waiting[self] = None
 
     def data_received(self, data: bytes) -> None:
-        if self in self.waiting and not self._is_in_body:
-            self._start_timer()  # also for blank lines before a request
         super().data_received(data)
-        if self._timer:  # the head is still incomplete
+        # Most heads arrive whole and need no timer. Blank lines before a head do not begin it.
+        if self._is_in_head or (self in self.waiting and not self._is_in_body):
+            self._start_timer()
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES:
                 self.transport.close()

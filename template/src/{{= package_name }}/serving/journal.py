@@ -54,6 +54,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._file = JournalFile(path, _report_damage)
         self._thread = ThreadPoolExecutor(1, "journal")
+        self._thread.submit(self._file.load_ids)
         self._pending: dict[str, Row] = {}
         self._pending_bytes = 0
         self._writing: dict[str, Row] = {}

@@ -5,7 +5,7 @@ A file that SQLite cannot read is renamed to `journal.db.damaged`, and a new one
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 from prometheus_client import Counter
 
 from ..scope import load_params
+from .id_filter import IdFilter
 
 IN_MEMORY = Path(":memory:")
 IN_MEMORY_MB = 8  # a journal that cannot be written must not fill the memory of the server
@@ -110,6 +111,8 @@ class JournalFile:
         self.damaged = path.with_name(f"{path.name}.damaged")
         self.is_changed = False  # whether rows were deleted since the last refresh of the windows
         self._on_damage = on_damage
+        self._ids = IdFilter()
+        self._has_ids = False
         self._db = self._replace_if_damaged(self._open)
 
     def run(self, work: Callable[[], Result]) -> Result:
@@ -121,9 +124,11 @@ class JournalFile:
 
         return self._replace_if_damaged(transact)
 
-    def write(self, rows: Iterable[Row]) -> None:
+    def write(self, rows: Collection[Row]) -> None:
         """Add rows, then delete rows that exceed the limits on age and size."""
         self.run(lambda: self._db.executemany(ADD, rows))
+        for row in rows:
+            self._ids.add(row[0])
         self.run(self._prune_by_age)
         mb = IN_MEMORY_MB if self.path == IN_MEMORY else load_params().journal_mb
         while self._bytes() > 1e6 * mb:
@@ -143,6 +148,7 @@ class JournalFile:
         if labels is not None and truth not in labels:
             raise UnknownLabel(labels)
         earlier = self._db.execute("SELECT label FROM labels WHERE id = ?", (id,)).fetchone()
+        self._ids.add(id)
         self._db.execute(SET_LABEL, (id, self.now_s(), truth, slice))
         row = self._db.execute(f"{LABELLED} id = ?", (id,)).fetchone()
         return Telling(LabelledPrediction(*row) if row else None, earlier[0] if earlier else None)
@@ -168,8 +174,17 @@ class JournalFile:
         except sqlite3.Error:
             return False
 
+    def load_ids(self) -> None:
+        """Read all ids into memory, so that `is_taken` seldom has to look at the file."""
+        query = "SELECT id FROM requests UNION ALL SELECT id FROM labels"
+        for (id,) in self._db.execute(query):
+            self._ids.add(id)
+        self._has_ids = True
+
     def is_taken(self, id: str) -> bool:
         """Return whether there is a request or a label with this id. For the event loop."""
+        if self._has_ids and id not in self._ids:
+            return False
         try:
             return bool(self._reader.execute(IS_TAKEN, (id,)).fetchall()[0][0])
         except sqlite3.Error:
