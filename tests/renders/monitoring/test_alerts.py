@@ -133,6 +133,8 @@ HEALTHY: dict[str, Series] = {
         DEVICE_DRIFT: steady(1),
         f"device_latency_p95_ms{DEVICE}": steady(50),
         f"device_disk_free_bytes{DEVICE}": steady(DISK),
+        f"device_faults{DEVICE}": steady(0),
+        'collector_faults_total{job="collector"}': steady(0),
     },
 }
 CASES: dict[str, dict[str, Case]] = {
@@ -245,6 +247,10 @@ CASES: dict[str, dict[str, Case]] = {
             "10m",
             {f"device_latency_p95_ms{DEVICE}": steady(50.5)},
             [{f"device_latency_p95_ms{DEVICE}": "50 99 99 50+0x20"}],
+        ),
+        "DeviceFaults ticket": Case("10m", {f"device_faults{DEVICE}": "0 0 1+0x20"}, [{}]),
+        "CollectorFaults ticket": Case(
+            "10m", {'collector_faults_total{job="collector"}': "0 0 1+0x20"}, [{}]
         ),
         "DeviceDiskFull ticket": Case(
             "10m", {f"device_disk_free_bytes{DEVICE}": steady(DISK - 1)}, [{}]

@@ -17,6 +17,7 @@ from .model_trial import DeviceModel
 # A model that has been busy this long counts as hanging: the loop stops its watchdog messages, and
 # systemd restarts the process. Deadlines are much shorter, since production lines wait for them.
 HANG_S = 10
+MAX_ERROR_CHARS = 1000  # of a decision, which must fit into a batch
 RECENT = 250  # decisions that the reported p95 covers; 12 of them are slower than it
 DECISIONS = Counter(
     "decisions", "Decisions by outcome; `answered` are those of the model", ["outcome"]
@@ -41,15 +42,25 @@ class Decider:
         """
         decision: dict[str, Any] = {"id": hashlib.sha256(payload).hexdigest(), "time": time.time()}
         start_s = time.perf_counter()
-        future = self._thread.submit(self._run_model, payload)
         try:
-            outcome = future.result(self._scope.deadline_ms / 1000)
-        except TimeoutError:
-            future.cancel()  # if it is still queued behind another payload
-            outcome = self._fail_safe("late")
+            future = self._thread.submit(self._run_model, payload)
+        except RuntimeError as error:  # the system has no room for a thread
+            outcome = self._fail_safe("failed") | {"error": str(error)}
+        else:
+            try:
+                outcome = future.result(self._scope.deadline_ms / 1000)
+            except TimeoutError:
+                future.cancel()  # if it is still queued behind another payload
+                outcome = self._fail_safe("late")
         self.recent_ms.append(1000 * (time.perf_counter() - start_s))
         DECISIONS.labels(outcome.get("fail_safe") or outcome.get("skipped") or "answered").inc()
         return decision | outcome
+
+    def skip_model(self, reason: str, **details: Any) -> dict[str, Any]:
+        """Return the fail-safe decision on an input that is not read."""
+        DECISIONS.labels(reason).inc()
+        start = {"id": hashlib.sha256(b"").hexdigest(), "time": time.time()}
+        return start | self._fail_safe(reason) | details
 
     def is_hanging(self) -> bool:
         """Return whether one payload has kept the model busy for more than `HANG_S`."""
@@ -65,8 +76,8 @@ class Decider:
             prediction = self.model.infer(inputs)
         except Refusal as refusal:
             return self._fail_safe("refused") | {"refused": refusal.detail}
-        except Exception as error:  # the errors of onnxruntime have no common base class
-            return self._fail_safe("failed") | {"error": str(error)}
+        except (Exception, SystemExit) as error:  # onnxruntime's errors have no common base class
+            return self._fail_safe("failed") | {"error": str(error)[:MAX_ERROR_CHARS]}
         finally:
             self._busy_since_s = 0.0
         return {"label": prediction.label, "confidence": prediction.confidence}

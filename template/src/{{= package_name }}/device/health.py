@@ -6,6 +6,7 @@ from typing import Any
 from ..scope import load_params, load_scope
 from .decide import HANG_S, Decider
 from .outbox import Outbox
+from .retry import ended_threads
 from .uploader import Uploader, read_telemetry
 from .wire_format import Telemetry
 
@@ -15,8 +16,8 @@ MIN_TIMED = 20  # decisions; the p95 of fewer is the time of the slowest one
 def read_health(decider: Decider, outbox: Outbox, uploader: Uploader) -> tuple[int, dict[str, Any]]:
     """Return an HTTP status and the content of `/healthz`.
 
-    The status is 503 if the model hangs, because then the loop has to be restarted. `problems` also
-    lists everything else that needs attention, by the name of its alert.
+    The status is 503 if the model hangs or a thread has ended, because then the loop has to be
+    restarted. `problems` also lists everything else that needs attention, by the name of its alert.
     """
     is_hanging = decider.is_hanging()
     telemetry = read_telemetry(outbox, decider.recent_ms)
@@ -24,10 +25,16 @@ def read_health(decider: Decider, outbox: Outbox, uploader: Uploader) -> tuple[i
     problems = _exceeded_limits(telemetry, uploader.silent_s(), is_timed)
     if outbox.dropped_now:
         problems.append(f"DeviceDroppedDecisions: {outbox.dropped_now} since the loop started")
+    if outbox.in_memory:
+        problems.append("DeviceFaults: the outbox cannot be written; decisions are in memory only")
+    elif telemetry.faults:
+        problems.append(f"DeviceFaults: {telemetry.faults} since the loop started, see its log")
+    if ended := ended_threads():
+        problems.append(f"threads have ended: {', '.join(ended)}")
     if is_hanging:
         problems.append(f"the model has been busy with one payload for more than {HANG_S} s")
     health = {"status": "attention" if problems else "ok", "problems": problems}
-    return 503 if is_hanging else 200, health | telemetry.model_dump()
+    return 503 if is_hanging or ended else 200, health | telemetry.model_dump()
 
 
 def _exceeded_limits(telemetry: Telemetry, silent_s: float, is_timed: bool) -> list[str]:

@@ -1,13 +1,17 @@
 """The inbox: a folder into which programs and sensors move complete files for the device."""
 
+import os
+import shutil
+import stat
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from ..scope import load_params
-from ..task.features import CONTENT_TYPES
+from ..task.features import CONTENT_TYPES, MAX_PAYLOAD_BYTES
 
 INBOX = Path("data/inbox")
 REFUSED = Path("data/refused")
@@ -18,17 +22,59 @@ MAX_REFUSED = 100  # enough to diagnose a sensor; the oldest files beyond that a
 IS_TABLE = CONTENT_TYPES.keys() == {"application/json"}  # a stream then has one payload per line
 
 
+def scan(folder: Path) -> list[tuple[Path, os.stat_result]]:
+    """Return the complete files with their status, oldest first. Hidden files are incomplete.
+
+    Others may add and remove files at any time: a file that is gone, or may not be looked at, is
+    left out.
+    """
+    found = []
+    with suppress(OSError):
+        for path in folder.iterdir():
+            with suppress(OSError):
+                info = path.stat()
+                if stat.S_ISREG(info.st_mode) and not path.name.startswith("."):
+                    found.append((path, info))
+    return sorted(found, key=lambda item: item[1].st_mtime_ns)
+
+
 def list_files(folder: Path = INBOX) -> list[Path]:
-    """Return the complete files, oldest first. Hidden files are still being written."""
-    files = filter(Path.is_file, folder.glob("[!.]*"))
-    return sorted(files, key=lambda path: path.stat().st_mtime_ns)
+    """Return the complete files, oldest first."""
+    return [path for path, _ in scan(folder)]
 
 
 def set_aside(path: Path) -> None:
-    """Keep a refused file for inspection. Beyond `MAX_REFUSED` files, the oldest are deleted."""
-    path.replace(REFUSED / path.name)
-    for old in list_files(REFUSED)[:-MAX_REFUSED]:
-        old.unlink()
+    """Keep a refused file for inspection. The oldest beyond `MAX_REFUSED` files are deleted.
+
+    The folder of refused files may be on another file system, full, or gone; then a copy is tried,
+    and the file leaves the inbox in any case.
+
+    Raises:
+        OSError: the file cannot be removed from the inbox.
+    """
+    try:
+        REFUSED.mkdir(parents=True, exist_ok=True)
+        path.replace(REFUSED / path.name)
+    except OSError:
+        draft = REFUSED / f".{path.name}"
+        with suppress(OSError):
+            if path.stat().st_size <= MAX_PAYLOAD_BYTES:
+                shutil.copyfile(path, draft)
+                draft.replace(REFUSED / path.name)
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+    _delete_old_refused()
+
+
+def _delete_old_refused() -> None:
+    """Bound the number of refused files, and their size. The latest one stays in any case."""
+    total_bytes = 0
+    for count, (path, info) in enumerate(reversed(scan(REFUSED))):
+        total_bytes += info.st_size
+        if count >= MAX_REFUSED or (count and total_bytes > MAX_REFUSED * MAX_PAYLOAD_BYTES):
+            with suppress(OSError):
+                path.unlink()
 
 
 def deliver(payload: bytes) -> None:

@@ -1,54 +1,113 @@
 """JSON over HTTP for devices and their collector, with the standard library only."""
 
+import http.client
 import json
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
+import math
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from threading import Event, Timer
 from typing import Any
-from urllib.request import Request, urlopen
+from urllib.request import (
+    HTTPHandler,
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    Request,
+    build_opener,
+)
 
 # A reply lists the stored events: 100 ids of 64 characters take 7 kB. The limit protects the memory
 # of a device if the URL belongs to another server.
 MAX_REPLY_BYTES = 100_000
+MAX_DEPTH = 50  # of nested brackets; a reply has two
 
 
 def post(url: str, body: bytes, headers: dict[str, str], timeout_s: float) -> Any:
     """Send a body and return the reply.
 
+    The whole reply has to arrive within twice the timeout, however slowly it comes. A redirect
+    counts as an error: the headers hold an API key, which is for this address only.
+
     Raises:
-        OSError: no reply, or a status of 400 or above.
-        ValueError: the reply is not JSON.
+        OSError: no reply in time, or a status of 300 or above.
+        ValueError: the reply is not JSON, or too large.
     """
+    sockets: list[socket.socket] = []
+    opener = build_opener(_NoRedirects, _Http(sockets), _Https(sockets))
     request = Request(url, body, headers)  # noqa: S310 (scope.Params allows http and https only)
-    with urlopen(request, timeout=timeout_s) as response:  # noqa: S310
-        return json.loads(response.read(MAX_REPLY_BYTES))
+    is_late = Event()
+    deadline = Timer(2 * timeout_s, _shut_down, [sockets, is_late])
+    deadline.daemon = True
+    deadline.start()
+    try:
+        with opener.open(request, timeout=timeout_s) as response:
+            reply = response.read(MAX_REPLY_BYTES + 1)
+            if is_late.is_set() or (response.length and len(reply) <= MAX_REPLY_BYTES):
+                raise TimeoutError("the reply was cut, or did not arrive in time")
+    except http.client.HTTPException as error:  # the reply is not HTTP, or was cut
+        raise OSError(f"{type(error).__name__}: {error}") from None
+    finally:
+        deadline.cancel()
+    return parse_reply(reply)
 
 
-class JsonHandler(BaseHTTPRequestHandler):
-    """A request handler that reads bodies of limited size and replies with JSON."""
+def parse_reply(reply: bytes) -> Any:
+    """Parse JSON that may come from any server.
 
-    timeout = 10  # seconds per read; a client that stops sending frees its thread after that
+    Raises:
+        ValueError: it is too large or too deep, not JSON, or holds NaN or infinity.
+    """
+    if len(reply) > MAX_REPLY_BYTES:
+        raise ValueError(f"the reply has more than {MAX_REPLY_BYTES} bytes")
+    try:
+        return json.loads(reply, parse_float=_parse_finite, parse_constant=_parse_finite)
+    except RecursionError:
+        raise ValueError("the reply is nested too deep") from None
 
-    def read_body(self, max_bytes: int) -> bytes:
-        """Read up to twice `max_bytes`; the caller rejects a body that is too large.
 
-        A client that is still sending when the connection closes gets a reset instead of the reply.
-        Beyond twice the limit, that is accepted.
-        """
-        length = self.headers.get("content-length", "")
-        size = int(length) if length.isdecimal() else 0
-        return self.rfile.read(min(size, 2 * max_bytes))
+def _parse_finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the reply holds {text}")
+    return value
 
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Send errors of the base class, such as an unknown method, as JSON."""
-        self.close_connection = True
-        self.reply_json(code, {"detail": message or self.responses[HTTPStatus(code)][0]})
 
-    def reply_json(self, status: int, content: dict[str, Any]) -> None:
-        self.reply(status, json.dumps(content).encode(), "application/json")
+def _shut_down(sockets: list[socket.socket], is_late: Event) -> None:
+    is_late.set()
+    for connection in sockets:
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
 
-    def reply(self, status: int, body: bytes, content_type: str) -> None:
-        self.send_response_only(status)
-        self.send_header("content-type", content_type)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+
+class _NoRedirects(HTTPRedirectHandler):
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None  # urllib then raises HTTPError with the status
+
+
+def _remembering(kind: Any, sockets: list[socket.socket]) -> Callable[..., Any]:
+    """Return a connection class that appends its socket to a list."""
+
+    class Remembering(kind):
+        def connect(self) -> None:
+            super().connect()
+            sockets.append(self.sock)
+
+    return Remembering
+
+
+class _Http(HTTPHandler):
+    def __init__(self, sockets: list[socket.socket]) -> None:
+        super().__init__()
+        self._connection = _remembering(http.client.HTTPConnection, sockets)
+
+    def http_open(self, request: Request) -> Any:
+        return self.do_open(self._connection, request)
+
+
+class _Https(HTTPSHandler):
+    def __init__(self, sockets: list[socket.socket]) -> None:
+        super().__init__()
+        self._connection = _remembering(http.client.HTTPSConnection, sockets)
+
+    def https_open(self, request: Request) -> Any:
+        return self.do_open(self._connection, request)

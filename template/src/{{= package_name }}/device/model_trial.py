@@ -145,7 +145,9 @@ class DeviceModel:
         return False
 
     def _reload_if_changed(self) -> bool:
-        mtime_ns = STATE_PATH.stat().st_mtime_ns if STATE_PATH.exists() else 0
+        mtime_ns = 0
+        with suppress(OSError):  # there is none yet, or the disk cannot be read
+            mtime_ns = STATE_PATH.stat().st_mtime_ns
         if mtime_ns == self._state_mtime_ns:
             return False
         self._state_mtime_ns = mtime_ns

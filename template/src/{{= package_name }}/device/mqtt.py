@@ -5,7 +5,6 @@ on its disk, with the request/response pattern of MQTT 5 (section 4.10 of
 https://docs.oasis-open.org/mqtt/mqtt/v5.0/mqtt-v5.0.html) on a reply topic per connection.
 """
 
-import json
 import secrets
 import time
 from queue import Empty, SimpleQueue
@@ -19,7 +18,7 @@ from paho.mqtt.properties import Properties
 from pydantic import Field, SecretStr
 
 from ..settings import Settings
-from .json_http import MAX_REPLY_BYTES
+from .json_http import MAX_REPLY_BYTES, parse_reply
 from .settings import UploadSettings
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}  # as registered with IANA
@@ -142,16 +141,17 @@ class Connection:
         properties = Properties(PacketTypes.PUBLISH)
         properties.ResponseTopic = self._reply_topic
         properties.CorrelationData = token
-        key = UploadSettings.read().upload_key.get_secret_value()
-        properties.UserProperty = ("x-api-key", key)
+        properties.UserProperty = ("x-api-key", UploadSettings.read().read_key())
         client.publish(self._topic, body, qos=1, properties=properties)
         until_s = time.monotonic() + self._timeout_s
         while True:
             message = self._receive(until_s)
             if message and getattr(message.properties, "CorrelationData", b"") == token:
-                reply: dict[str, Any] = json.loads(message.payload)
+                reply = parse_reply(bytes(message.payload))
+                if not isinstance(reply, dict) or not isinstance(reply.get("status"), int):
+                    raise ValueError("the reply has no status")
                 if reply["status"] != 200:
-                    raise MqttError(reply["status"], reply.get("detail"))
+                    raise MqttError(reply["status"], str(reply.get("detail"))[:500])
                 return reply
 
     def _receive(self, until_s: float) -> MQTTMessage | None:

@@ -7,35 +7,30 @@ give this guarantee.
 """
 
 import sqlite3
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from threading import RLock
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from prometheus_client import Counter, Gauge
 
+from .outbox_file import LOG_BYTES, PAGE_BYTES, SPARE_BYTES, TABLES, count_pages, prepare
+from .report import log, report_fault
+from .sqlite_file import delete, is_damage, primary_code, salvage, set_aside
+
 OUTBOX = Path("data/outbox.db")
-PAGE_BYTES = 4096  # SQLite's default
-# A put changes two pages, or five if a page is split (measured). The log holds about ten puts
-# before it is copied back into the file; it takes 132 kB, and the smallest outbox 1 MB.
-LOG_PAGES = 32
-CHECKPOINT_PAGES = LOG_PAGES * 3 // 4  # the commit that exceeds this may write a few more pages
-LOG_BYTES = 32 + LOG_PAGES * (PAGE_BYTES + 24)  # headers of the log and its frames: fileformat2
-INDEX_BYTES = 32768  # the `-shm` file grows in blocks of this size; 32 pages need one
-# Writing a blob of this size in one commit extends the log to its full length.
-SPARE_BYTES = (LOG_PAGES + 1) * PAGE_BYTES
-BLOB_BYTES_PER_PAGE = PAGE_BYTES - 4  # an overflow page starts with the number of the next one
 # Dropping one event per new event would double the syncs of a full outbox. Dropping 32 at once adds
 # 3 %, and they are 0.1 % of the 28,000 decisions that fit into 8 MB.
 DROPPED_AT_ONCE = 32
+# An event is at most 1 MB, and a batch too; this bounds the memory for reading one.
+MAX_READ_BYTES = 1_000_000
+MAX_SHARE = 1 / 2  # of the outbox, for one event
+LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)  # another process is reading or writing
 NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)  # the file is full, or the disk is
 DEPTH = Gauge("outbox_depth", "Decisions waiting to be sent")
 DROPPED = Counter("outbox_dropped", "Decisions dropped to make room, since the outbox was created")
-TABLES = """
-CREATE TABLE IF NOT EXISTS waiting (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT, body TEXT);
-CREATE TABLE IF NOT EXISTS dropped AS SELECT 0 AS total;
-CREATE TABLE IF NOT EXISTS spare AS SELECT 0 AS content;
-CREATE TABLE IF NOT EXISTS reserve (content);
-"""
+Result = TypeVar("Result")
 
 
 class QueuedEvent(NamedTuple):
@@ -49,66 +44,150 @@ class QueuedEvent(NamedTuple):
 class Outbox:
     """A queue that takes at most `max_mb` MB on disk, including its log.
 
-    An existing file never shrinks: to lower `max_mb`, delete the file once it is empty.
+    A damaged file is set aside, and a new one takes the events that can still be read from it. An
+    existing file never shrinks: to lower `max_mb`, delete the file once it is empty.
+
+    With `may_use_memory`, events are kept in memory while the file cannot be used; `return_to_disk`
+    ends that.
 
     Raises:
-        SystemExit: the file is damaged, or the disk has no room for it.
+        SystemExit: the disk has no room for the file, or it cannot be written.
     """
 
-    def __init__(self, max_mb: float, path: Path = OUTBOX) -> None:
+    def __init__(self, max_mb: float, path: Path = OUTBOX, may_use_memory: bool = False) -> None:
         self._lock = RLock()
+        self._path = path
+        self._may_use_memory = may_use_memory
+        self._pages = count_pages(max_mb)
+        self._db = sqlite3.connect(":memory:")  # until the file is open
+        self._reader = self._db
+        self.in_memory = False
         self.dropped_now = 0  # by this process
         try:
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._reserve(int(max_mb * 1e6 - LOG_BYTES - INDEX_BYTES) // PAGE_BYTES)
-            # SQLite deletes the log when the last connection closes, unless it is read-only. This
-            # one closes last: a start on a full disk needs the log.
-            self._reader = open_reader(path)
-            log = path.with_name(f"{path.name}-wal")
-            if log.stat().st_size < LOG_BYTES:
-                self._db.execute("UPDATE spare SET content = randomblob(?)", (SPARE_BYTES,))
+            self._open()
         except sqlite3.DatabaseError as error:
-            wrong = f"{path} is damaged, or the disk has no room for {max_mb:g} MB ({error})"
-            raise SystemExit(f"{wrong}. What to do: docs/runbook/devices.md#outbox-file") from None
+            if not self._recover(error):
+                wrong = f"{path} cannot be used, or the disk has no room for {max_mb:g} MB"
+                remedy = "What to do: docs/runbook/devices.md#outbox-file"
+                raise SystemExit(f"{wrong} ({error}). {remedy}") from None
 
-    def _reserve(self, pages: int) -> None:
-        """Extend the file with a blob and delete the blob: its pages stay allocated."""
-        self._db.execute("PRAGMA synchronous=FULL")  # NORMAL would lose commits in a power cut
-        if pages - self._query_int("PRAGMA page_count") > LOG_PAGES:  # a new file, or a larger cap
-            # In WAL mode the blob would also be written to the log.
-            self._db.execute("PRAGMA journal_mode=DELETE")
-            self._db.executescript(TABLES)
-            blob_pages = pages - self._query_int("PRAGMA page_count") - 2  # stay below the cap
-            blob_bytes = blob_pages * BLOB_BYTES_PER_PAGE
-            self._db.execute("INSERT INTO reserve VALUES (zeroblob(?))", (blob_bytes,))
-        self._db.execute("DROP TABLE IF EXISTS reserve")
-        self._db.execute(f"PRAGMA max_page_count={self._query_int('PRAGMA page_count')}")
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
-        self._db.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+    def _open(self) -> None:
+        self.close()
+        self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        self._reader = self._db
+        prepare(self._db, self._pages)
+        # SQLite deletes the log when the last connection closes, unless it is read-only. This
+        # one closes last: a start on a full disk needs the log.
+        self._reader = open_reader(self._path)
+        log_path = self._path.with_name(f"{self._path.name}-wal")
+        if not log_path.exists() or log_path.stat().st_size < LOG_BYTES:
+            self._db.execute("UPDATE spare SET content = randomblob(?)", (SPARE_BYTES,))
+        self.in_memory = False
+
+    def _open_in_memory(self) -> None:
+        self.close()
+        self._db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        self._reader = self._db
+        self._db.executescript(TABLES)
+        self._db.execute(f"PRAGMA max_page_count={self._pages}")
+        self.in_memory = True
+
+    def _recover(self, error: sqlite3.Error) -> bool:
+        """Replace a damaged file, or use memory; return whether the queue can be used again."""
+        if is_damage(error) and not self.in_memory:
+            with suppress(OSError, sqlite3.Error):
+                self._replace(error)
+                return True
+        if self.in_memory or not self._may_use_memory or primary_code(error) in LOCKED:
+            return False
+        report_fault("disk", f"{self._path} cannot be used ({error}). Memory is used instead.")
+        self._open_in_memory()
+        return True
+
+    def _replace(self, error: sqlite3.Error) -> None:
+        """Set the file aside, and move what can be read from it into a new one."""
+        self.close()
+        aside = set_aside(self._path)
+        report_fault("file", f"{self._path} is damaged ({error}). It is kept as {aside}.")
+        try:
+            self._open()
+        except sqlite3.DatabaseError as no_room:
+            if primary_code(no_room) not in NO_ROOM:
+                raise
+            events = _salvage(aside)
+            delete(aside)
+            log(f"{aside} is deleted, because the disk has no room for both.")
+            self._open()
+        else:
+            events = _salvage(aside)
+        self._put_all(events)
+        log(f"{self._path} is new, with {len(events)} decisions that were read from {aside}.")
+
+    def return_to_disk(self) -> None:
+        """Use the file again, if it can be used now, and move the events in memory to it."""
+        with self._lock:
+            if not self.in_memory:
+                return
+            events = read_oldest(self._db, -1)
+            dropped = self.drop_count()
+            memory = self._db
+            self._db = self._reader = sqlite3.connect(":memory:")  # so that `memory` stays open
+            try:
+                self._open()
+                self._db.execute("UPDATE dropped SET total = total + ?", (dropped,))
+            except (OSError, sqlite3.DatabaseError):
+                self.close()
+                self._db = self._reader = memory
+                return
+            memory.close()
+            self._put_all([(event.id, event.body) for event in events])
+            log(f"{self._path} is in use again, with {len(events)} decisions from memory.")
+
+    def _put_all(self, events: list[tuple[str, str]]) -> None:
+        """Add events in one commit, or one by one if there is no room for that."""
+        try:
+            with self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                self._db.executemany("INSERT INTO waiting (id, body) VALUES (?, ?)", events)
+        except sqlite3.DatabaseError:
+            for id, body in events:
+                self.put(id, body)
+
+    def _try(self, query: Callable[[], Result]) -> Result:
+        """Run a query, a second time if the queue had to be recovered."""
+        with self._lock:
+            try:
+                return query()
+            except sqlite3.DatabaseError as error:
+                if not self._recover(error):
+                    raise
+                return query()
 
     def put(self, id: str, body: str) -> None:
         """Add an event; it is on disk when this returns. A full outbox drops its oldest events.
 
         Raises:
-            sqlite3.OperationalError: the event does not fit into an empty outbox either.
+            sqlite3.OperationalError: the event takes half of the outbox, or the file is locked.
         """
+        if len(body) > self._pages * PAGE_BYTES * MAX_SHARE:
+            raise sqlite3.OperationalError(f"an event of {len(body)} characters is too large")
+        self._try(lambda: self._put(id, body))
+
+    def _put(self, id: str, body: str) -> None:
         may_drop = False
-        with self._lock:
-            while True:
-                try:
-                    self._db.execute("INSERT INTO waiting (id, body) VALUES (?, ?)", (id, body))
-                    return
-                except sqlite3.OperationalError as error:
-                    primary_code = error.sqlite_errorcode & 0xFF  # without the extended part
-                    if primary_code not in NO_ROOM:
-                        raise
-                    # A reader may have prevented the log from restarting. Wait for the reader
-                    # first, because that drops no event.
-                    self._db.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
-                    if may_drop and not self._drop_oldest():
-                        raise
-                    may_drop = True
+        while True:
+            try:
+                self._db.execute("INSERT INTO waiting (id, body) VALUES (?, ?)", (id, body))
+                return
+            except sqlite3.OperationalError as error:
+                if primary_code(error) not in NO_ROOM:
+                    raise
+                # A reader may have prevented the log from restarting. Wait for the reader
+                # first, because that drops no event.
+                self._db.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+                if may_drop and not self._drop_oldest():
+                    raise
+                may_drop = True
 
     def _drop_oldest(self) -> int:
         delete = "DELETE FROM waiting WHERE seq < (SELECT min(seq) FROM waiting) + ?"
@@ -120,15 +199,21 @@ class Outbox:
         DROPPED.inc(dropped)
         return dropped
 
-    def oldest(self, n: int) -> list[QueuedEvent]:
-        """Return up to n events, oldest first. They stay until acknowledged."""
-        with self._lock:
-            return read_oldest(self._reader, n)
+    def oldest(self, n: int, max_bytes: int = MAX_READ_BYTES) -> list[QueuedEvent]:
+        """Return up to n events, oldest first, and fewer if they are larger than `max_bytes`.
+
+        The first one is returned in any case. They stay until acknowledged.
+        """
+        return self._try(lambda: read_oldest(self._reader, n, max_bytes))
 
     def acknowledge(self, seq: int) -> None:
         """Delete all events up to and including number `seq`."""
-        with self._lock:
-            self._db.execute("DELETE FROM waiting WHERE seq <= ?", (seq,))
+        self._try(lambda: self._db.execute("DELETE FROM waiting WHERE seq <= ?", (seq,)))
+
+    def move_to_end(self, event: QueuedEvent) -> None:
+        """Put the first event behind all others."""
+        self.put(event.id, event.body)
+        self.acknowledge(event.seq)
 
     def depth(self) -> int:
         """Return the number of waiting events.
@@ -152,21 +237,34 @@ class Outbox:
             self._reader.close()
 
     def _query_int(self, query: str) -> int:
-        with self._lock:
-            return int(self._db.execute(query).fetchone()[0])
+        return self._try(lambda: int(self._db.execute(query).fetchone()[0]))
+
+
+def _salvage(path: Path) -> list[tuple[str, str]]:
+    rows = salvage(path, "SELECT seq, id, body FROM waiting WHERE seq > ? ORDER BY seq")
+    return [(id, body) for _, id, body in rows if isinstance(id, str) and isinstance(body, str)]
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
     """Open an outbox read-only, also while its device is running."""
     db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+    db.text_factory = lambda raw: raw.decode(errors="replace")  # a damaged event blocks no other
     read_oldest(db, 1)  # SQLite opens the file at the first query: fail here, not later
     return db
 
 
-def read_oldest(db: sqlite3.Connection, n: int) -> list[QueuedEvent]:
+def read_oldest(db: sqlite3.Connection, n: int, max_bytes: int | None = None) -> list[QueuedEvent]:
     """Read n events, or all with -1. Leaves no read lock, which would let the log grow."""
-    rows = db.execute("SELECT seq, id, body FROM waiting ORDER BY seq LIMIT ?", (n,))
-    return [QueuedEvent(*row) for row in rows.fetchall()]
+    events: list[QueuedEvent] = []
+    size = 0
+    query = "SELECT seq, id, body FROM waiting ORDER BY seq LIMIT ?"
+    with closing(db.execute(query, (n,))) as rows:
+        for seq, id, body in rows:
+            size += len(str(body))
+            if events and max_bytes is not None and size > max_bytes:
+                break
+            events.append(QueuedEvent(seq, str(id), str(body)))
+    return events
 
 
 def outbox() -> None:

@@ -8,19 +8,20 @@ import base64
 import hashlib
 import json
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 
 from prometheus_client import Counter
-from pydantic import Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr
 
 from ..scope import load_params, load_scope
 from ..settings import Settings
 from ..task.features import CONTENT_TYPES
 from .json_http import post
-from .outbox import Outbox
-from .retry import keep_working
+from .outbox import Outbox, QueuedEvent
+from .report import log
+from .retry import LastingThread, keep_working
+from .settings import read_key
 
 UNSURE = Path("data/unsure.db")
 # A payload may take at most 1/8 of the queue, or one large payload would displace many.
@@ -29,6 +30,10 @@ MAX_SHARE = 1 / 8
 TIMEOUT_S = 10
 # With these statuses the server rejects the payload itself, so a retry would fail again.
 PERMANENT_REFUSALS = (400, 413, 415, 422)
+# With these, a proxy says that no server is there, or the key or the address is wrong.
+NOT_OF_THE_PAYLOAD = (401, 403, 404, 407, 429, 502, 504)
+TRIES = 3  # of one payload, before the others go first
+MAX_TRIES = 9
 OPINIONS = Counter(
     "second_opinions", "Second opinions, by outcome of the request to the server", ["outcome"]
 )
@@ -40,20 +45,36 @@ class SecondOpinionSettings(Settings):
     server_key: SecretStr = Field(
         SecretStr(""), description="API key for the prediction server, sent as `x-api-key`."
     )
+    server_key_file: str = Field(
+        "",
+        description="File with this key, instead of SERVER_KEY. It is read for each request.",
+        examples=["/run/secrets/server_key"],
+    )
 
 
-class SecondOpinion(Thread):
+class Prediction(BaseModel):
+    """The part of the server's reply that is recorded."""
+
+    label: str = Field(max_length=1000)
+    confidence: float = Field(ge=0, le=1)
+    model_sha256: str = Field(max_length=64)
+
+
+class SecondOpinion(LastingThread):
     """A thread that sends queued payloads to the server; set `stop` to end it."""
 
     def __init__(self, outbox: Outbox) -> None:
-        super().__init__(daemon=True)  # a hanging connection does not keep the process alive
-        self.stop = Event()
+        super().__init__("second opinions")
         self._outbox = outbox
         self._max_mb = load_params().unsure_mb
-        self._unsure = Outbox(self._max_mb, UNSURE)
+        self.unsure = Outbox(self._max_mb, UNSURE, may_use_memory=True)
+        self._tries: dict[str, int] = {}  # failed ones, by payload
+        self._answered: set[str] = set()  # failed payloads after which another one was answered
 
     def consider(self, payload: bytes, decision: dict[str, Any]) -> None:
         """Queue a payload for the server if the model was unsure, late or failed."""
+        if not payload:  # the file was not read
+            return
         had_answer = decision.get("fail_safe") not in ("late", "failed")
         if had_answer and decision.get("confidence", 1) >= load_scope().ask_server_below:
             return
@@ -61,49 +82,81 @@ class SecondOpinion(Thread):
         if len(body) > self._max_mb * 1e6 * MAX_SHARE:
             OPINIONS.labels("too_large").inc()
         else:
-            self._unsure.put(decision["id"], body)
+            self.unsure.put(decision["id"], body)
 
-    def run(self) -> None:
-        keep_working(self.stop, self.ask, lambda _: OPINIONS.labels("unanswered").inc())
+    def work(self) -> None:
+        keep_working(self.stop, self.ask, lambda _: OPINIONS.labels("unanswered").inc(), "Asking")
 
     def ask(self) -> bool:
         """Send the oldest payload to the server, and return whether there was one.
 
         Raises:
             OSError: no reply, or an error that a retry may resolve.
-            ValueError: the reply is not JSON.
-            KeyError: the reply has no label.
+            ValueError: the reply is not JSON, or not a prediction.
         """
-        waiting = self._unsure.oldest(1)
-        for seq, id, body in waiting:
-            queued = json.loads(body)
+        waiting = self.unsure.oldest(1)
+        for event in waiting:
             try:
-                prediction = _ask_server(id, base64.b64decode(queued["payload"]))
-            except HTTPError as error:
-                if error.code not in PERMANENT_REFUSALS:
-                    raise
-                outcome = "refused"
+                queued = json.loads(event.body)
+                payload = base64.b64decode(queued["payload"])
+                decision = queued["decision"] | {}
+            except (ValueError, KeyError, TypeError, RecursionError):
+                outcome = "damaged"
             else:
-                outcome = self._record(id, queued["decision"], prediction)
-            self._unsure.acknowledge(seq)
+                outcome = self._ask_about(event, payload, decision)
+            self.unsure.acknowledge(event.seq)
+            self._tries.pop(event.id, None)
             OPINIONS.labels(outcome).inc()
         return bool(waiting)
 
+    def _ask_about(self, event: QueuedEvent, payload: bytes, decision: dict[str, Any]) -> str:
+        """Return the outcome, if there is a final one."""
+        try:
+            prediction = Prediction.model_validate(_ask_server(event.id, payload)).model_dump()
+        except HTTPError as error:
+            if error.code in PERMANENT_REFUSALS:
+                return "refused"
+            if error.code not in NOT_OF_THE_PAYLOAD and self._has_failed_too_often(event):
+                return "failed"
+            raise
+        except URLError:  # no connection
+            raise
+        except (OSError, ValueError):  # a connection, but no reply or not a prediction
+            if self._has_failed_too_often(event):
+                return "failed"
+            raise
+        self._answered |= self._tries.keys() - {event.id}
+        return self._record(event.id, decision, prediction)
+
+    def _has_failed_too_often(self, event: QueuedEvent) -> bool:
+        """Count a try; every `TRIES` times, let the payload wait behind the others.
+
+        It is given up only if the server has answered another one since: then it is not down.
+        """
+        tries = self._tries[event.id] = self._tries.get(event.id, 0) + 1
+        if tries >= MAX_TRIES and event.id in self._answered:
+            self._answered.discard(event.id)
+            log(f"The server failed {tries} times on the payload {event.id}. It is given up.")
+            return True
+        if tries % TRIES == 0 and self.unsure.depth() > 1:
+            self.unsure.move_to_end(event)
+        return False
+
     def _record(self, id: str, decision: dict[str, Any], prediction: dict[str, Any]) -> str:
         """Put both predictions into the outbox; return `agreed` or `disagreed`."""
-        outcome = "agreed" if prediction["label"] == decision["label"] else "disagreed"
-        opinion = {key: prediction[key] for key in ("label", "confidence", "model_sha256")}
-        event = decision | {"outcome": outcome, "second_opinion": opinion}
+        outcome = "agreed" if prediction["label"] == decision.get("label") else "disagreed"
+        event = decision | {"outcome": outcome, "second_opinion": prediction}
         # The time distinguishes events of the same payload.
-        event_id = hashlib.sha256(f"second {id} {decision['time']}".encode()).hexdigest()
+        event_id = hashlib.sha256(f"second {id} {decision.get('time')}".encode()).hexdigest()
         self._outbox.put(event_id, json.dumps(event))
         return outcome
 
 
 def _ask_server(id: str, payload: bytes) -> dict[str, Any]:
+    settings = SecondOpinionSettings.read()
     headers = {
         "content-type": next(iter(CONTENT_TYPES)),
-        "x-api-key": SecondOpinionSettings.read().server_key.get_secret_value(),
+        "x-api-key": read_key("SERVER_KEY", settings.server_key, settings.server_key_file),
         "x-request-id": id,
         "x-timeout-ms": str(1000 * TIMEOUT_S),
     }

@@ -5,16 +5,19 @@ Either may be empty. The name of a release folder is its id, a hash of its conte
 """
 
 import fcntl
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from ..atomic import to_json, write_atomic
+from .report import report_fault
 
 SLOTS = Path("data/models")
 STATE_PATH = SLOTS / "state.json"
+CLOCK_TOLERANCE_S = 60
 
 
 class SlotState(BaseModel):
@@ -24,7 +27,7 @@ class SlotState(BaseModel):
     trial: str = ""
     starts: int = 0  # of the trial
     bad: list[str] = []
-    checked_at: float = 0  # last successful update check, in s since 1970
+    checked_at: float = Field(default=0, allow_inf_nan=False)  # last successful check, in s
 
 
 @contextmanager
@@ -37,11 +40,30 @@ def lock(name: str) -> Iterator[None]:
 
 
 def read_state() -> SlotState:
-    """Return the state, or an empty one if the file is missing or damaged."""
+    """Return the state, or an empty one if the file is missing or damaged.
+
+    A damaged file is set aside: the installed model runs until the release is fetched again.
+    """
     try:
         return SlotState.model_validate_json(STATE_PATH.read_bytes())
-    except (OSError, ValidationError):
-        return SlotState()  # the installed model runs until the release is fetched again
+    except OSError:
+        return SlotState()
+    except ValidationError as error:
+        aside = STATE_PATH.with_name("state.json.damaged")
+        with suppress(OSError):  # on a read-only disk it stays
+            STATE_PATH.replace(aside)
+            reason = error.errors()[0]["msg"]
+            report_fault("file", f"{STATE_PATH} is damaged ({reason}). It is kept as {aside}.")
+        return SlotState()
+
+
+def last_check_s() -> float:
+    """Return the time of the last successful update check; 0 if there is none.
+
+    A time in the future comes from a clock that was wrong then.
+    """
+    checked_at = read_state().checked_at
+    return checked_at if checked_at <= time.time() + CLOCK_TOLERANCE_S else 0
 
 
 @contextmanager

@@ -4,57 +4,79 @@ Events leave the outbox only after the collector has confirmed that they are sto
 are sent again; the collector drops duplicates by id.
 """
 
+import json
 import math
 import re
+import secrets
 import shutil
 import socket
 import time
 from collections.abc import Callable, Collection
 from importlib import metadata
 from itertools import takewhile
-from threading import Event, Thread
 
 import numpy as np
 from prometheus_client import Counter
+from pydantic import BaseModel
 
 from ..monitoring.live import DRIFT, MODEL, TRAINED
 from ..scope import load_params
 from ..settings import PACKAGE
 from .json_http import post
-from .outbox import OUTBOX, Outbox
-from .retry import keep_working
+from .outbox import OUTBOX, Outbox, QueuedEvent
+from .report import fault_count, log
+from .retry import LastingThread, keep_working
 from .settings import UploadSettings
-from .slots import read_state
-from .wire_format import Telemetry, format_batch, import_transport
+from .slots import last_check_s
+from .wire_format import MAX_BATCH_BYTES, Telemetry, format_batch, import_transport
 
 # Each batch costs the collector one synced write; 100 events make a request of about 25 kB.
 BATCH_EVENTS = 100
 # An idle device reports once per minute; the alert fires after `max_silence_s` without a report.
 HEARTBEAT_S = 60
+# Half of what the collector accepts: telemetry and ids take their part, and escapes of characters.
+MAX_EVENTS_BYTES = MAX_BATCH_BYTES // 2
+TRIES = 3  # of one event, before the others go first
+MAX_ROUNDS = 3  # in which an event is refused, before it is given up
+# Statuses about the key, the address or the state of the collector, which may change. Such events
+# wait behind the others, without end.
+NOT_OF_THE_EVENT = {"401", "403", "404", "407", "408", "425", "429", "502", "503", "504", "507"}
+EVENT_ID = re.compile("[0-9a-f]{64}")
 TIMEOUT_S = 10  # generous for 25 kB on a mobile link
 FAILURES = Counter("upload_failures", "Failed uploads, by HTTP status or error", ["reason"])
+REJECTED = Counter("upload_rejected", "Decisions that the collector refused, or that are damaged")
 
 
-class Uploader(Thread):
+class Uploader(LastingThread):
     """A thread that uploads batches; set `stop` to end it.
 
-    `recent_ms` are the latencies of recent decisions, in ms.
+    `recent_ms` are the latencies of recent decisions, in ms. After a failure the batches get
+    smaller, down to one event. An event that the collector refuses alone, while it accepts a report
+    without events, moves behind the others, and is given up after `MAX_ROUNDS` refusals.
     """
 
     def __init__(self, outbox: Outbox, recent_ms: Collection[float]) -> None:
-        super().__init__(daemon=True)  # a hanging connection does not keep the process alive
-        self.stop = Event()
+        super().__init__("uploader")
         self._outbox = outbox
         self._recent_ms = recent_ms
         self._started_s = time.monotonic()
         self._last_report_s = -math.inf
+        self._size = BATCH_EVENTS
+        self._failures = 0  # of the first event, sent alone
+        self._rounds: dict[str, int] = {}  # refusals by event
+        self._run = secrets.token_hex(8)
+        self._number = 0
         self._post: Callable[[bytes], dict[str, list[str]]] = _post
         url = load_params().upload_url
         if transport := import_transport("device", url):
             self._post = transport.Connection(url, TIMEOUT_S).post
 
-    def run(self) -> None:
-        keep_working(self.stop, lambda: self.send() == BATCH_EVENTS, _count_failure)
+    def work(self) -> None:
+        keep_working(self.stop, self._send_more, _count_failure, "Upload")
+
+    def _send_more(self) -> bool:
+        size = self._size
+        return self.send() >= size
 
     def silent_s(self) -> float:
         """Return the seconds since the last confirmed upload, or since the start without any."""
@@ -67,28 +89,101 @@ class Uploader(Thread):
             OSError: no reply, or a status other than 200.
             ValueError: the collector stored only some of the events. Those have left the outbox.
         """
-        events = self._outbox.oldest(BATCH_EVENTS)
+        events = self._outbox.oldest(self._size, MAX_EVENTS_BYTES)
+        while events and (wrong := _find_defect(events[0])):
+            self._give_up(events.pop(0), wrong)
+        events = list(takewhile(lambda event: not _find_defect(event), events))
         if not events and time.monotonic() < self._last_report_s + HEARTBEAT_S:
+            self._size = BATCH_EVENTS
             return 0
-        telemetry = read_telemetry(self._outbox, self._recent_ms)
-        batch = format_batch(telemetry, [(event.id, event.body) for event in events])
-        stored = set(self._post(batch)["stored"])
-        self._last_report_s = time.monotonic()
+        try:
+            stored = self._send_batch(events)
+        except Exception as error:
+            self._handle_failure(events, error)
+            raise
         # `acknowledge` deletes all events up to a number, so stop at the first one not stored.
         taken = list(takewhile(lambda event: event.id in stored, events))
         if taken:
             self._outbox.acknowledge(taken[-1].seq)
+            self._failures = 0
         if len(taken) < len(events):
+            # The collector is at fault, not the event: it would have to refuse the whole batch.
             raise ValueError(f"the collector stored {len(taken)} of {len(events)} events")
+        for event in taken:
+            self._rounds.pop(event.id, None)
+        self._size = min(BATCH_EVENTS, 2 * self._size)
         return len(taken)
 
+    def _send_batch(self, events: list[QueuedEvent]) -> set[str]:
+        """Send a report with these events, and return the ids that are stored."""
+        self._number += 1
+        telemetry = read_telemetry(self._outbox, self._recent_ms).model_copy(
+            update={"run": self._run, "number": self._number}
+        )
+        batch = format_batch(telemetry, [(event.id, event.body) for event in events])
+        reply = Reply.model_validate(self._post(batch))
+        self._last_report_s = time.monotonic()
+        return set(reply.stored)
 
-def _count_failure(error: Exception) -> None:
-    FAILURES.labels(getattr(error, "code", type(error).__name__)).inc()
+    def _handle_failure(self, events: list[QueuedEvent], error: Exception) -> None:
+        """Make the next batch smaller; let an event that fails alone wait behind the others."""
+        self._size = max(1, min(self._size, len(events)) // 2)
+        if len(events) != 1:
+            return
+        self._failures += 1
+        if self._failures < TRIES or self._is_collector_down():
+            return
+        self._failures = 0
+        (event,) = events
+        code = str(getattr(error, "code", ""))
+        if code.isdecimal() and code not in NOT_OF_THE_EVENT:
+            self._rounds[event.id] = self._rounds.get(event.id, 0) + 1
+        if self._rounds.get(event.id, 0) >= MAX_ROUNDS:
+            self._give_up(event, f"the collector refuses it ({error})")
+        elif self._outbox.depth() > 1:
+            self._outbox.move_to_end(event)
+
+    def _is_collector_down(self) -> bool:
+        """Return whether a report without events fails, too."""
+        try:
+            self._send_batch([])
+        except Exception:
+            return True
+        return False
+
+    def _give_up(self, event: QueuedEvent, reason: str) -> None:
+        """Remove the first event from the outbox, and log it instead."""
+        self._outbox.acknowledge(event.seq)
+        self._rounds.pop(event.id, None)
+        REJECTED.inc()
+        log(f"A decision is not uploaded: {reason}. It was {event.body[:1000]}")
+
+
+class Reply(BaseModel):
+    """The reply of a collector: the ids of the events that are on its disk."""
+
+    stored: list[str]
+
+
+def _find_defect(event: QueuedEvent) -> str:
+    """Return why an event cannot be sent at all, or an empty string."""
+    if len(event.body) > MAX_EVENTS_BYTES:
+        return f"it has more than {MAX_EVENTS_BYTES} bytes"
+    try:
+        is_decision = isinstance(json.loads(event.body), dict)
+    except (ValueError, RecursionError):
+        is_decision = False
+    is_whole = is_decision and EVENT_ID.fullmatch(event.id) is not None and "\n" not in event.body
+    return "" if is_whole else "it is damaged"
+
+
+def _count_failure(error: Exception | SystemExit) -> None:
+    code = "" if isinstance(error, SystemExit) else getattr(error, "code", "")
+    FAILURES.labels(code or type(error).__name__).inc()
 
 
 def _post(body: bytes) -> dict[str, list[str]]:
-    key = UploadSettings.read().upload_key.get_secret_value()
+    key = UploadSettings.read().read_key()
     headers = {"content-type": "application/jsonl", "x-api-key": key}
     reply: dict[str, list[str]] = post(load_params().upload_url, body, headers, TIMEOUT_S)
     return reply
@@ -109,7 +204,8 @@ def read_telemetry(outbox: Outbox, recent_ms: Collection[float]) -> Telemetry:
         disk_free_bytes=shutil.disk_usage(OUTBOX.parent).free,
         outbox_depth=outbox.depth(),
         outbox_dropped=outbox.drop_count(),
-        model_current_timestamp_seconds=max(trained_at, read_state().checked_at) or None,
+        model_current_timestamp_seconds=max(trained_at, last_check_s()) or None,
+        faults=fault_count(),
     )
 
 

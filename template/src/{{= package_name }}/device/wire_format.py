@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from importlib import import_module
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, ValidationError
@@ -15,6 +15,8 @@ from ..settings import PACKAGE
 # A batch is 100 decisions of about 250 bytes. The limit of forty times that allows long file names
 # and error messages; 100 devices sending at once take 100 MB of the collector's memory.
 MAX_BATCH_BYTES = 1_000_000
+# Whole numbers up to 2**53 are exact in JSON and in Prometheus.
+Count = Annotated[int, Field(ge=0, le=2**53)]
 Line = TypeVar("Line", bound=BaseModel)
 
 
@@ -29,12 +31,19 @@ class Telemetry(BaseModel, frozen=True, allow_inf_nan=False):
     model_sha256: str | None = Field(pattern="^[0-9a-f]{64}$")
     latency_p95_ms: float | None = Field(description="p95 latency of recent decisions, in ms")
     drift_score_max: float | None = Field(description="Highest drift score of its signals")
-    disk_free_bytes: int = Field(description="Free space on the disk of its outbox")
-    outbox_depth: int = Field(description="Decisions waiting to be sent")
-    outbox_dropped: int = Field(description="Decisions dropped since the outbox was created")
+    disk_free_bytes: Count = Field(description="Free space on the disk of its outbox")
+    outbox_depth: Count = Field(description="Decisions waiting to be sent")
+    outbox_dropped: Count = Field(description="Decisions dropped since the outbox was created")
     model_current_timestamp_seconds: float | None = Field(
         None, description="Last successful update check, or the training of its model if later"
     )
+    faults: Count = Field(
+        default=0, description="Damaged files, ended threads and stuck inputs since its start"
+    )
+    # The loop's random id and the number of its report: an earlier report does not replace a later
+    # one, whatever the clocks say. Devices of 0.2 send neither.
+    run: str = Field(default="", pattern="^[0-9a-f]{0,16}$")
+    number: Count = 0
 
 
 class Event(BaseModel, frozen=True):

@@ -3,24 +3,25 @@
 It replies 200 when a whole batch is on disk. Events that are sent twice are stored once.
 """
 
-import json
 import sqlite3
-import sys
 import time
 from collections.abc import Iterator
-from http.server import ThreadingHTTPServer
+from http import HTTPStatus
+from http.server import HTTPServer
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily as Counter
 from prometheus_client.core import GaugeMetricFamily as Family
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from ..device.json_http import JsonHandler
+from ..device.json_server import BoundedServer, JsonHandler
+from ..device.process_lock import lock_folder
+from ..device.report import FailureLog, fault_count
 from ..device.wire_format import (
     MAX_BATCH_BYTES,
-    Event,
     Telemetry,
     import_transport,
     parse_batch,
@@ -28,98 +29,117 @@ from ..device.wire_format import (
 from ..monitoring.scope_limits import show_limits
 from ..refusal import Refusal
 from ..scope import load_params
-from ..settings import is_authorized, read_keys
+from .keys import Key, Keys, read_device_keys
 from .settings import CollectorSettings
+from .store import Store
 
 COLLECTED = Path("data/collected.db")
-# Each device has eight series. Devices choose their names: without a limit, a device that keeps
+LOCK = Path("data/collect.lock")
+REOPEN_S = 5
+STATUSES = (401, 403, 413, 422, 503)
+# Each device has nine series. Devices choose their names: without a limit, a device that keeps
 # changing its name would exhaust the memory of Prometheus.
 MAX_DEVICES = 1000
 PATHS = "POST batches to /events; GET /healthz or /metrics"
 LAST_SEEN = "last_seen_timestamp_seconds"
+MODEL_CURRENT = "model_current_timestamp_seconds"
 INFO_LABELS = ["device", "model_sha256", "version"]
 GAUGES = {
     LAST_SEEN: "Last report of the device, in seconds since 1970 by the collector's clock"
 } | {name: field.description for name, field in Telemetry.model_fields.items() if field.description}
-TABLES = """
-PRAGMA journal_mode=WAL;
-PRAGMA synchronous=FULL;
-CREATE TABLE IF NOT EXISTS events (device, id, received_s, decision, PRIMARY KEY (device, id));
-CREATE INDEX IF NOT EXISTS by_age ON events (received_s);
-CREATE TABLE IF NOT EXISTS devices (device PRIMARY KEY, seen_s, telemetry);
-"""
-SAVE_DEVICE = """INSERT INTO devices VALUES (?, ?, ?) ON CONFLICT (device)
-DO UPDATE SET seen_s = excluded.seen_s, telemetry = excluded.telemetry"""
-# Runs with each batch. It deletes up to ten times the events of a batch, so it always catches up.
-# That takes at most 0.1 s, for which a device waits.
-DELETE_OLD = """DELETE FROM events WHERE rowid IN
-(SELECT rowid FROM events WHERE received_s < ? ORDER BY received_s LIMIT 1000)"""
 
 
-class Fleet(Collector):
-    """All stored events and the latest telemetry of each device, in a SQLite file."""
+class Fleet(Store, Collector):
+    """Receives batches, and exports the latest telemetry of each device.
 
-    def __init__(self, path: Path = COLLECTED, keys: list[bytes] | None = None) -> None:
-        self._keys = keys or []
-        self._lock = Lock()
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._db.executescript(TABLES)
+    Keys that are only bytes are shared by all devices.
+    """
 
-    def receive(self, body: bytes, key: str) -> tuple[int, dict[str, Any]]:
-        """Store a batch; return an HTTP status and a reply."""
+    def __init__(self, path: Path = COLLECTED, keys: Keys | list[bytes] | None = None) -> None:
+        self._keys = keys if isinstance(keys, Keys) else Keys([Key(key) for key in keys or []])
+        self._refusals: dict[int, int] = dict.fromkeys(STATUSES, 0)
+        self._storing = FailureLog("Storing a batch")
+        super().__init__(path)
+
+    def receive(self, body: bytes | None, key: str) -> tuple[int, dict[str, Any]]:
+        """Store a batch; return an HTTP status and a reply. No body: it was too large."""
+        status, reply = self._receive(body, key)
+        if status != HTTPStatus.OK:
+            self._refusals[status] += 1
+        return status, reply
+
+    def _receive(self, body: bytes | None, key: str) -> tuple[int, dict[str, Any]]:
         try:
-            if not is_authorized(key, self._keys):
+            devices = self._keys.devices_of(key) if self._keys else {""}
+            if devices is None:
                 wrong = Refusal("x-api-key", "no known key", "a key of this collector", "...")
                 return 401, {"detail": [wrong.detail]}
-            if len(body) > MAX_BATCH_BYTES:
-                limit = f"at most {MAX_BATCH_BYTES} bytes"
-                wrong = Refusal("content-length", len(body), limit, 1000)
+            if body is None or len(body) > MAX_BATCH_BYTES:
+                size, rule = "a larger batch", f"at most {MAX_BATCH_BYTES} bytes"
+                wrong = Refusal("content-length", size, rule, 1000)
                 return 413, {"detail": [wrong.detail]}
             telemetry, events = parse_batch(body)
+            if not self._keys.may_speak(devices, telemetry.device):
+                rule = "the key of this device"
+                wrong = Refusal(
+                    "x-api-key", f"the key of another than {telemetry.device}", rule, "..."
+                )
+                return 403, {"detail": [wrong.detail]}
             self.add(telemetry, events)
+            self._storing.recover()
             return 200, {"stored": [event.id for event in events]}
         except Refusal as refusal:
             return 422, {"detail": [refusal.detail]}
-        except sqlite3.Error as error:  # usually a full disk; the device keeps its events
-            print(f"Nothing is stored: {error}", file=sys.stderr, flush=True)
+        except (
+            sqlite3.Error,
+            OSError,
+        ) as error:  # usually a full disk; the device keeps its events
+            self._storing.fail(f"Nothing is stored: {error}")
             return 503, {"stored": []}
 
-    def add(self, telemetry: Telemetry, events: list[Event]) -> None:
-        """Store a batch. All of it is on disk when this returns, each event once.
-
-        Events are deleted after `keep_days`; one that is sent again after that is stored again.
-        """
-        device = telemetry.device
-        now_s = time.time()
-        rows = [(device, event.id, now_s, json.dumps(event.decision)) for event in events]
-        with self._lock, self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute(DELETE_OLD, (now_s - 86400 * load_params().keep_days,))
-            self._db.executemany("INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?)", rows)
-            self._db.execute(SAVE_DEVICE, (device, now_s, telemetry.model_dump_json()))
-
-    def collect(self) -> Iterator[Family]:
+    def collect(self) -> Iterator[Metric]:
         """Yield the total number of devices, and the gauges of the first `MAX_DEVICES`."""
-        query = "SELECT seen_s, telemetry FROM devices ORDER BY rowid"
-        with self._lock:
-            rows = self._db.execute(query).fetchall()
-        yield Family("devices", "Devices that have reported at least once", len(rows))
-        shown = [json.loads(text) | {LAST_SEEN: seen_s} for seen_s, text in rows[:MAX_DEVICES]]
+        yield from self._collect_counters()
+        try:
+            count, shown = self.devices(MAX_DEVICES)
+        except sqlite3.Error as error:  # the other series are still exported
+            self._storing.fail(f"Reading the devices: {error}")
+            return
+        yield Family("devices", "Devices that have reported at least once", count)
+        now_s = time.time()
         for name, description in GAUGES.items():
             family = Family(f"device_{name}", description, labels=["device"])
-            for device in shown:
-                if device.get(name) is not None:
-                    family.add_metric([device["device"]], device[name])
+            for device, age_s in shown:
+                value = now_s - age_s if name == LAST_SEEN else getattr(device, name)
+                if name == MODEL_CURRENT and value is not None:
+                    # A later time than that of the report is due to the clock of the device.
+                    value = min(value, now_s - age_s)
+                if value is not None:
+                    family.add_metric([device.device], value)
             yield family
         about = "Always 1; the labels are the model in use and the package version"
         info = Family("device_info", about, labels=INFO_LABELS)
-        for device in shown:
-            info.add_metric([device[name] or "" for name in INFO_LABELS], 1)
+        for device, _ in shown:
+            info.add_metric([getattr(device, name) or "" for name in INFO_LABELS], 1)
         yield info
 
+    def _collect_counters(self) -> Iterator[Metric]:
+        about = "Batches that were not stored, by HTTP status"
+        refusals = Counter("collector_refusals", about, labels=["status"])
+        for status, count in self._refusals.items():
+            refusals.add_metric([str(status)], count)
+        yield refusals
+        about = "Reports that were made before the last one, and so do not replace it"
+        yield Counter("collector_stale_reports", about, self.stale_count)
+        about = "Damaged databases set aside, and threads started again"
+        yield Counter("collector_faults", about, fault_count())
 
-class CollectorServer(ThreadingHTTPServer):
+
+class CollectorServer(BoundedServer, HTTPServer):
     """The HTTP server of a fleet; `/metrics` shows the content of `registry`."""
+
+    read_s = 60.0  # a batch of 1 MB, on a mobile link
+    max_connections = 100  # with 1 MB each
 
     def __init__(self, address: tuple[str, int], fleet: Fleet) -> None:
         super().__init__(address, CollectorHandler)
@@ -152,22 +172,46 @@ class CollectorHandler(JsonHandler):
         self.reply_json(status, reply)
 
 
+def _open_fleet(keys: Keys) -> Fleet:
+    """Open the database, as soon as the disk allows it. Devices keep their events until then."""
+    opening = FailureLog(f"Opening {COLLECTED}")
+    while True:
+        try:
+            COLLECTED.parent.mkdir(exist_ok=True)
+            fleet = Fleet(keys=keys)
+        except (sqlite3.Error, OSError) as error:  # the disk is full, for example
+            opening.fail(error)
+            time.sleep(REOPEN_S)
+        else:
+            opening.recover()
+            return fleet
+
+
 def collect() -> None:
     """The command `collect`: receive batches until stopped; `fleet/settings.py` lists the options.
 
     If `<PACKAGE>_COLLECT_URL`, or else `upload_url`, is not an HTTP address, batches are also
     received from there.
+
+    Raises:
+        SystemExit: the keys or the address cannot be used, or it is running already.
     """
     settings = CollectorSettings.read()
-    host = settings.collect_host
-    port = settings.collect_port
-    keys = read_keys("COLLECT_KEYS", settings.collect_keys, settings.collect_keys_file)
-    COLLECTED.parent.mkdir(exist_ok=True)
-    fleet = Fleet(keys=keys)
+    address = (settings.collect_host, settings.collect_port)
+    keys = read_device_keys(settings)
+    lock = lock_folder(LOCK, "collect")
+    fleet = _open_fleet(keys)
     url = settings.collect_url or load_params().upload_url
     if transport := import_transport("fleet", url):
         transport.subscribe(url, fleet.receive)
-    with CollectorServer((host, port), fleet) as server:
-        address = f"http://{host}:{server.server_port}/events"
-        print(f"Collecting at {address} into {COLLECTED}.", flush=True)
+    try:
+        server = CollectorServer(address, fleet)
+    except OSError as error:
+        raise SystemExit(f"Cannot listen on {address[0]}:{address[1]}: {error}.") from None
+    with server:
+        shown = f"http://{address[0]}:{server.server_port}/events"
+        print(f"Collecting at {shown} into {COLLECTED}.", flush=True)
+        print(keys.describe(), flush=True)
         server.serve_forever()
+    if lock:
+        lock.close()

@@ -10,12 +10,25 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from ..device.mqtt import create_client
+from ..device.retry import LastingThread
 from ..device.wire_format import MAX_BATCH_BYTES
 
-Receive = Callable[[bytes, str], tuple[int, dict[str, Any]]]  # batch, key -> status, reply
+Receive = Callable[[bytes | None, str], tuple[int, dict[str, Any]]]  # batch, key -> status, reply
 # The longest pause between attempts to connect. Devices pause for up to 60 s, so the collector is
 # usually back first.
 MAX_PAUSE_S = 30
+
+
+class Subscription(LastingThread):
+    """The thread that receives messages, until the client disconnects on purpose."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__("broker")
+        self._client = client
+
+    def work(self) -> None:
+        self._client.loop_forever(retry_first_connection=True)
+        self.stop.set()
 
 
 def subscribe(url: str, receive: Receive) -> Client:
@@ -39,12 +52,12 @@ def subscribe(url: str, receive: Receive) -> Client:
         request: Any = message.properties
         # A device names the topic for the reply. Check it, or any client could make the collector
         # publish to topics that the client itself may not use.
-        if not request.ResponseTopic.startswith(f"{topic}/replies/"):
+        if not getattr(request, "ResponseTopic", "").startswith(f"{topic}/replies/"):
             return
-        key = dict(request.UserProperty).get("x-api-key", "")
+        key = dict(getattr(request, "UserProperty", [])).get("x-api-key", "")
         status, reply = receive(bytes(message.payload), key)
         properties = Properties(PacketTypes.PUBLISH)
-        properties.CorrelationData = request.CorrelationData
+        properties.CorrelationData = getattr(request, "CorrelationData", b"")
         content = json.dumps({"status": status} | reply)
         client.publish(request.ResponseTopic, content, properties=properties)
 
@@ -55,5 +68,5 @@ def subscribe(url: str, receive: Receive) -> Client:
     client.suppress_exceptions = True  # logged by the next line; no message may end the thread
     client.enable_logger()
     client.reconnect_delay_set(1, MAX_PAUSE_S)
-    client.loop_start()
+    Subscription(client).start()
     return client

@@ -21,10 +21,12 @@ class CollectorSettings(Settings):
     )
     collect_keys: SecretStr = Field(
         SecretStr(""),
-        description="API keys of devices, separated by spaces; empty: access without a key.",
+        description="API keys that all devices share, separated by spaces. Unset: access without "
+        "a key.",
     )
     collect_keys_file: str = Field(
         "",
-        description="File with the API keys, one per line, instead of COLLECT_KEYS.",
+        description="File with the API keys, instead of COLLECT_KEYS. One per line: `NAME KEY` "
+        "for one device, or `KEY` for all others.",
         examples=["/run/secrets/collect_keys"],
     )

@@ -9,7 +9,8 @@ from ..refusal import Refusal
 MAX_REST_BYTES = 4096  # more than this after the last chunk: the length of the samples is wrong
 PCM, EXTENSIBLE = 1, 0xFFFE  # format codes; the second one names the format in a GUID
 PCM_GUID = bytes.fromhex("0100000000001000800000aa00389b71")
-UNKNOWN_BYTES = 0xFFFFFFFF  # length of a file that was written to a pipe: samples to the end
+# Lengths from here on mean "to the end": programs that write to a pipe do not know the length.
+UNKNOWN_BYTES = 0x7FFF0000
 ONCE = {b"RIFF", b"fmt ", b"data"}  # a second one would belong to another clip
 
 
@@ -22,7 +23,7 @@ def read_wav(payload: bytes, sample_rate_hz: int) -> np.ndarray:
     """
     expected = {"sample_rate_hz": sample_rate_hz, "channels": 1, "bits": 16}
     words = f"{sample_rate_hz} Hz, mono, 16 bit"
-    chunks, rest_bytes = _read_chunks(payload)
+    chunks, rest_bytes, cut_from_bytes = _read_chunks(payload)
     header, data = chunks.get(b"fmt ", b""), chunks.get(b"data")
     if len(header) < 16 or data is None:
         rule = f"a whole WAV file, {words} PCM, with chunks named fmt and data"
@@ -33,6 +34,8 @@ def read_wav(payload: bytes, sample_rate_hz: int) -> np.ndarray:
     for (field, valid), value in zip(expected.items(), (rate_hz, channels, bits), strict=True):
         if value != valid:
             raise Refusal(field, value, words, valid)
+    if cut_from_bytes:
+        raise Refusal("declared_bytes", cut_from_bytes, "all samples, not cut short", len(data))
     if rest_bytes > MAX_REST_BYTES or len(data) % 2:
         rule = f"the length of all samples, 2 bytes each; {rest_bytes} bytes are left over"
         raise Refusal("declared_bytes", len(data), rule, (len(data) + rest_bytes) // 2 * 2)
@@ -41,21 +44,21 @@ def read_wav(payload: bytes, sample_rate_hz: int) -> np.ndarray:
     return np.frombuffer(data, "<i2").astype(np.float32) / 32768
 
 
-def _read_chunks(payload: bytes) -> tuple[dict[bytes, bytes], int]:
-    """Return the chunks by name, and how many bytes follow the last one.
+def _read_chunks(payload: bytes) -> tuple[dict[bytes, bytes], int, int]:
+    """Return the chunks by name, how many bytes follow, and the length of samples that are cut.
 
     Raises:
-        Refusal: the samples are cut short, or there are two chunks of them.
+        Refusal: there are two chunks of samples, or two of their format.
     """
     chunks: dict[bytes, bytes] = {}
-    start = len(payload)
+    start, cut_from_bytes = len(payload), 0
     if (payload[:4], payload[8:12]) == (b"RIFF", b"WAVE"):
         chunks[b"RIFF"], start = b"", 12
     while (name := payload[start : start + 4]).isascii() and len(payload) - start >= 8:
         size = int.from_bytes(payload[start + 4 : start + 8], "little")
         data = payload[start + 8 : start + 8 + size]
-        if name == b"data" and len(data) < size != UNKNOWN_BYTES:
-            raise Refusal("declared_bytes", size, "all samples, not cut short", len(data))
+        if name == b"data" and len(data) < size < UNKNOWN_BYTES:
+            cut_from_bytes = size
         if len(data) < size and name != b"data" or not name.decode().isprintable():
             break
         if name in ONCE & chunks.keys():
@@ -64,4 +67,4 @@ def _read_chunks(payload: bytes) -> tuple[dict[bytes, bytes], int]:
         start += 8 + len(data)
         # A zero byte follows a chunk of odd length; some programs leave it out.
         start += size % 2 and payload[start : start + 1] == b"\0"
-    return chunks, len(payload) - start
+    return chunks, len(payload) - start, cut_from_bytes
