@@ -339,7 +339,10 @@ def test_each_payload_has_an_id_that_the_answer_names(project: Path) -> None:
 def test_labels_of_a_challenger_with_other_labels(project: Path) -> None:
     relabel = """
 import json, onnx
-from scratch_detector.artifacts import SHIPPED
+from scratch_detector.artifacts import REFERENCE, SHIPPED
+reference = json.loads(REFERENCE.read_text())
+reference["labels"] = ["new-" + name for name in reference["labels"]]
+REFERENCE.write_text(json.dumps(reference))
 model = onnx.load(SHIPPED)
 for item in model.metadata_props:
     if item.key == "labels":
