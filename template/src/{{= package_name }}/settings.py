@@ -25,8 +25,8 @@ INTRODUCTION = """\
 Every key of `scope.yaml` and `params.yaml`, and every environment variable. `make settings` writes
 this page from the code: run it after a change of a setting.
 """
-# Container platforms set variables like `<NAME>_PORT=tcp://10.96.0.11:80` for each of their services.
-# A service named like the project sets a variable of this project.
+# Container platforms set variables like `<NAME>_PORT=tcp://10.96.0.11:80` for their services. One
+# that is named like the project sets a variable of this project.
 SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
 BOM = "\ufeff"  # byte-order mark that some editors write
 COMPARISONS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}

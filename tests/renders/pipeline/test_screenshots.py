@@ -122,7 +122,7 @@ def test_the_readme_shows_the_gates_and_limits_of_the_defaults(modelled: Path) -
     (shown,) = GATES.findall(README.read_text())
     gates = set(GATE.findall(shown))
     printed = set(GATE.findall(print_gates(modelled)))
-    assert len(gates) == shown.count("pass  ") == 20
+    assert len(gates) == shown.count("pass  ") == 21
     assert {gate for gate in gates if "server" not in gate[0]} <= printed
     assert f"All {len(gates)} limits met." in shown
 

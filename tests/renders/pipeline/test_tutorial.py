@@ -55,7 +55,7 @@ def test_the_tutorial_runs_as_written(render: Render, tmp_path: Path) -> None:
         ["bash", "-m", "-c", script(text)], cwd=work, env=env, capture_output=True, text=True
     )
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
-    assert "All 20 limits met" in run.stdout
+    assert "All 21 limits met" in run.stdout
     assert "rejected" in run.stdout
     answers = [json.loads(line) for line in re.findall(r"\{[^\n{}]*\}", run.stdout)]
     assert any(

@@ -34,7 +34,9 @@ def read_health(decider: Decider, outbox: Outbox, uploader: Uploader) -> tuple[i
     if is_hanging:
         problems.append(f"the model has been busy with one payload for more than {HANG_S} s")
     health = {"status": "attention" if problems else "ok", "problems": problems}
-    return 503 if is_hanging or ended else 200, health | telemetry.model_dump()
+    return 503 if is_hanging or ended else 200, health | telemetry.model_dump(
+        exclude={"run", "number"}
+    )
 
 
 def _exceeded_limits(telemetry: Telemetry, silent_s: float, is_timed: bool) -> list[str]:

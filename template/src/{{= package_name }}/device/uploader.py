@@ -36,6 +36,7 @@ BATCH_EVENTS = 100
 HEARTBEAT_S = 60
 # Half of what the collector accepts: telemetry and ids take their part, and escapes of characters.
 MAX_EVENTS_BYTES = MAX_BATCH_BYTES // 2
+SHRINK = 10  # so two failures lead to batches of one event, within seconds
 TRIES = 3  # of one event, before the others go first
 MAX_ROUNDS = 3  # in which an event is refused, before it is given up
 # Statuses about the key, the address or the state of the collector, which may change. Such events
@@ -127,7 +128,7 @@ class Uploader(LastingThread):
 
     def _handle_failure(self, events: list[QueuedEvent], error: Exception) -> None:
         """Make the next batch smaller; let an event that fails alone wait behind the others."""
-        self._size = max(1, min(self._size, len(events)) // 2)
+        self._size = max(1, min(self._size, len(events)) // SHRINK)
         if len(events) != 1:
             return
         self._failures += 1

@@ -47,6 +47,15 @@ INFO_LABELS = ["device", "model_sha256", "version"]
 GAUGES = {
     LAST_SEEN: "Last report of the device, in seconds since 1970 by the collector's clock"
 } | {name: field.description for name, field in Telemetry.model_fields.items() if field.description}
+TABLES = """
+PRAGMA journal_mode=WAL;
+PRAGMA synchronous=FULL;
+CREATE TABLE IF NOT EXISTS events (device, id, received_s, decision, PRIMARY KEY (device, id));
+CREATE INDEX IF NOT EXISTS by_age ON events (received_s);
+CREATE TABLE IF NOT EXISTS devices (device PRIMARY KEY, seen_s, telemetry);
+CREATE TABLE IF NOT EXISTS runs (device, run, PRIMARY KEY (device, run));
+CREATE TABLE IF NOT EXISTS clock AS SELECT 0.0 AS trusted_s;
+"""
 
 
 class Fleet(Store, Collector):
@@ -59,7 +68,7 @@ class Fleet(Store, Collector):
         self._keys = keys if isinstance(keys, Keys) else Keys([Key(key) for key in keys or []])
         self._refusals: dict[int, int] = dict.fromkeys(STATUSES, 0)
         self._storing = FailureLog("Storing a batch")
-        super().__init__(path)
+        super().__init__(path, TABLES)
 
     def receive(self, body: bytes | None, key: str) -> tuple[int, dict[str, Any]]:
         """Store a batch; return an HTTP status and a reply. No body: it was too large."""

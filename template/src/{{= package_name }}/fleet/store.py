@@ -16,15 +16,6 @@ from ..device.wire_format import Event, Telemetry
 from ..scope import load_params
 from .clock import RetentionClock, SteadyClock
 
-TABLES = """
-PRAGMA journal_mode=WAL;
-PRAGMA synchronous=FULL;
-CREATE TABLE IF NOT EXISTS events (device, id, received_s, decision, PRIMARY KEY (device, id));
-CREATE INDEX IF NOT EXISTS by_age ON events (received_s);
-CREATE TABLE IF NOT EXISTS devices (device PRIMARY KEY, seen_s, telemetry);
-CREATE TABLE IF NOT EXISTS runs (device, run, PRIMARY KEY (device, run));
-CREATE TABLE IF NOT EXISTS clock AS SELECT 0.0 AS trusted_s;
-"""
 SAVE_DEVICE = """INSERT INTO devices VALUES (?, ?, ?) ON CONFLICT (device)
 DO UPDATE SET seen_s = excluded.seen_s, telemetry = excluded.telemetry"""
 # Runs with each batch. It deletes up to ten times the events of a batch, so it always catches up.
@@ -55,8 +46,9 @@ class Store:
         sqlite3.Error: from each method, if the disk is full, for example.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, tables: str) -> None:
         self._path = path
+        self._tables = tables
         self._lock = RLock()
         self._seen_s: dict[str, float] = {}  # by the monotonic clock, of reports to this process
         self.stale_count = 0  # reports that were older than the last one
@@ -74,7 +66,7 @@ class Store:
         self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         if self._path.stat().st_size <= CHECKED_MB * 1e6:
             check_content(self._db)
-        self._db.executescript(TABLES)
+        self._db.executescript(self._tables)
         query = "SELECT count(*), max(trusted_s), (SELECT max(received_s) FROM events) FROM clock"
         _, trusted_s, newest_s = self._db.execute(query).fetchone()
         self._clock = SteadyClock(newest_s or 0)

@@ -105,11 +105,11 @@ def describe_split() -> str:
         f" split has {held_out} of them.",
         "time": f"It was tested on the latest examples ({place}), and trained on earlier ones.",
         "given": f"It was tested on the split that the data name ({place}).",
-        "function": "It was tested on the split that `task/split.py` chooses.",
+        "function": "It was tested on the split that task/split.py chooses.",
     }
     one_by_one = (
         "The examples were divided one by one: the figures hold for the people, parts and places"
-        " in this data, not for new ones. Name what belongs together with `split` in schema.yaml."
+        " in this data, not for new ones. Name what belongs together with “split” in schema.yaml."
     )
     return sentences.get(str(rule.get("by")), one_by_one)
 
