@@ -401,7 +401,15 @@ def test_a_kept_connection_outlives_load_balancers(project: Path) -> None:
 
 
 def test_a_half_closed_connection_gets_its_answer(project: Path) -> None:
-    with serving(project, with_latency_limit(5000)) as server, server.connect() as half:
+    slow = """
+import asyncio
+from scratch_detector.serving import batching
+async def predict_slowly(*arguments):
+    await asyncio.sleep(0.3)
+    return await original(*arguments)
+original, batching.DynamicBatcher.predict = batching.DynamicBatcher.predict, predict_slowly
+"""
+    with serving(project, with_latency_limit(5000) + slow) as server, server.connect() as half:
         half.sendall(server.head(len(server.payload)) + server.payload)
         half.shutdown(socket.SHUT_WR)
         answer = b""
