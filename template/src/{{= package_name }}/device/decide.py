@@ -14,9 +14,9 @@ from ..scope import load_scope
 from ..task import features
 from .model_trial import DeviceModel
 
-# A model that has been busy this long counts as hanging: the loop stops its watchdog messages, and
-# systemd restarts the process. Deadlines are much shorter, since production lines wait for them.
-HANG_S = 10
+# A model that has been busy this long, and for two deadlines, counts as hanging: the loop stops its
+# watchdog messages, and systemd restarts the process.
+HANG_S = 10.0
 MAX_ERROR_CHARS = 1000  # of a decision, which must fit into a batch
 RECENT = 250  # decisions that the reported p95 covers; 12 of them are slower than it
 DECISIONS = Counter(
@@ -31,6 +31,7 @@ class Decider:
         self.recent_ms = deque[float](maxlen=RECENT)
         self.model = DeviceModel()
         self._scope = load_scope()
+        self.hang_s = max(HANG_S, 2 * self._scope.deadline_ms / 1000)
         self._busy_since_s = 0.0  # 0 while the model is idle
         self._thread = ThreadPoolExecutor(1)
 
@@ -63,9 +64,9 @@ class Decider:
         return start | self._fail_safe(reason) | details
 
     def is_hanging(self) -> bool:
-        """Return whether one payload has kept the model busy for more than `HANG_S`."""
+        """Return whether one payload has kept the model busy for more than `hang_s`."""
         busy_since_s = self._busy_since_s  # another thread sets it
-        return busy_since_s > 0 and time.monotonic() - busy_since_s > HANG_S
+        return busy_since_s > 0 and time.monotonic() - busy_since_s > self.hang_s
 
     def _run_model(self, payload: bytes) -> dict[str, Any]:
         self._busy_since_s = time.monotonic()

@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from ..scope import load_params, load_scope
-from .decide import HANG_S, Decider
+from .decide import Decider
 from .outbox import Outbox
 from .retry import ended_threads
 from .uploader import Uploader, read_telemetry
@@ -32,7 +32,7 @@ def read_health(decider: Decider, outbox: Outbox, uploader: Uploader) -> tuple[i
     if ended := ended_threads():
         problems.append(f"threads have ended: {', '.join(ended)}")
     if is_hanging:
-        problems.append(f"the model has been busy with one payload for more than {HANG_S} s")
+        problems.append(f"the model has been busy with one payload for over {decider.hang_s:g} s")
     health = {"status": "attention" if problems else "ok", "problems": problems}
     return 503 if is_hanging or ended else 200, health | telemetry.model_dump(
         exclude={"run", "number"}
