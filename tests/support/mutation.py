@@ -95,7 +95,7 @@ def exact_reports(scope: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "contract_failures": 0,
             "missing_labels": 0,
             "leaks": 0,
-            "near_copy_share": scope.get("max_near_copy_share", 0.02),
+            "near_copy_share": scope.get("max_near_copy_share", 0.5),
             "label_conflicts": 0,
             "repeated_ids": 0,
         },

@@ -62,7 +62,7 @@ class Scope(TargetScope, frozen=True, extra="forbid"):
     data_owner: str = Field(description="Owner of schema.yaml.")
     max_leaks: int = Field(ge=0, description="Inputs that are in two splits.")
     max_near_copy_share: float = Field(
-        default=0.02,
+        default=0.5,
         ge=0,
         le=1,
         description="Share of held-out inputs that have a near copy in another split.",

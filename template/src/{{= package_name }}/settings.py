@@ -91,6 +91,13 @@ def variable(name: str) -> str:
     return f"{PACKAGE}_{name}".upper()
 
 
+def set_variables(name: str) -> list[str]:
+    """Return which of a variable and its `_FILE` variant are set, even if empty."""
+    own = variable(name)
+    # pydantic reads variables in any case.
+    return sorted({own, f"{own}_FILE"} & {key.upper() for key in os.environ})
+
+
 def read_keys(name: str, words: SecretStr, file: str) -> list[bytes]:
     """Return the API keys from a file or, if none is named, from the variable itself.
 
@@ -102,8 +109,7 @@ def read_keys(name: str, words: SecretStr, file: str) -> list[bytes]:
             allow access without one.
     """
     own, own_file = variable(name), f"{variable(name)}_FILE"
-    # pydantic reads variables in any case.
-    is_set = sorted({own, own_file} & {key.upper() for key in os.environ})
+    is_set = set_variables(name)
     try:
         text = Path(file).read_text("utf-8") if file else words.get_secret_value()
     except UnicodeDecodeError:

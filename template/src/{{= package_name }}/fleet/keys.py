@@ -1,12 +1,11 @@
 """API keys of devices: one per line, `NAME KEY` for one device, or `KEY` for all the others."""
 
 import hmac
-import os
 import re
 from pathlib import Path
 from typing import NamedTuple
 
-from ..settings import variable
+from ..settings import set_variables, variable
 from .settings import CollectorSettings
 
 DEVICE_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
@@ -64,8 +63,8 @@ def read_device_keys(settings: CollectorSettings) -> Keys:
     if file:
         return Keys(_read_file(file, f"{name}_FILE ({file})"))
     keys = [Key(word.encode()) for word in settings.collect_keys.get_secret_value().split()]
-    if not keys and (is_set := {name, f"{name}_FILE"} & os.environ.keys()):
-        raise _refusal(f"{sorted(is_set)[0]} is set, but it is empty")
+    if not keys and (is_set := set_variables("COLLECT_KEYS")):
+        raise _refusal(f"{is_set[0]} is set, but it is empty")
     for key in keys:
         _check_characters(key.secret.decode(), name)
     return Keys(keys)

@@ -14,7 +14,7 @@ import numpy as np
 
 from .similarity import find_copies
 
-# A share near the default limit of 0.02, estimated from 2,000, is off by 0.006 (95 % confidence).
+# A share near the default limit of 0.5, estimated from 2,000, is off by 0.02 (95 % confidence).
 MAX_COMPARED = 2000
 SHOWN = 10
 REFERENCES = {"validation": ("train",), "test": ("train", "validation")}
