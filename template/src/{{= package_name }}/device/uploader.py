@@ -127,7 +127,14 @@ class Uploader(LastingThread):
         return set(reply.stored)
 
     def _handle_failure(self, events: list[QueuedEvent], error: Exception) -> None:
-        """Make the next batch smaller; let an event that fails alone wait behind the others."""
+        """Make the next batch smaller; let an event that fails alone wait behind the others.
+
+        Without a connection the events are not the reason, and small batches would only delay the
+        others once it is back.
+        """
+        code = str(getattr(error, "code", ""))
+        if not (code.isdecimal() or isinstance(error, TimeoutError | ValueError)):
+            return
         self._size = max(1, min(self._size, len(events)) // SHRINK)
         if len(events) != 1:
             return
@@ -136,7 +143,6 @@ class Uploader(LastingThread):
             return
         self._failures = 0
         (event,) = events
-        code = str(getattr(error, "code", ""))
         if code.isdecimal() and code not in NOT_OF_THE_EVENT:
             self._rounds[event.id] = self._rounds.get(event.id, 0) + 1
         if self._rounds.get(event.id, 0) >= MAX_ROUNDS:
