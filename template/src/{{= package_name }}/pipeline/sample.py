@@ -35,4 +35,4 @@ def drop_sample() -> None:
     kept = [line for line in lines if line.strip() != SAMPLE_LINE]
     if kept != lines:
         DVC_YAML.write_text("".join(kept), encoding="utf-8")
-        print(f"{DVC_YAML}: ingest no longer depends on {SAMPLE_LINE[2:]}")
+        print(f"{DVC_YAML}: ingest no longer depends on task/sample_data.py")
