@@ -122,7 +122,7 @@ def _divide(
     split = schema.split
     if is_new and rows:
         end = len(rows) - requests
-        split = choose_seed(keys[:end], [row.label for row in rows[:end]], split)
+        split = choose_seed(keys[:end], ids[:end], [row.label for row in rows[:end]], split)
     splits = divide(keys, ids, split, requests) if rows else []
     return schema.model_copy(update={"split": split}), splits
 

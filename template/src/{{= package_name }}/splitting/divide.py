@@ -19,14 +19,17 @@ NAMES = {
 }
 # Shares of the examples. With few groups they vary: these are the limits for a seed.
 MIN_SHARES = {TRAIN: 0.5, VALIDATION: 0.04, TEST: 0.1}
-MAX_SEEDS, MAX_HASHES = 1000, 2_000_000  # tried while looking for a seed: a few seconds
+MAX_SEEDS, MAX_DIVIDED = 1000, 10_000_000  # seeds, and examples over all seeds: some seconds
 
 
 def hash_split(key: str, seed: int = 0) -> str:
     """Return the split of a key: 20 % test, 10 % validation, 70 % training."""
-    hashed = sha256(f"{seed}:{key}".encode()).digest() if seed else key.encode()
-    bucket = crc32(hashed) % 10
+    bucket = _hash(key, seed) % 10
     return TEST if bucket < 2 else VALIDATION if bucket == 2 else TRAIN
+
+
+def _hash(key: str, seed: int) -> int:
+    return crc32(sha256(f"{seed}:{key}".encode()).digest() if seed else key.encode())
 
 
 def divide(keys: Sequence[str], ids: Sequence[str], split: Split, requests: int = 0) -> list[str]:
@@ -42,36 +45,38 @@ def divide(keys: Sequence[str], ids: Sequence[str], split: Split, requests: int 
     if split.by == "time":
         return _divide_by_time([*_parse_times(source), *[math.inf] * requests])
     if split.by == "group":
-        return [hash_split(key, split.seed) for key in source] + [TRAIN] * requests
+        splits = {key: hash_split(key, split.seed) for key in set(source)}
+        return [splits[key] for key in source] + [TRAIN] * requests
     if split.by == "given":
-        return _read_names(source, ids) + [TRAIN] * requests
+        return _read_names(source, ids, split.seed) + [TRAIN] * requests
     if split.by == "function":
-        return _read_names(keys, ids)
+        return _read_names(keys, ids, split.seed)
     return [hash_split(key, split.seed) for key in keys]
 
 
-def choose_seed(keys: Sequence[str], labels: Sequence[str], split: Split) -> Split:
+def choose_seed(
+    keys: Sequence[str], ids: Sequence[str], labels: Sequence[str], split: Split
+) -> Split:
     """Return the rule with the first seed that puts every label into every split.
 
     With 20 examples of a label, one seed in five leaves a split without it. A seed is only chosen
-    by labels and sizes, never by a result.
+    by labels and sizes, never by a result. A split by id or time has none.
+
+    Raises:
+        Refusal: a key is not a split.
     """
-    if split.by not in ("payload", "group"):
+    if split.by in ("id", "time") or not keys:
         return split
-    weights = Counter(zip(keys, labels, strict=True))
-    wanted = 3 * len(set(labels))
-    tries = max(1, min(MAX_SEEDS, MAX_HASHES // len(weights)))
-    found = None
+    wanted, found = 3 * len(set(labels)), None
+    tries = max(1, min(MAX_SEEDS, MAX_DIVIDED // len(keys)))
     for seed in range(split.seed, split.seed + tries):
-        sizes, pairs = Counter[str](), set[tuple[str, str]]()
-        for (key, label), count in weights.items():
-            name = hash_split(key, seed)
-            sizes[name] += count
-            pairs.add((name, label))
-        if len(pairs) == wanted:
-            found = split.model_copy(update={"seed": seed}) if found is None else found
+        candidate = split.model_copy(update={"seed": seed})
+        splits = divide(keys, ids, candidate)
+        if len(set(zip(splits, labels, strict=True))) == wanted:
+            found = found or candidate
+            sizes = Counter(splits)
             if all(sizes[name] >= share * len(keys) for name, share in MIN_SHARES.items()):
-                return split.model_copy(update={"seed": seed})
+                return candidate
     return found or split
 
 
@@ -104,7 +109,7 @@ def _divide_by_time(times: Sequence[float]) -> list[str]:
     return [splits[time] for time in times]
 
 
-def _read_names(keys: Sequence[str], ids: Sequence[str]) -> list[str]:
+def _read_names(keys: Sequence[str], ids: Sequence[str], seed: int) -> list[str]:
     """Read given splits. Without one for validation, an eighth of the training split is used."""
     unknown = sorted({key for key in keys if key.lower() not in NAMES})
     if unknown:
@@ -117,6 +122,6 @@ def _read_names(keys: Sequence[str], ids: Sequence[str]) -> list[str]:
     if VALIDATION in splits:
         return splits
     return [
-        VALIDATION if name == TRAIN and crc32(id.encode()) % 8 == 0 else name
+        VALIDATION if name == TRAIN and _hash(id, seed) % 8 == 0 else name
         for name, id in zip(splits, ids, strict=False)
     ]

@@ -216,7 +216,7 @@ def _date(name: str, value: str) -> Refusal:
         " month, the hour or an age in days, list the column under ignored_columns in schema.yaml,"
         f" or divide the rows by it: `split: {{by: time, column: {name}}}`"
     )
-    return Refusal(name, value, rule, 42.0)
+    return Refusal(name, value, rule, "Friday")
 
 
 def _no_cast(name: str, cells: pa.ChunkedArray) -> Refusal:

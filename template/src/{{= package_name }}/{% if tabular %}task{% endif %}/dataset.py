@@ -65,7 +65,7 @@ def infer_schema(source: Path) -> Schema:
     found_rows = _rows(table, kinds, schema)
     rows = [(row.id, row.label, key_of(row, schema.split)) for row in found_rows]
     ids, row_labels, keys = map(list, zip(*rows, strict=True))
-    split = choose_seed(keys, row_labels, schema.split)
+    split = choose_seed(keys, ids, row_labels, schema.split)
     is_training = np.array(divide(keys, ids, split)) == "train"
     columns = {
         name: _infer(table, name, kind, is_training, is_chosen=bool(_chosen_kind(name, schema)))
