@@ -35,15 +35,17 @@ def _hash(key: str, seed: int) -> int:
 def divide(keys: Sequence[str], ids: Sequence[str], split: Split, requests: int = 0) -> list[str]:
     """Return the split of each example.
 
-    The last `requests` examples are labelled requests. They are newer than the source, and their
-    group is unknown: they are for training if the split is by group or given.
+    The last `requests` examples are labelled requests, oldest first. They are newer than the
+    source, and their group is unknown: they are for training if the split is by group or given.
 
     Raises:
         Refusal: a key is not a time, or not a split.
     """
     source = keys[: len(keys) - requests]
     if split.by == "time":
-        return _divide_by_time([*_parse_times(source), *[math.inf] * requests])
+        times = _parse_times(source)
+        newest = max(times, default=0.0)
+        return _divide_by_time([*times, *(newest + 1 + i for i in range(requests))])
     if split.by == "group":
         splits = {key: hash_split(key, split.seed) for key in set(source)}
         return [splits[key] for key in source] + [TRAIN] * requests
