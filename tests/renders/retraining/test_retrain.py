@@ -384,7 +384,7 @@ def test_a_candidate_becomes_one_pull_request(project: Path, services: Services)
     assert re.search(r"\| all held-out examples \| \d+ \| 0\.\d+ \| 0\.\d+ \|", pull["body"])
     assert re.search(r"\| recent labelled traffic \| [4-8]\d \|", pull["body"])
     assert re.search(
-        r"```diff\n--- champion\n\+\+\+ candidate\n(.*\n)*\+\| Slice online ", pull["body"]
+        r"```diff\n--- champion\n\+\+\+ candidate\n(.*\n)*\+\| Slice feedback ", pull["body"]
     )
     changed = git(project, "diff", "--name-only", "HEAD", branch).split()
     wanted = {"dvc.lock", "docs/card.md", "README.md", "reports/evaluate.json"}
