@@ -115,17 +115,19 @@ class Recorder:
     """Replaces the live window and records its values."""
 
     def __init__(self, reference: Any) -> None:
-        self.reference, self.rows = reference, list[dict[str, float]]()
+        self.reference, self.values = reference, dict[str, list[float]]()
 
-    def add(self, values: dict[str, float]) -> None:
-        """Record the signals of one prediction."""
-        self.rows.append(values)
+    def add(self, values: dict[str, Any], n: int) -> None:
+        """Record the signals of n predictions."""
+        for name, of_each in values.items():
+            self.values.setdefault(name, []).extend(of_each)
 
 
 def record_case(case: str, examples: Iterable[Any], change: Payload | None = None) -> Signals:
     """Predict payloads like a server, which also rejects those that violate the contract."""
     watch, right = monitor.Monitor(model), []
-    watch.window, reference = Recorder(watch.window.reference), watch.window.reference
+    reference = watch.window.reference
+    recorder = watch._window = Recorder(reference)
     for example in examples:
         payload = change(example.payload, rng) if change else example.payload
         try:
@@ -134,8 +136,8 @@ def record_case(case: str, examples: Iterable[Any], change: Payload | None = Non
             continue
         watch.observe(prediction)
         right.append(prediction.label == example.label)
-    rows = watch.window.rows
-    found = {name: np.array([row[name] for row in rows]) for name in reference.signals}
+    assert watch.window is recorder  # counts what is pending
+    found = {name: np.array(recorder.values[name]) for name in reference.signals}
     estimate = np.mean(found["confidence"] >= reference.sure_from)
     accuracy[case] = [float(np.mean(right)), float(estimate)]
     return found

@@ -87,7 +87,8 @@ def update(
         branch, top = f"template/{versions.name}", project.git.folder
         place = top.with_name(f"{top.name}-{branch.replace('/', '-')}")
         previous = "" if dry_run else project.git.clear(branch, place)
-        say(console, f"{project.folder.name}: {before} -> {versions.name}, from {source}")
+        step = before if before == versions.name else f"{before} -> {versions.name}"
+        say(console, f"{project.folder.name}: {step}, from {source}")
         print_news(console, versions, before)
         with console.status("Rendering both versions"):
             renders = _render_both(project, versions, answering, work)
@@ -114,6 +115,8 @@ def update(
         if dry_run or not changed:
             return 0
         words = f"Update the template from {before} to {versions.name}"
+        if before == versions.name:
+            words = f"Render the template {before} with other answers"
         commit = scratch.commit(tree, project.head, words=words)
         project.git("update-ref", "-m", words, f"refs/heads/{branch}", commit, previous)
         say(console, f"The update is one commit on branch {branch}.")

@@ -1,7 +1,8 @@
 """Run renders end to end: from data to an evaluated model, then to a prediction.
 
-`make test` runs one of the nine, for images on server and device, and the stages of another for
-sound; `modelled` in conftest.py covers tables. `make test-all` runs all nine.
+`make test` runs one of the nine, for images on server and device; `modelled` in conftest.py covers
+tables. `make test-all` runs all nine: three with all their own tests, so that each kind of input and
+each target has them once, and the others with the tests of what depends on both.
 """
 
 import hashlib
@@ -24,6 +25,11 @@ from environment import environment, requirements, variables
 from repository import commit_files, done, git, run_in
 
 EVERYDAY = ("image", "hybrid")  # the only target with all code; shared code is tested once
+WITH_ALL_TESTS = (EVERYDAY, ("audio", "edge"), ("tabular", "cloud"))
+# Tests that read the payloads of the render, in the folders of its target.
+OF_BOTH = ["tests/task", *(f"tests/test_{name}.py" for name in ("data", "deploy", "layers"))]
+OF_TARGET = {"cloud": ["tests/serving/test_app.py"], "edge": ["tests/device/test_loop.py"]}
+OF_TARGET["hybrid"] = [path for paths in OF_TARGET.values() for path in paths]
 COMBINATIONS = [
     pytest.param(*pair, marks=[] if pair == EVERYDAY else pytest.mark.long, id="-".join(pair))
     for pair in NINE
@@ -130,7 +136,8 @@ def test_untouched_render_runs_end_to_end(
     env = variables(folder, environment(requirements(folder, "serve", "train", "dev")))
     git(folder, "init", "-q", "-b", "main")
     commit_files(folder)
-    if modality == "tabular":  # as in CI: a clone has reports, but neither data nor models
+    has_all_tests = (modality, target) in WITH_ALL_TESTS
+    if has_all_tests and modality == "tabular":  # as in CI: a clone has no data and no models
         make(folder, "test", env)
     printed = make(folder, "model", env)
     gates = json.loads((folder / "reports" / "gates.json").read_text())
@@ -143,7 +150,9 @@ def test_untouched_render_runs_end_to_end(
         check_server(folder)
     if target != "cloud":
         check_device(folder)
-    if modality != "tabular":  # tests must not change files in use
+    if not has_all_tests:
+        done(run_in(folder, "python", "-m", "pytest", "-q", *OF_BOTH, *OF_TARGET[target]))
+    elif modality != "tabular":  # tests must not change files in use
         before = hash_files(folder)
         make(folder, "test", env | {"SCRATCH_DETECTOR_API_KEYS": "secret"})
         assert hash_files(folder) == before and any(path.suffix == ".db" for path in before)

@@ -7,12 +7,12 @@ the reference, in constant time; the drift score compares the two histograms.
 """
 
 import math
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import ArrayLike
 from pydantic import BaseModel
 
 from ..schema import EMBEDDING_SIGNAL
@@ -73,7 +73,7 @@ class LiveWindow:
     def __init__(self, reference: Reference) -> None:
         self.reference = reference
         self._rows: deque[list[int]] = deque()
-        self._edges = {name: signal.edges for name, signal in reference.signals.items()}
+        self._edges = {name: np.array(s.edges) for name, s in reference.signals.items()}
         self._counts = {name: [0] * len(s.shares) for name, s in reference.signals.items()}
 
     @property
@@ -81,22 +81,24 @@ class LiveWindow:
         """Share of the window that is filled, 0 to 1."""
         return len(self._rows) / self.reference.window
 
-    def add(self, values: Mapping[str, float]) -> None:
-        """Add one prediction and drop the oldest. Not thread-safe.
+    def add(self, values: Mapping[str, ArrayLike], n: int = 1) -> None:
+        """Add n predictions, in their order, and drop the oldest. Not thread-safe.
 
-        A signal that is absent or not finite counts as missing.
+        Each value has shape (n,). A signal that is absent or not finite counts as missing.
         """
-        bins = []
-        for name, edges in self._edges.items():
-            value = values.get(name, math.nan)
-            # The last count is for missing values.
-            bins.append(bisect_right(edges, value) if math.isfinite(value) else -1)
-        self._rows.append(bins)
-        for counts, i in zip(self._counts.values(), bins, strict=True):
-            counts[i] += 1
-        if len(self._rows) > self.reference.window:
-            for counts, i in zip(self._counts.values(), self._rows.popleft(), strict=True):
-                counts[i] -= 1
+        bins = np.full((n, len(self._edges)), -1)  # the last count is for missing values
+        for i, (name, edges) in enumerate(self._edges.items()):
+            if name in values:
+                signal = np.reshape(values[name], n)
+                found = np.searchsorted(edges, signal, side="right")
+                bins[:, i] = np.where(np.isfinite(signal), found, -1)
+        for row in bins.tolist():
+            self._rows.append(row)
+            for counts, bin in zip(self._counts.values(), row, strict=True):
+                counts[bin] += 1
+            if len(self._rows) > self.reference.window:
+                for counts, bin in zip(self._counts.values(), self._rows.popleft(), strict=True):
+                    counts[bin] -= 1
 
     def score(self, name: str) -> float:
         """Return the drift score of a signal: 1.0 is its threshold. NaN until the window is full.

@@ -4,8 +4,10 @@ import math
 from collections import deque
 from functools import partial
 from pathlib import Path
-from typing import Any
+from threading import Lock
 
+import numpy as np
+from numpy.typing import ArrayLike
 from prometheus_client import Gauge
 
 from ..artifacts import REFERENCE, refuse_other_labels
@@ -14,6 +16,9 @@ from ..scope import load_params, load_scope
 from .drift import LiveWindow, Reference
 from .scrape import metrics_age_s, metrics_url, read_metric
 
+# Predictions that are counted together, because NumPy takes about as long for one as for many. All
+# are counted before a score is read.
+MAX_PENDING = 32
 MAX_AGE_S = 60  # of a metrics file, which is written every 10 s while the model runs
 DRIFT = Gauge("drift_score", "Drift score: PSI divided by its threshold", ["signal"])
 ESTIMATED = Gauge(
@@ -42,15 +47,24 @@ class Monitor:
         if reference.labels:
             model = f"the model {predictor.sha256[:12]}"
             refuse_other_labels(model, predictor.labels, path, reference.labels)
-        self.window = LiveWindow(reference)
+        self._window = LiveWindow(reference)
         self._predictor = predictor
         self._sure = deque[bool](maxlen=reference.window)
+        self._pending: list[Prediction] = []
+        self._lock = Lock()  # a device writes its metrics in another thread
+
+    @property
+    def window(self) -> LiveWindow:
+        """The live window with all predictions so far."""
+        with self._lock:
+            self._count_pending()
+        return self._window
 
     def show(self) -> None:
         """Export this window in the gauges of this process, replacing the previous model's."""
         DRIFT.clear()  # the previous model may have had other signals
         for signal in self.window.reference.signals:
-            DRIFT.labels(signal).set_function(partial(self.window.score, signal))
+            DRIFT.labels(signal).set_function(partial(self.drift_score, signal))
         FILL.set_function(lambda: self.window.fill)
         ESTIMATED.set_function(self.estimated_accuracy)
         MODEL.clear()
@@ -59,19 +73,34 @@ class Monitor:
 
     def observe(self, prediction: Prediction) -> None:
         """Count one prediction into the live window."""
-        reference = self.window.reference
-        label = self._predictor.labels.index(prediction.label)
-        outputs = {
-            "confidence": prediction.confidence,
-            "entropy": prediction.entropy,
-            "label": label,
+        with self._lock:
+            self._pending.append(prediction)
+            if len(self._pending) >= MAX_PENDING:
+                self._count_pending()
+
+    def drift_score(self, signal: str) -> float:
+        """Return the drift score of a signal: see `LiveWindow.score`."""
+        return self.window.score(signal)
+
+    def _count_pending(self) -> None:
+        pending, self._pending = self._pending, []
+        if not pending:
+            return
+        reference, labels = self._window.reference, self._predictor.labels
+        confidence = np.array([prediction.confidence for prediction in pending])
+        signals: dict[str, ArrayLike] = {
+            name: [prediction.facts.get(name, math.nan) for prediction in pending]
+            for name in {name for prediction in pending for name in prediction.facts}
         }
-        signals: dict[str, Any] = prediction.facts | outputs
-        if reference.whitening and prediction.embedding is not None:
-            signals |= reference.whitening.apply(prediction.embedding)
-        self.window.add(signals)
+        signals["confidence"] = confidence
+        signals["entropy"] = [prediction.entropy for prediction in pending]
+        signals["label"] = [labels.index(prediction.label) for prediction in pending]
+        embeddings = [p.embedding for p in pending if p.embedding is not None]
+        if reference.whitening and len(embeddings) == len(pending):  # a model has them, or has not
+            signals |= reference.whitening.apply(np.stack(embeddings))
+        self._window.add(signals, len(pending))
         if reference.sure_from is not None:
-            self._sure.append(prediction.confidence >= reference.sure_from)
+            self._sure.extend((confidence >= reference.sure_from).tolist())
 
     def estimated_accuracy(self) -> float:
         """Return the share of predictions above a confidence threshold; NaN until full.
@@ -79,7 +108,9 @@ class Monitor:
         On held-out data this share equals the accuracy: see `fit_confidence_threshold` in
         `pipeline/reference.py`. It needs no labels. A model that is confidently wrong misleads it.
         """
-        sure = list(self._sure)
+        with self._lock:
+            self._count_pending()
+            sure = list(self._sure)
         is_full = len(sure) == self._sure.maxlen
         return sum(sure) / len(sure) if is_full else math.nan
 
