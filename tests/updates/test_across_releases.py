@@ -131,7 +131,7 @@ def version(archive: Path) -> str:
     return f"v{archive.name.removesuffix('.tar.gz')}"
 
 
-# The files of a hybrid are those of both other targets; these two are taken from the oldest release.
+# A hybrid has the files of both other targets; those start at the oldest release only.
 STARTS = [(RELEASES[0], target) for target in TARGETS if target != "hybrid"]
 STARTS += [(archive, "hybrid") for archive in RELEASES]
 EVERY_START = pytest.mark.parametrize(

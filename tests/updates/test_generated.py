@@ -14,6 +14,7 @@ from rich.console import Console
 
 from conftest import ROOT
 from environment import environment, release, requirements, variables
+from everyday import every_nth
 from poc2prod.moves import GENERATED, read_generated
 from poc2prod.refusal import Refusal
 from poc2prod.update import update
@@ -67,7 +68,7 @@ def run_update(folder: Path) -> tuple[int, str]:
     return status, console.file.getvalue()
 
 
-@pytest.mark.parametrize("route", ["copier", "poc2prod"])
+@pytest.mark.parametrize("route", every_nth(2, ["poc2prod", "copier"]))
 def test_generated_rules_cause_no_conflict(
     route: str, project: Path, history: Path, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from conftest import Render
 from containers import free_port
+from everyday import every_nth
 from test_outbox import (
     DEVICE,
     SHORT_AND_LONG,
@@ -119,7 +120,7 @@ cli.run("collect")
 """
 
 
-@pytest.mark.parametrize("kind", ["as it is", "forgetful"])
+@pytest.mark.parametrize("kind", every_nth(2, ["as it is", "forgetful"]))
 def test_each_event_is_stored_once_if_replies_are_lost(
     folder: Path, broker: Broker, kind: str
 ) -> None:

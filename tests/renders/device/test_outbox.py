@@ -259,6 +259,7 @@ def test_power_cuts_lose_no_confirmed_row(
     assert lost == 0 < of
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_power_cuts_lose_rows_without_syncs(folder: Path, power_cut: str, kind: str) -> None:
     lost, _ = lost_to_power_cuts(folder, power_cut, kind, "NORMAL", 6)

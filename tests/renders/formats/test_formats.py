@@ -110,6 +110,7 @@ def project(formatted: Path, tmp_path: Path) -> Path:
     return tmp_path / "repo"
 
 
+@pytest.mark.long
 def test_tests_of_the_render_pass(project: Path) -> None:
     names = ["tests/formats", "tests/test_layers.py"]
     done(run_in(project, "python", "-m", "pytest", "-q", *names))

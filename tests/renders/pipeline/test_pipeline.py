@@ -1,8 +1,8 @@
 """Run renders end to end: from data to an evaluated model, then to a prediction.
 
 `make test` runs one of the nine, for images on server and device; `modelled` in conftest.py covers
-tables. `make test-all` runs all nine: three with all their own tests, so that each kind of input and
-each target has them once, and the others with the tests of what depends on both.
+tables. `make test-all` runs all nine: three of them with all their own tests, so that each modality
+and each target has them once, the others with the tests of what depends on both.
 """
 
 import hashlib
