@@ -121,8 +121,8 @@ def prepare(payload: bytes) -> Prepared:
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Turn logits (n, labels) into probabilities. In the graph, int8 would round them."""
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+    odds = np.exp(logits - np.maximum.reduce(logits, axis=1, keepdims=True))
+    return np.asarray(odds / np.add.reduce(odds, axis=1, keepdims=True))
 
 
 def entropy(probabilities: np.ndarray) -> np.ndarray:

@@ -27,6 +27,7 @@ HEAD_BYTES = 32_768  # like nginx: 4 buffers of 8 kB
 MAX_CONNECTIONS = 900  # below the usual limit of 1024 open files
 MAX_WITH_WAITING = 800  # above it, connections that wait for a request are closed
 # Reachable even if other requests are rejected because of too many connections.
+BODY_HAS_ARRIVED = "body_has_arrived"  # an ASGI extension; most bodies come with their head
 PROBES = {b"/healthz", b"/readyz", b"/metrics", b"/v2/health/live", b"/v2/health/ready"}
 DRAIN_S = 2  # load balancers need about this long to notice that `/readyz` fails
 STOP_WITHIN_S = 20  # DRAIN_S + this is below the grace period of 30 s in deploy/
@@ -48,6 +49,39 @@ LOGS: dict[str, Any] = {
 log = logging.getLogger(__package__)
 
 
+class WholeResponses:
+    """A transport that sends the head of a response together with the first part of its body.
+
+    uvicorn writes them one after the other, and each write is a system call that wakes the client.
+    """
+
+    def __init__(self, transport: Any, protocol: HttpToolsProtocol) -> None:
+        self._transport = transport
+        self._protocol = protocol
+        self._cycle: Any = None  # the latest request with a response that has begun
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        cycle = self._protocol.cycle
+        if cycle is not self._cycle and cycle.response_started:
+            self._cycle, self._head = cycle, data
+        else:
+            self._transport.write(self._head + data)
+            self._head = b""
+
+    def flush(self) -> None:
+        """Send a head that no body follows."""
+        if self._head:
+            self.write(b"")
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class LimitedHttpProtocol(HttpToolsProtocol):
     """HTTP/1.1 with limits on the size and duration of a request's head, and on connections."""
 
@@ -61,7 +95,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     _is_half_closed = False  # the client has sent all requests, and still reads
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
+        super().connection_made(WholeResponses(transport, self))  # type: ignore[arg-type]
         if len(self.connections) > MAX_WITH_WAITING and self.waiting:
             longest = next(iter(self.waiting))
             del self.waiting[longest]
@@ -83,11 +117,13 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._is_in_body = False
+        self.scope["extensions"] = {BODY_HAS_ARRIVED: {}}
         self.waiting.pop(self, None)
         if self._is_rejected:
             self.transport.close()
 
     def on_response_complete(self) -> None:
+        self.transport.flush()  # type: ignore[attr-defined]
         super().on_response_complete()
         if self._is_in_body:  # read the rest first: closing at once could destroy the response
             self._is_rejected = True
@@ -168,6 +204,7 @@ def run_server(app: ASGIApp, state: ServerState, settings: ServerSettings) -> No
         http=LimitedHttpProtocol,
         log_config=None,  # `LOGS` is in use already
         access_log=False,
+        proxy_headers=False,  # nothing reads the client's address
         limit_concurrency=MAX_CONNECTIONS,
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=STOP_WITHIN_S,
