@@ -195,6 +195,27 @@ def test_an_empty_variable_for_keys_prevents_the_start(name: str, project: Path)
     assert result.returncode == 1 and f"{name.upper()} contains no key" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({}, "Cannot start: 192.0.2.1 is not a loopback address"),
+        ({"API_KEYS": "a-key"}, "assign requested address"),
+        ({"ALLOW_ANONYMOUS": "true"}, "assign requested address"),
+        ({"ALLOW_ANONYMOUS": "true", "API_KEYS": ""}, "contains no key"),
+    ],
+    ids=["unset", "key", "allowed", "allowed, but empty"],
+)
+def test_without_keys_only_this_machine_has_access(
+    more: dict[str, str], reason: str, project: Path, tmp_path: Path
+) -> None:
+    """The address is reserved for documentation: no server can listen on it."""
+    env = {f"SCRATCH_DETECTOR_{name}": value for name, value in more.items()}
+    env["SCRATCH_DETECTOR_HOST"] = "192.0.2.1"
+    with serving(project, command="serve", log=tmp_path / "log", **env) as server:
+        assert server.process.wait(30) in (1, 3)
+    assert reason in (tmp_path / "log").read_text()
+
+
 def test_keys_with_a_byte_order_mark_and_comments_work(project: Path, tmp_path: Path) -> None:
     content = "\ufefffirst-key # of the line\r\n# second-key\r\nthird-key\r\n"
     (tmp_path / "keys").write_bytes(content.encode())

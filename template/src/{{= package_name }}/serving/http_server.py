@@ -18,6 +18,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from ..settings import check_anonymous_access
 from .settings import ServerSettings
 from .state import ServerState
 
@@ -160,7 +161,13 @@ class DrainingServer(uvicorn.Server):
 
 
 def run_server(app: ASGIApp, state: ServerState, settings: ServerSettings) -> None:
-    """Serve requests until a signal stops the process."""
+    """Serve requests until a signal stops the process.
+
+    Raises:
+        SystemExit: it cannot listen, or other machines would have access without a key.
+    """
+    if not state.keys:
+        check_anonymous_access("API_KEYS", [settings.host])
     config = uvicorn.Config(
         app,
         host=settings.host,
