@@ -6,7 +6,6 @@ import shutil
 import signal
 import socket
 import sqlite3
-import subprocess
 import time
 from contextlib import closing, suppress
 from pathlib import Path
@@ -552,23 +551,6 @@ def test_only_the_requested_outputs_and_known_versions(project: Path) -> None:
         assert unknown.status == 404 and "1" in unknown.json["error"]
         for path in ("/v2/models/other", "/v2/models/other/infer", "/v2/none"):
             assert list(server.ask(path).json) == ["error"]
-
-
-KNOWN = """\
-promised_latency_bucket non-histogram metrics should not have "_bucket" suffix
-promised_latency_bucket non-histogram metrics should not have "le" label
-"""
-
-
-def test_promtool_accepts_the_metrics_but_for_one_kept_name(project: Path) -> None:
-    """Rules and dashboards of deployed projects read `promised_latency_bucket`."""
-    if not (promtool := shutil.which("promtool")):
-        pytest.skip("promtool is not installed")
-    with serving(project) as server:
-        server.ask()
-        text = server.ask("/metrics").body
-    checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True)
-    assert checked.stderr.decode() == KNOWN
 
 
 def test_triton_reads_errors_versions_and_single_outputs(project: Path) -> None:
