@@ -71,9 +71,7 @@ INFERENCE_SERVICE = exact_object(
         "spec": exact_object({"predictor": exact_object(SCALE, others=True)}),
     }
 )
-UNCOMMENT = re.compile(
-    r"(?m)^( *)# (?=(?:volumeMounts|volumes):$|  - |    secret: |- \{name: SCR)"
-)
+UNCOMMENT = re.compile(r"(?m)^( *)# (?=(?:volumeMounts|volumes):$|  - |    secret: |- \{name: SCR)")
 LOCAL = re.compile(r"local(?:\.\w+|\[[^\]]+\])+")
 FAULTS: list[tuple[Callable[[Files], None], str, Any]] = [
     (check_scaling, "HorizontalPodAutoscaler/spec/minReplicas", 99),

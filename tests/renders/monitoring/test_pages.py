@@ -30,9 +30,7 @@ def problems(page: bytes) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["report", "status", "runbook", "alerts"])
-def test_pages_are_valid_and_accessible(
-    name: str, pages: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_pages_are_valid_and_accessible(name: str, pages: dict[str, bytes], tmp_path: Path) -> None:
     page = pages[name]
     assert problems(page) == []
     assert audit(page, tmp_path) == {}
