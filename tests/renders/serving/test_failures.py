@@ -1,13 +1,16 @@
 """Each failure of a server leaves a line in the log, and the server outlives what it can."""
 
+import http.client
 import json
 import resource
 import shutil
 import signal
 import socket
 import sqlite3
+import subprocess
 import time
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -397,6 +400,88 @@ def test_a_release_that_arrives_late_is_served(project: Path, tmp_path: Path) ->
         until(lambda: server.ask("/readyz").json["release"] == late)
         until(lambda: server.metric("rollout_mismatch") == 0)
     assert sum("release rejected" in line["message"] for line in lines(log)) == 1
+
+
+@contextmanager
+def no_free_file(project: Path, pid: int) -> Iterator[None]:
+    """Leave a process no file descriptor, as a leak in it or in a library would."""
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    used = {int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir()}
+    free = min(set(range(len(used) + 1)) - used)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, limits[1]))
+    yield
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+
+
+@contextmanager
+def no_free_space(project: Path, pid: int) -> Iterator[None]:
+    """Fill the disk of the journal."""
+    with (project / "data/other").open("ab", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(512))
+    yield
+    (project / "data/other").unlink()
+
+
+@pytest.fixture
+def small_data(project: Path, tmp_path: Path) -> Iterator[None]:
+    """Put the data of the project on a separate disk."""
+    (project / "data").rename(tmp_path / "data")
+    (project / "data").mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(project / "data")]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("NOT TESTED: a full disk, because mounts are not permitted")
+    for example in (tmp_path / "data").glob("example.*"):
+        shutil.copy(example, project / "data")
+    yield
+    subprocess.run(["umount", str(project / "data")], check=True)
+
+
+@pytest.mark.parametrize("shortage", [no_free_file, no_free_space])
+def test_a_shortage_during_a_switch_is_survived(
+    shortage: Any, project: Path, small_data: None, tmp_path: Path
+) -> None:
+    """The old model answers meanwhile, and the new one follows without another command."""
+    other = release(project, "again")
+    log = tmp_path / "log"
+    with serving(project, with_latency_limit(5000), command="serve", log=log) as server:
+        old = server.ask("/readyz").json["release"]
+        label = server.ask(x_request_id="before").json["label"]
+        until(lambda: journal_rows(project) == 1)
+        kept = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        kept.connect()
+
+        def ask(path: str, body: bytes | None = None, **headers: str) -> tuple[int, Any]:
+            kept.request("POST" if body else "GET", path, body, headers)
+            reply = kept.getresponse()
+            return reply.status, json.loads(reply.read())
+
+        assert ask("/readyz")[1]["release"] == old
+        with shortage(project, server.process.pid):
+            (project / "releases/rollout.json").write_text(json.dumps({"champion": other}))
+            for n in range(20):
+                id = {"x-request-id": f"during-{n}", "content-type": server.kind}
+                assert ask("/predict", server.payload, **id)[0] == 200
+                time.sleep(0.1)
+            if shortage is no_free_file:
+                assert ask("/readyz")[1]["release"] == old
+        until(lambda: ask("/readyz")[1]["release"] == other)
+        until(lambda: server.metric("rollout_mismatch") == 0)
+        until(lambda: journal_rows(project) == 21)
+        assert send_label(server, "during-19", label) == (200, {"joined": True})
+        assert server.metric('refusals_total{status="500"}') == 0
+        failed = [line for line in lines(log) if line["level"] in ("ERROR", "WARNING")]
+        words = "Too many open files" if shortage is no_free_file else "full"
+        assert any(words in json.dumps(line) for line in failed), failed
+
+
+def test_two_hosts_are_rejected(project: Path) -> None:
+    with serving(project) as server:
+        for hosts, status in ((1, b"200"), (2, b"400")):
+            with server.connect() as connection:
+                host = b"host: x\r\n" * hosts
+                connection.sendall(b"GET /healthz HTTP/1.1\r\n" + host + b"\r\n")
+                assert connection.recv(1000).startswith(b"HTTP/1.1 " + status)
 
 
 def read_health(connection: socket.socket) -> None:

@@ -75,6 +75,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._is_in_head = True
 
     def on_headers_complete(self) -> None:
+        if [name for name, _ in self.headers].count(b"host") > 1:
+            # A proxy may have used the other one. uvicorn responds with 400 to errors of the parser.
+            raise ValueError("more than one host")
         self._stop_timer()  # `read_body` limits the body
         self._is_in_head = False
         self._is_in_body = True
