@@ -287,7 +287,9 @@ def test_a_locked_journal_is_503_and_loses_nothing(project: Path) -> None:
 
 
 @pytest.mark.parametrize("days", [40, -40])
-def test_a_clock_that_steps_for_a_moment_deletes_nothing(days: int, project: Path) -> None:
+def test_a_clock_that_steps_for_a_moment_deletes_nothing(
+    days: int, project: Path, tmp_path: Path
+) -> None:
     """The clock of the server steps while a file exists."""
     step = f"""
 import os, time
@@ -296,13 +298,16 @@ time.time = lambda: now() + ({days} * 86_400 if os.path.exists("step") else 0)
 from scratch_detector.serving import journal_file
 journal_file.PRUNE_EVERY_S = 0
 """
-    with serving(project, with_latency_limit(5000) + step, command="serve") as server:
+    settings, log = with_latency_limit(5000) + step, tmp_path / "log"
+    with serving(project, settings, command="serve", log=log) as server:
         labels = {f"r-{n}": server.ask(x_request_id=f"r-{n}").json["label"] for n in range(22)}
         for id in ("r-0", "r-1"):
             assert send_label(server, id, labels[id]) == (200, {"joined": True})
         (project / "step").touch()
         server.ask(x_request_id="during")
         time.sleep(0.6)
+        until(lambda: server.metric("clock_steps_total") == 1)
+        assert any("clock has stepped" in line["message"] for line in lines(log))
         (project / "step").unlink()
         server.ask(x_request_id="after")
         until(lambda: journal_rows(project) == 24)

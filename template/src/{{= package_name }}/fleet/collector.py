@@ -31,6 +31,7 @@ from ..monitoring.scope_limits import show_limits
 from ..refusal import Refusal
 from ..scope import load_params
 from ..settings import check_anonymous_access
+from .clock import STEPS
 from .keys import Key, Keys, read_device_keys
 from .settings import CollectorSettings
 from .store import Store
@@ -142,6 +143,7 @@ class Fleet(Store, Collector):
         yield refusals
         about = "Reports that were made before the last one, and so do not replace it"
         yield Counter("collector_stale_reports", about, self.stale_count)
+        yield from STEPS.collect()
         about = "Damaged databases set aside, and threads started again"
         yield Counter("collector_faults", about, fault_count())
 
