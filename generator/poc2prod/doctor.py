@@ -205,9 +205,8 @@ def _check_limits(folder: Path, answers: dict[Any, Any]) -> Finding:
     ]
     found = f"{_join(both)}; to record the values of scope.yaml:"
     given = [word for name, value in changed.items() for word in ("--answer", f"{name}={value}")]
-    return Finding(
-        "limits", NOTE, found, f"{own_command()} update --to current {shlex.join(given)}"
-    )
+    update = f"{own_command()} update --to current {shlex.join(given)}"
+    return Finding("limits", NOTE, found, update)
 
 
 def _check_interface(package: Path, rendered: Path) -> Finding:

@@ -208,8 +208,7 @@ def check_collector_storage(d: Files) -> None:
         return
     assert service["image"] == d["compose"]["server"]["image"] == service["command"][0]
     assert service["command"][1:] == ["collect"]
-    (volume,) = service["volumes"]
-    name, _, place = volume.partition(":")
+    name, _, place = service["volumes"][0].partition(":")
     assert name in d["volumes"] and place == f"/app/{d['fleet']['keeps_in']}"
     owner, group = d["docker"]["USER"].split(":")
     made = f"RUN install -d -o {owner} -g {group} {d['fleet']['keeps_in']}\n"
@@ -276,13 +275,27 @@ def check_service_links(d: Files) -> None:
 def check_secrets(d: Files) -> None:
     """There is a place for a file of keys, with or without keys."""
     place = "/run/secrets/server"
-    assert f"./secrets/server:{place}:ro" in d["compose"]["server"]["volumes"]
-    assert "SCRATCH_DETECTOR_API_KEYS_FILE" in d["compose"]["server"]["environment"]
+    variables = {"server": "API_KEYS_FILE", "collector": "COLLECT_KEYS_FILE"}
+    for name in variables.keys() & d["compose"].keys():
+        service = d["compose"][name]
+        assert f"./secrets/{name}:/run/secrets/{name}:ro" in service["volumes"]
+        assert f"SCRATCH_DETECTOR_{variables[name]}" in service["environment"]
     for spec in (pod(d), predictor(d)):
         (mount,) = (m for m in spec["containers"][0]["volumeMounts"] if m["name"] == "secrets")
         assert (mount["mountPath"], mount["readOnly"]) == (place, True)
         (volume,) = (v for v in spec["volumes"] if v["name"] == "secrets")
         assert volume["secret"]["optional"] and volume["secret"]["secretName"]
+
+
+def check_anonymous_access(d: Files) -> None:
+    """The server starts without keys where the platform limits access; the collector does not."""
+    setting = "SCRATCH_DETECTOR_ALLOW_ANONYMOUS"
+    assert f"{setting}=true" in d["compose"]["server"]["environment"]
+    for container in containers(d):
+        assert {"name": setting, "value": "true"} in container["env"]
+    collector = d["compose"].get("collector", {"environment": []})
+    assert not any(setting in variable for variable in collector["environment"])
+    assert setting not in d["fleet"]["image"]
 
 
 def check_health_without_proxy(d: Files) -> None:

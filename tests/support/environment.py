@@ -51,14 +51,18 @@ def _developer_requirements() -> tuple[str, ...]:
     return (*project["project"]["dependencies"], *groups, *extras)
 
 
-def environment(wanted: list[str]) -> Path:
-    """Return an environment with these requirements; build it if it does not exist."""
-    key = hashlib.sha256("\n".join([sys.version, *INSTALL, *wanted]).encode()).hexdigest()[:12]
+def environment(wanted: list[str], *options: str) -> Path:
+    """Return an environment with these requirements; build it if it does not exist.
+
+    The options are those of `uv pip install`.
+    """
+    words = [sys.version, *INSTALL, *options, *wanted]
+    key = hashlib.sha256("\n".join(words).encode()).hexdigest()[:12]
     folder = ENVIRONMENTS / key
     ENVIRONMENTS.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(folder.with_suffix(".lock")):
         if not (folder / ".done").exists():
-            _install(wanted, folder)
+            _install([*options, *wanted], folder)
             (folder / ".done").touch()
     return folder
 

@@ -98,10 +98,14 @@ def serving(
     command: str = "rehearse",
     log: Path | None = None,
     port: int = 0,
+    place: Path | None = None,
     **env: str,
 ) -> Iterator[Server]:
-    """Serve a render with a model, without PyTorch, after running the Python code in `settings`."""
-    place = environment(requirements(folder, "serve"))
+    """Serve a render with a model, without PyTorch, after running the Python code in `settings`.
+
+    `place` is the environment, if it is not the usual one.
+    """
+    place = place or environment(requirements(folder, "serve"))
     if not port:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))

@@ -21,7 +21,6 @@ DISTRIBUTIONS = {  # of modules with another name, or installed by another distr
     "yaml": "pyyaml",
     "sklearn": "scikit-learn",
     "paho": "paho-mqtt",
-    "starlette": "fastapi",
     "pydantic_core": "pydantic",
     "ai_edge_litert": "litert-torch",
 }

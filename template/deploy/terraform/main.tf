@@ -58,8 +58,38 @@ resource "google_cloud_run_v2_service" "server" {
       min_instance_count = tonumber(local.scale["autoscaling.knative.dev/minScale"])
       max_instance_count = tonumber(local.scale["autoscaling.knative.dev/maxScale"])
     }
+    dynamic "volumes" { # secrets
+      for_each = try(local.template.spec.volumes, [])
+      content {
+        name = volumes.value.name
+        secret {
+          secret = volumes.value.secret.secretName
+          dynamic "items" {
+            for_each = volumes.value.secret.items
+            content {
+              version = items.value.key
+              path    = items.value.path
+            }
+          }
+        }
+      }
+    }
     containers {
       image = var.image
+      dynamic "env" {
+        for_each = local.container.env
+        content {
+          name  = env.value.name
+          value = env.value.value
+        }
+      }
+      dynamic "volume_mounts" {
+        for_each = try(local.container.volumeMounts, [])
+        content {
+          name       = volume_mounts.value.name
+          mount_path = volume_mounts.value.mountPath
+        }
+      }
       ports {
         container_port = local.container.ports[0].containerPort
       }

@@ -8,7 +8,8 @@ needs them. A command reads them when it starts; importing a module reads nothin
 import hmac
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self, get_args, get_origin
 
@@ -86,6 +87,16 @@ class ProjectSettings(Settings):
     )
 
 
+class AccessSettings(Settings):
+    """Access without a key."""
+
+    allow_anonymous: bool = Field(
+        False,
+        description="Whether to start without keys where other machines can connect, that is, with "
+        "an address that is not loopback. Keys that are set are required in any case.",
+    )
+
+
 def variable(name: str) -> str:
     """Return the full name of an environment variable of this project."""
     return f"{PACKAGE}_{name}".upper()
@@ -128,6 +139,28 @@ def read_keys(name: str, words: SecretStr, file: str) -> list[bytes]:
             rule = "has characters that no HTTP header can hold. Save it as ASCII or UTF-8 text"
             raise SystemExit(f"Cannot start: {where} {rule}.")
     return [key.encode() for key in keys]
+
+
+def check_anonymous_access(name: str, hosts: Iterable[str]) -> None:
+    """Check that a process without keys is for clients on this machine, or explicitly for all.
+
+    Raises:
+        SystemExit: one of the hosts is not loopback, and the owner did not allow it.
+    """
+    exposed = [host for host in hosts if not _is_loopback(host)]
+    if exposed and not AccessSettings.read().allow_anonymous:
+        raise SystemExit(
+            f"Cannot start: {exposed[0]} is not a loopback address, and there are no keys. Set "
+            f"{variable(name)}_FILE to a file with one key per line, or "
+            f"{variable('ALLOW_ANONYMOUS')}=true to allow access without a key."
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def is_authorized(key: str, keys: list[bytes]) -> bool:

@@ -4,6 +4,8 @@ import re
 import shutil
 from collections.abc import Callable
 from copy import deepcopy
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from conftest import Render
 from deploy_rules import (
     Files,
     check_alert_delivery,
+    check_anonymous_access,
     check_collector_network,
     check_collector_storage,
     check_disruption_budget,
@@ -68,6 +71,7 @@ INFERENCE_SERVICE = exact_object(
         "spec": exact_object({"predictor": exact_object(SCALE, others=True)}),
     }
 )
+UNCOMMENT = re.compile(r"(?m)^( *)# (?=(?:volumeMounts|volumes):$|  - |    secret: |- \{name: SCR)")
 LOCAL = re.compile(r"local(?:\.\w+|\[[^\]]+\])+")
 FAULTS: list[tuple[Callable[[Files], None], str, Any]] = [
     (check_scaling, "HorizontalPodAutoscaler/spec/minReplicas", 99),
@@ -158,6 +162,13 @@ FAULTS: list[tuple[Callable[[Files], None], str, Any]] = [
     (check_service_links, "KSERVE/enableServiceLinks", True),
     (check_secrets, "compose/server/volumes/2", "./secrets:/x:ro"),
     (check_secrets, "compose/server/environment/1", "OTHER"),
+    (check_secrets, "compose/collector/volumes/1", "./secrets:/x:ro"),
+    (check_secrets, "compose/collector/environment/2", "OTHER"),
+    (check_anonymous_access, "compose/server/environment/2", "OTHER"),
+    (check_anonymous_access, "compose/collector/environment/2", "SCRATCH_DETECTOR_ALLOW_ANONYMOUS"),
+    (check_anonymous_access, "cloud-run/spec/containers/0/env", []),
+    (check_anonymous_access, "POD/containers/0/env/0/value", "false"),
+    (check_anonymous_access, "fleet/image", "ENV SCRATCH_DETECTOR_ALLOW_ANONYMOUS=true"),
     (check_secrets, "POD/containers/0/volumeMounts/2/mountPath", "/x"),
     (check_secrets, "KSERVE/volumes/1/secret/optional", False),
     (check_health_without_proxy, "docker/HEALTHCHECK", "u.urlopen('http://127.0.0.1:8000/readyz')"),
@@ -297,10 +308,23 @@ def test_the_budget_alert_reads_its_limit_from_scope_yaml(render: Render, tmp_pa
         assert [t["threshold_percent"] for t in budget["threshold_rules"]] == [0.5, 0.9, 1]
 
 
-def test_terraform_reads_only_existing_keys(folder: Path) -> None:
-    look, text, resources = read_terraform(folder)
+def test_terraform_reads_only_existing_keys(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder / "deploy", tmp_path / "deploy")
+    shutil.copy(folder / "scope.yaml", tmp_path)
+    service = copy / "cloud-run.yaml"
+    service.write_text(UNCOMMENT.sub(r"\1", service.read_text()))
+    look, text, resources = read_terraform(tmp_path)
     keys = {e for e in LOCAL.findall(text) if look(e) is not None}
-    assert len(keys) >= 14 and "google_cloud_run_v2_service" in resources
+    assert len(keys) >= 16 and "google_cloud_run_v2_service" in resources
+    lists = {"volumes": look("local.template.spec.volumes")}
+    lists["items"] = lists["volumes"][0]["secret"]["items"]
+    lists["env"] = look("local.container.env")
+    lists["volume_mounts"] = look("local.container.volumeMounts")
+    used = re.findall(r"\b(\w+)\.value\.([\w.]+)", text)
+    assert {name for name, _ in used} == set(lists)
+    for name, path in used:
+        for item in lists[name]:
+            assert reduce(getitem, path.split("."), item)
     if shutil.which("terraform"):
         run(["terraform", "fmt", "-check", "deploy/terraform"], folder)
 
@@ -321,11 +345,6 @@ def test_compose_passes_api_keys_that_git_ignores(folder: Path) -> None:
     server = yaml.safe_load((folder / "deploy/compose.yaml").read_text())["services"]["server"]
     assert "SCRATCH_DETECTOR_API_KEYS" in server["environment"]
     assert {"/deploy/.env", "/deploy/secrets/"} <= {*(folder / ".gitignore").read_text().split()}
-
-
-UNCOMMENT = re.compile(
-    r"(?m)^( *)# (?=(?:env|volumeMounts|volumes):$|  - |    secret: |- \{name: SCR)"
-)
 
 
 @pytest.mark.parametrize(

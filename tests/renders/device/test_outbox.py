@@ -493,7 +493,9 @@ def test_network_failures_lose_no_event(
 ) -> None:
     near, far = two_networks
     settings(folder, 'upload_url: ""', "upload_url: http://10.9.8.2:8001/events")
-    server, _ = collector(folder, 8001, within=far, SCRATCH_DETECTOR_COLLECT_HOST="10.9.8.2")
+    env = {"COLLECT_HOST": "10.9.8.2", "ALLOW_ANONYMOUS": "true"}
+    env = {f"SCRATCH_DETECTOR_{name}": value for name, value in env.items()}
+    server, _ = collector(folder, 8001, within=far, **env)
     link = f"ip link set {far[-1]}"
     lossy = "-m statistic --mode random --probability 0.3 -j DROP"
     faults = {  # the commands that start and end it

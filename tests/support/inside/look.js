@@ -31,7 +31,7 @@ function look(page) {
   return {
     verdict: text(page.querySelector(".verdict")),
     cards: named(page.querySelectorAll(".cards li"), (li) => [
-      text(li.querySelector("h3")),
+      text(li.querySelector("h2")),
       { state: li.className, mark: text(li.querySelector(".mark")), text: text(li) },
     ]),
     bars: named(page.querySelectorAll(".bars li"), (li) => [

@@ -148,6 +148,9 @@ class JsonHandler(BaseHTTPRequestHandler):
         if coding or len(set(lengths)) > 1:
             self.send_error(400, "send one content-length, and no transfer-encoding")
             return False
+        if len(self.headers.get_all("host", [])) > 1:
+            self.send_error(400, "send one host")
+            return False
         if self.command in ("GET", "HEAD") and lengths:  # the body would be read as a request
             self.close_connection = True
         return True

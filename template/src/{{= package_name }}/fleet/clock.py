@@ -2,6 +2,8 @@
 
 import time
 
+from prometheus_client import Counter
+
 from ..device.report import log
 
 TOLERANCE_S = 2  # the system clock may run this much apart, and is then followed
@@ -12,6 +14,7 @@ SETTLE_S = 3600
 # the backlog of a real pause shrinks.
 SPEED = 2
 MAX_PAUSE_S = 86_400  # the part of the time between two starts that counts
+STEPS = Counter("collector_clock_steps", "Steps of the system clock, each followed after 1 h")
 
 
 class SteadyClock:
@@ -33,6 +36,7 @@ class SteadyClock:
         if abs(apart_s) <= TOLERANCE_S:
             self._stepped_by_s = 0.0
         elif abs(apart_s - self._stepped_by_s) > TOLERANCE_S:  # a new step
+            STEPS.inc()
             log(f"The system clock has stepped by {apart_s:.0f} s. It is followed after 1 h.")
             self._stepped_by_s = apart_s
             self._stepped_monotonic_s = monotonic_s

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from http.server import HTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily as Counter
@@ -29,6 +30,8 @@ from ..device.wire_format import (
 from ..monitoring.scope_limits import show_limits
 from ..refusal import Refusal
 from ..scope import load_params
+from ..settings import check_anonymous_access
+from .clock import STEPS
 from .keys import Key, Keys, read_device_keys
 from .settings import CollectorSettings
 from .store import Store
@@ -140,6 +143,7 @@ class Fleet(Store, Collector):
         yield refusals
         about = "Reports that were made before the last one, and so do not replace it"
         yield Counter("collector_stale_reports", about, self.stale_count)
+        yield from STEPS.collect()
         about = "Damaged databases set aside, and threads started again"
         yield Counter("collector_faults", about, fault_count())
 
@@ -207,11 +211,15 @@ def collect() -> None:
     """
     settings = CollectorSettings.read()
     address = (settings.collect_host, settings.collect_port)
+    url = settings.collect_url or load_params().upload_url
+    transport = import_transport("fleet", url)
     keys = read_device_keys(settings)
+    if not keys:
+        broker = [urlsplit(url).hostname or url] if transport else []
+        check_anonymous_access("COLLECT_KEYS", [settings.collect_host, *broker])
     lock = lock_folder(LOCK, "collect")
     fleet = _open_fleet(keys)
-    url = settings.collect_url or load_params().upload_url
-    if transport := import_transport("fleet", url):
+    if transport:
         transport.subscribe(url, fleet.receive)
     try:
         server = CollectorServer(address, fleet)

@@ -21,8 +21,8 @@ class CollectorSettings(Settings):
     )
     collect_keys: SecretStr = Field(
         SecretStr(""),
-        description="API keys that all devices share, separated by spaces. Unset: access without "
-        "a key.",
+        description="API keys that all devices share, separated by spaces. If neither "
+        "this nor COLLECT_KEYS_FILE is set, no key is required: see ALLOW_ANONYMOUS.",
     )
     collect_keys_file: str = Field(
         "",

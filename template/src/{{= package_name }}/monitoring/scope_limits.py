@@ -20,6 +20,7 @@ def show_limits(registry: CollectorRegistry = REGISTRY) -> None:
             if isinstance(value, int | float):
                 limits.labels(key).set(value)
     about = "1 for the bucket of prediction_latency_seconds that ends at max_latency_p95_ms"
+    # Histograms own the suffix `_bucket` by convention. Rules in use read this name.
     bucket = Gauge("promised_latency_bucket", about, ["le"], registry=registry)
     bucket.labels(scope.latency_bucket).set(1)
     if PRICES.exists():  # an image built without it still serves; LimitsMissing fires

@@ -5,6 +5,7 @@ are drawn with the light ones, which are then replaced by the variables of the p
 """
 
 import io
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -47,6 +48,7 @@ STYLE: dict[Any, Any] = {  # matplotlib types its keys as literals
     "figure.facecolor": "none",
     "axes.facecolor": "none",
 }
+SVG_TAG, SVG_ID = re.compile("<[^>]+>"), re.compile(r'(\bid="|href="#|url\(#)')
 WIDTH_IN = 4.2  # on a phone, text of 9 pt is then still 11 px high
 LABELS_WITH_COUNTS = 12  # of a confusion matrix: counts of more labels would overlap
 NAME_LENGTH = 16
@@ -59,9 +61,9 @@ def report() -> None:
     quality = read_report("evaluate")
     with rc_context(STYLE):
         figures = {
-            "confusion": _draw(_draw_confusion()),
-            "variants": _draw(_draw_variants()),
-            "losses": _draw(_draw_losses()) if optional_report("train") else "",
+            "confusion": _draw("confusion", _draw_confusion()),
+            "variants": _draw("variants", _draw_variants()),
+            "losses": _draw("losses", _draw_losses()) if optional_report("train") else "",
         }
     page = fill(
         "report.html",
@@ -159,9 +161,9 @@ def _shorten(name: str) -> str:
     return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…"
 
 
-def _draw(figure: Figure) -> str:
-    """Return the figure in the colours of the page."""
-    svg = _svg(figure)
+def _draw(name: str, figure: Figure) -> str:
+    """Return the figure in the colours of the page, with ids that no other figure has."""
+    svg = SVG_TAG.sub(lambda tag: SVG_ID.sub(rf"\1{name}-", tag[0]), _svg(figure))
     for colour, variable in COLOURS.items():
         svg = svg.replace(colour, f"var(--{variable})")
     return svg

@@ -18,6 +18,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from ..settings import check_anonymous_access
 from .settings import ServerSettings
 from .state import ServerState
 
@@ -108,6 +109,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._is_in_head = True
 
     def on_headers_complete(self) -> None:
+        if [name for name, _ in self.headers].count(b"host") > 1:
+            # A proxy may have used the other one. uvicorn responds with 400 to errors of the parser.
+            raise ValueError("more than one host")
         self._stop_timer()  # `read_body` limits the body
         self._is_in_head = False
         self._is_in_body = True
@@ -196,7 +200,13 @@ class DrainingServer(uvicorn.Server):
 
 
 def run_server(app: ASGIApp, state: ServerState, settings: ServerSettings) -> None:
-    """Serve requests until a signal stops the process."""
+    """Serve requests until a signal stops the process.
+
+    Raises:
+        SystemExit: it cannot listen, or other machines would have access without a key.
+    """
+    if not state.keys:
+        check_anonymous_access("API_KEYS", [settings.host])
     config = uvicorn.Config(
         app,
         host=settings.host,

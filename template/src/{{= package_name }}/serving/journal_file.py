@@ -3,6 +3,7 @@
 A file that SQLite cannot read is renamed to `journal.db.damaged`, and a new one is started.
 """
 
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable
@@ -27,6 +28,8 @@ DAMAGED = {
     sqlite3.SQLITE_NOTADB,
 }
 DAMAGES = Counter("journal_damaged", "Journals that were damaged and replaced by a new one")
+CLOCK_STEPS = Counter("clock_steps", "Steps of the system clock, each followed after 1 h")
+log = logging.getLogger(__package__)
 TABLES = """
 PRAGMA journal_mode=WAL;
 PRAGMA synchronous=NORMAL;
@@ -266,6 +269,9 @@ class JournalFile:
                 self._clock_s = clock_s  # it has differed for an hour
             elif is_settled:
                 self._trusted_from_s = now_s + SETTLE_S
+                CLOCK_STEPS.inc()
+                by_s = round(clock_s - self._clock_s)
+                log.warning("the system clock has stepped", extra={"by_s": by_s})
             return
         if not is_settled:
             return

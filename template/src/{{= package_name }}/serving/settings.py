@@ -21,7 +21,7 @@ class ServerSettings(Settings):
     api_keys: SecretStr = Field(
         SecretStr(""),
         description="API keys, separated by spaces. Clients send one as `x-api-key`. If neither "
-        "this nor API_KEYS_FILE is set, no key is required.",
+        "this nor API_KEYS_FILE is set, no key is required: see ALLOW_ANONYMOUS.",
     )
     api_keys_file: str = Field(
         "",
