@@ -584,6 +584,14 @@ def test_head_is_get_without_a_body(project: Path) -> None:
         assert server.ask(method="HEAD").status == 405
 
 
+def test_a_response_is_sent_in_one_piece(project: Path) -> None:
+    """A second write per response would be a second system call, and wake the client twice."""
+    with serving(project) as server, socket.create_connection(("127.0.0.1", server.port)) as client:
+        for path, end in (("/healthz", b'{"status":"alive"}'), ("/x", b'{"detail":"Not Found"}')):
+            client.sendall(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
+            assert client.recv(65_536).endswith(end)
+
+
 def test_a_compressed_body_is_rejected_by_name(project: Path) -> None:
     with serving(project) as server:
         for path in ("/predict", "/feedback", INFER):
