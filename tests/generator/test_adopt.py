@@ -292,6 +292,9 @@ def test_adopts_a_repository_of_notebooks_with_the_real_template(
     git(repo, "merge", "--quiet", BRANCH)
     assert (repo / "src/scratch_detector/task/model.py").is_file()
     assert git(repo, "status", "--porcelain") == ""
+    # Secrets do not depend on the user's .gitignore.
+    secrets = ["keys/release.pem", "keys/root-1.pem", "deploy/secrets/server/api_keys"]
+    assert git(repo, "check-ignore", *secrets).split() == secrets
     words = output[output.index("data, models and keys can be committed:") :]
     assert f"  cat ../{repo.name}.template/.gitignore >> .gitignore" in words
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Render
-from environment import search_path
+from environment import environment, requirements, search_path, variables
 
 OURS = ("UV_", "VIRTUAL_ENV", "PYTHONPATH", "PRE_COMMIT")
 
@@ -63,6 +63,21 @@ def test_setup_inside_a_repository_does_not_create_another(project: Path, tmp_pa
     made = run(project, os.environ | {"PATH": f"{tools}:{os.environ['PATH']}"}, "make", "setup")
     assert made.returncode == 0, made.stderr
     assert not (project / ".git").exists()
+
+
+def test_hooks_that_git_cannot_use_do_not_stop_setup(project: Path, tmp_path: Path) -> None:
+    """Many companies set `core.hooksPath` for all repositories; pre-commit then refuses."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "uv").write_text('#!/bin/sh\n[ "$1" = sync ] || { shift; exec "$@"; }\n')
+    (tools / "uv").chmod(0o755)
+    everywhere = tmp_path / "gitconfig"
+    everywhere.write_text(f"[core]\n\thooksPath = {tmp_path / 'hooks'}\n")
+    env = variables(project, environment(requirements(project, "serve", "train", "dev")))
+    env |= {"PATH": f"{tools}:{env['PATH']}", "GIT_CONFIG_GLOBAL": str(everywhere)}
+    made = run(project, env, "make", "setup")
+    assert made.returncode == 0 and "core.hooksPath" in made.stdout + made.stderr
+    assert "No git hooks, see above. `make test` runs the same checks." in made.stdout
 
 
 def test_setup_without_uv_prints_how_to_install_it(project: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from ..atomic import write_atomic
 from ..device.model_update import KEYS, newest_metadata
 from ..releases.registry import read_rollout, verify_release
 from ..releases.rollout import sole_writer
+from ..releases.signing import write_private_key
 
 REPOSITORY = Path("repository")
 METADATA = REPOSITORY / "metadata"
@@ -97,7 +98,7 @@ def rotate(name: str) -> None:
         _assign_key(new, name, signer)
         new.version += 1
         content = _sign(new, old, replaced={name: signer})
-        write_atomic(KEYS / f"{name}.pem", signer.private_bytes, mode=0o600)
+        write_private_key(KEYS / f"{name}.pem", signer)
         write_atomic(KEYS / f"{new.version}.root.json", content)
         print(f"Created keys/{new.version}.root.json. Commit it, then run `make publish`.")
 
@@ -110,7 +111,7 @@ def _load_root() -> Root:
     for name in ROLES:
         signer = CryptoSigner.generate_ed25519()
         _assign_key(root, name, signer)
-        write_atomic(KEYS / f"{name}.pem", signer.private_bytes, mode=0o600)
+        write_private_key(KEYS / f"{name}.pem", signer)
     root.roles["root"].threshold = ROOT_THRESHOLD
     write_atomic(KEYS / "1.root.json", _sign(root, root))
     print(HINT)

@@ -5,6 +5,7 @@ so that a signature for one purpose is not accepted for another.
 """
 
 import json
+import subprocess
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -57,17 +58,37 @@ def sign(content: bytes, signer: CryptoSigner) -> bytes:
     return to_json(envelope.to_dict())
 
 
+def write_private_key(path: Path, signer: CryptoSigner) -> None:
+    """Write a private key that only its owner may read.
+
+    Raises:
+        SystemExit: git does not ignore the path, so it would commit the key.
+    """
+    try:
+        command = ["git", "check-ignore", "--quiet", str(path)]
+        # 1: git would commit the file. Other statuses: it is ignored, or in no repository.
+        is_exposed = subprocess.run(command, capture_output=True).returncode == 1  # noqa: S603
+    except FileNotFoundError:  # no git
+        is_exposed = False
+    if is_exposed:
+        raise SystemExit(
+            f"git would commit the private key {path}. Nothing was written. "
+            f"To make git ignore it: echo '*.pem' >> {path.parent / '.gitignore'}"
+        )
+    path.parent.mkdir(exist_ok=True)
+    write_atomic(path, signer.private_bytes, mode=0o600)
+
+
 def load_signer(public_key: Path) -> CryptoSigner:
     """Load the private key of a pair. If neither key exists yet, create both.
 
     Raises:
-        SystemExit: the private key is missing, damaged, or of another pair.
+        SystemExit: the private key is missing, damaged, of another pair, or git would commit it.
     """
     configured = ProjectSettings.read().signing_key
     private_key = Path(configured or public_key.with_suffix(".pem"))
     if not (configured or private_key.exists() or public_key.exists()):
-        private_key.parent.mkdir(exist_ok=True)
-        write_atomic(private_key, CryptoSigner.generate_ed25519().private_bytes, mode=0o600)
+        write_private_key(private_key, CryptoSigner.generate_ed25519())
         print(HINT)
     try:
         private = load_pem_private_key(private_key.read_bytes(), None)
