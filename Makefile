@@ -17,8 +17,8 @@ help: ## Show this list
 setup: $(VENV)/.done ## Set up .venv with the CLI and the test tools
 
 $(VENV)/.done: pyproject.toml
-	python3 -m venv $(VENV) || { echo "venv is missing: apt install python3-venv" >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet uv
+	python3 -m venv $(VENV) || { echo "See above. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	env -u PIP_TARGET -u PIP_PREFIX PIP_USER=0 $(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable . --group test
 	touch $@
 

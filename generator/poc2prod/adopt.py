@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 
 from .answers import ANSWERS, read_answers
+from .checkout import find_top
 from .git import Repository, without_pointers
 from .output import plain, say
 from .project import answers_from, create
@@ -81,13 +82,10 @@ def adopt(folder: Path, answers: Path | None, source: str | None, console: Conso
 
 def _check(git: Repository) -> None:
     folder = git.folder
-    try:
-        top = git.line("rev-parse", "--show-toplevel")
-    except (Refusal, OSError):
-        raise Refusal(
-            f"{folder} is not a git repository; for a new project: poc2prod new"
-        ) from None
-    if os.path.realpath(top) != str(folder):
+    if not folder.is_dir():
+        raise Refusal(f"{folder} is not a folder; for a new project: poc2prod new")
+    top = find_top(git, "for a new project: poc2prod new")
+    if top != folder:
         raise Refusal(f"{folder} is part of the repository {top}; adopt the whole repository")
     if os.path.lexists(folder / ANSWERS):
         raise Refusal(f"{folder} already has {ANSWERS}; for a newer version: poc2prod update")

@@ -1,5 +1,6 @@
 """Read answers files: YAML, one `question: answer` per line."""
 
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from .questions import describe
 from .refusal import Refusal
 
 ANSWERS = ".copier-answers.yml"  # where Copier records them in a project
+CONFLICT = re.compile(r"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
 RULE = "write one `question: answer` per line, like `target: edge`"
 
 
@@ -19,7 +21,14 @@ def read_answers(path: Path) -> tuple[dict[Any, Any], list[str]]:
     Raises Refusal if the file cannot be read or is not a YAML mapping.
     """
     try:
-        loader = yaml.SafeLoader(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        if marked := CONFLICT.search(text):
+            number = text.count("\n", 0, marked.start()) + 1
+            raise Refusal(
+                f"{path}, line {number}: conflict markers of git; keep one line per question, and "
+                "delete the markers"
+            )
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         given = loader.construct_document(node) if node else None
     except OSError as error:

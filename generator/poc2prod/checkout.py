@@ -61,6 +61,28 @@ class Checkout:
         return rest | {self.prefix + name: about for name, about in files.items()}
 
 
+def find_top(git: Repository, remedy: str) -> Path:
+    """Return the top folder of a repository.
+
+    Raises Refusal: with a remedy if the folder is in no repository, otherwise with git's reason.
+    """
+    try:
+        return Path(os.path.realpath(git.line("rev-parse", "--show-toplevel")))
+    except Refusal as error:
+        if "not a git repository" not in str(error):
+            raise
+        raise Refusal(f"{git.folder} is not in a git repository; {remedy}") from None
+
+
+def find_earlier(git: Repository, file: Path) -> str:
+    """Return the newest commit with another content of a file than it has now, or HEAD."""
+    blob = git.line("hash-object", "--", str(file))
+    for commit in git("log", "--format=%h", "--", str(file)).split():
+        if git.line("rev-parse", f"{commit}:./{file.name}", ok=(0, 128)) not in ("", blob):
+            return commit
+    return "HEAD"
+
+
 def read_checkout(folder: Path) -> Checkout:
     """Read a committed project that can be updated. Raises Refusal."""
     folder = Path(os.path.realpath(folder))
@@ -69,13 +91,7 @@ def read_checkout(folder: Path) -> Checkout:
         hint = next((f"did you mean {parent}?" for parent in above), "use poc2prod adopt")
         raise Refusal(f"{folder} is not a project of a template: it has no {ANSWERS}; {hint}")
     git = Repository(folder)
-    try:
-        git = replace(git, folder=Path(os.path.realpath(git.line("rev-parse", "--show-toplevel"))))
-    except Refusal as error:
-        if "not a git repository" not in str(error):
-            raise
-        start = "git init && git add --all && git commit"
-        raise Refusal(f"{folder} is not in a git repository; create one: {start}") from None
+    git = replace(git, folder=find_top(git, "create one: git init && git add --all && git commit"))
     recorded = read_answers(folder / ANSWERS)[0]
     for key, example in (("_commit", "v0.1.0"), ("_src_path", "https://...git")):
         if not recorded.get(key):

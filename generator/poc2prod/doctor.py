@@ -16,6 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from .answers import ANSWERS, read_answers
+from .checkout import find_earlier, find_top
 from .git import Repository, without_pointers
 from .make import INSTALL, child_environment, missing_tools, own_command
 from .moves import GENERATED, moved_paths, read_generated, read_moves
@@ -61,16 +62,14 @@ def examine(folder: Path, template: str | None) -> list[Finding]:
         raise Refusal(f"{folder} was not created from a template: it has no {ANSWERS}")
     if not shutil.which("git"):
         raise Refusal("git is not installed: apt install git")
-    try:
-        Repository(folder)("rev-parse", "--show-toplevel")
-    except Refusal:
-        raise Refusal(f"{folder} is not in a git repository; create one: git init") from None
+    find_top(Repository(folder), "create one: git init")
     try:
         answers, twice = read_answers(folder / ANSWERS)
         if twice:
             raise Refusal(f"{ANSWERS}: {twice[0]}")
     except Refusal as damage:
-        raise Refusal(f"{damage}; or restore it: git checkout HEAD -- {ANSWERS}") from None
+        commit = find_earlier(Repository(folder), folder / ANSWERS)
+        raise Refusal(f"{damage}; or restore it: git checkout {commit} -- {ANSWERS}") from None
     with without_pointers(), TemporaryDirectory(prefix="poc2prod-") as temporary:
         work = Path(temporary)
         there, rendered = work / "template", work / "render"

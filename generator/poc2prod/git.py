@@ -1,6 +1,7 @@
 """Run git in a given folder, without user configuration that would change the results."""
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -102,7 +103,13 @@ class Repository:
             errors = os.fsdecode(process.stderr).strip().splitlines()
             errors = errors or [f"git {arguments[0]} fails"]
             reasons = [line for line in errors if line.startswith(("fatal:", "error:"))]
-            raise Refusal(plain((reasons or errors)[0]))
+            text = plain((reasons or errors)[0])
+            if owned := re.search("dubious ownership in repository at '(.+)'", text):
+                trust = shlex.join(
+                    ["git", "config", "--global", "--add", "safe.directory", owned[1]]
+                )
+                text = f"{owned[1]} belongs to another user; to let git use it: {trust}"
+            raise Refusal(text)
         return os.fsdecode(process.stdout)
 
     def line(self, *arguments: str, given: str = "", ok: tuple[int, ...] = (0,)) -> str:

@@ -9,6 +9,12 @@ from .output import say
 from .questions import Questions, describe
 from .refusal import Refusal
 
+# Answers that mostly decide what is in files that updates never change, with those files.
+FIXED = {
+    "modality": "task/ and schema.yaml",
+    "project_name": "README.md, the DVC remote and the decision record",
+}
+
 
 @dataclass(frozen=True)
 class NewAnswers:
@@ -31,6 +37,12 @@ def answer_again(questions: Questions, recorded: dict[str, Any], typed: list[str
             problems.append(f"{name}: answered more than once; give one answer")
         elif name not in questions.specs:
             problems += questions.settle({name: value}, until=next(iter(questions.specs), None))[1]
+        elif name in FIXED and questions.parse(name, value) != recorded.get(name):
+            was, files = describe(recorded.get(name)), FIXED[name]
+            problems.append(
+                f"{name}: got {describe(value)}; this project keeps {was}, because updates do not "
+                f"change {files}, which belong to you; for another one, run poc2prod new"
+            )
         else:
             given[name] = questions.parse(name, value)
     # Include all recorded answers: some rules only apply to projects without a package name.

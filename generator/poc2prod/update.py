@@ -30,7 +30,7 @@ from .questions import Questions
 from .reanswer import NewAnswers, answer_again, print_answers, public_answers
 from .refusal import Refusal
 from .render import render
-from .template import Template
+from .template import Template, check_out
 from .versions import Versions, find_versions, print_news
 
 TARGET = r"^(?![\t#.])[^:=#]*\b{}\b[^:=]*:(?!=)"
@@ -135,12 +135,30 @@ def _render_both(
     root = versions.template.folder
     # Render both at the same path, because a file may contain the path of its render.
     recorded = Template(versions.source, root, versions.old)
-    render(recorded, public_answers(project.recorded), new, project.folder)
+    try:
+        render(recorded, public_answers(project.recorded), new, project.folder)
+    except Refusal:
+        if problems := _list_problems(project, versions):
+            raise Refusal(*problems) from None
+        raise
     new.parent.rename(old.parent)
     new.mkdir(parents=True)
     shutil.copyfile(project.folder / ANSWERS, new / ANSWERS)
     render(Template(versions.source, root, versions.new), answering.given, new, project.folder)
     return Renders(old, new, read_answers(new / ANSWERS)[0])
+
+
+def _list_problems(project: Checkout, versions: Versions) -> list[str]:
+    """Return what is wrong with the recorded answers, by the rules of their own version."""
+    check_out(versions.template, versions.old)
+    questions = Questions.read(versions.template.folder)
+    answers = public_answers(project.recorded)
+    known = {
+        name: answers[name]
+        for name in filter(questions.is_open, questions.specs)
+        if name in answers
+    }
+    return [f"{project.folder / ANSWERS}: {problem}" for problem in questions.settle(known)[1]]
 
 
 def _command(folder: Path, to: str | None, template: str | None, answers: list[str]) -> str:

@@ -305,8 +305,8 @@ def test_adopts_a_repository_of_notebooks_with_the_real_template(
 def test_rejects_a_repository_that_cannot_be_adopted(
     repo: Path, template: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "is not a git repository" in refusal(repo, template)
-    assert "is not a git repository" in refusal(repo / "gone", template)
+    assert "is not in a git repository; for a new project: poc2prod new" in refusal(repo, template)
+    assert "is not a folder; for a new project: poc2prod new" in refusal(repo / "gone", template)
     commit_files(repo, {"a.txt": "a", "sub/b.txt": "b"})
     assert f"is part of the repository {repo}" in refusal(repo / "sub", template)
     (repo / "a.txt").write_text("changed")

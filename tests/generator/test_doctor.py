@@ -1,6 +1,7 @@
 """`poc2prod doctor`: every check passes and fails, and writes nothing."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import yaml
 from rich.console import Console
 
 from environment import release, search_path
+from poc2prod.adopt import adopt
+from poc2prod.checkout import read_checkout
 from poc2prod.doctor import FAIL, NOTE, OK, Finding, doctor, examine
 from poc2prod.refusal import Refusal
 from poc2prod.template import version_key
@@ -440,6 +443,20 @@ def refusal(folder: Path) -> str:
     return str(caught.value)
 
 
+def test_says_how_to_trust_a_repository_of_another_user(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    remedy = f"git config --global --add safe.directory {project}"
+    assert refusal(project) == f"{project} belongs to another user; to let git use it: {remedy}"
+    for command in (
+        lambda: adopt(project, None, None, Console(file=StringIO())),
+        lambda: read_checkout(project),
+    ):
+        with pytest.raises(Refusal, match=re.escape(remedy)):
+            command()
+
+
 def test_rejects_a_folder_that_is_not_a_project(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -448,7 +465,12 @@ def test_rejects_a_folder_that_is_not_a_project(
     recorded = (project / ANSWERS).read_text()
     for damaged in ("- no mapping\n", "a: [\n", f"<<<<<<< ours\n{recorded}", recorded * 2):
         write_files(project, {ANSWERS: damaged})
-        assert refusal(project).endswith(f"or restore it: git checkout HEAD -- {ANSWERS}")
+        commit = git(project, "rev-parse", "--short", "HEAD").strip()
+        assert refusal(project).endswith(f"or restore it: git checkout {commit} -- {ANSWERS}")
+    marked = f"<<<<<<< ours\n{recorded}=======\n{recorded}>>>>>>> theirs\n"
+    commit_files(project, {ANSWERS: marked})  # the newest commit is damaged, too
+    assert f"{ANSWERS}, line 1: conflict markers of git; " in refusal(project)
+    assert refusal(project).endswith(f"or restore it: git checkout {commit} -- {ANSWERS}")
     write_files(project, {ANSWERS: recorded})
     (project / ".git").rename(project / "dot-git")
     assert "is not in a git repository" in refusal(project)

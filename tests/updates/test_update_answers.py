@@ -21,7 +21,7 @@ def test_changes_an_answer(template: Path, tmp_path: Path) -> None:
     commit_files(project, {"code.py": small.by_user(5)})
     status, words = small.run(project, "target=hybrid", "size=7", to="current", merge=True)
     assert status == 0
-    assert "ours: v1.1.0 -> v1.1.0" in words
+    assert words.startswith(f"ours: v1.1.0, from {template}\n")
     assert "changed answer: target is 'hybrid', was 'edge'\n" in words
     assert "changed answer: size is 7, was 5\n" in words
     assert (project / "serve.py").is_file()
@@ -33,6 +33,21 @@ def test_changes_an_answer(template: Path, tmp_path: Path) -> None:
     # A new answer needs no newer version.
     assert "changed answer: target is 'edge'" in small.run(project, "target=edge", merge=True)[1]
     assert not (project / "serve.py").exists()
+
+
+@pytest.mark.parametrize("answer", ["modality=audio", "project_name=other"])
+def test_rejects_another_answer_that_user_owned_files_depend_on(
+    answer: str, template: Path, tmp_path: Path
+) -> None:
+    more = "modality: {type: str, default: image}\nproject_name: {type: str, default: ours}\n"
+    small.release_template(template, {}, "v1.1.0", copier_yml=small.COPIER_YML + more)
+    project = small.render_project(template, tmp_path / "ours")
+    words = small.expect_refusal(project, answer, to="current")
+    name, _, value = answer.partition("=")
+    assert words.startswith(f"{name}: got '{value}'; this project keeps ")
+    assert words.endswith("belong to you; for another one, run poc2prod new")
+    kept = {"modality": "image", "project_name": "ours"}[name]
+    assert small.run(project, f"{name}={kept}", to="current")[0] == 0
 
 
 INVALID_ANSWERS = [
@@ -52,6 +67,16 @@ def test_rejects_an_invalid_answer(answer: str, words: str, template: Path, proj
     more += "derived: {type: str, default: b, when: false}\n"
     small.release_template(template, {}, "v1.2.0", copier_yml=small.COPIER_YML + more)
     assert small.expect_refusal(project, answer).startswith(words)
+
+
+def test_names_recorded_answers_that_cannot_be_rendered(project: Path) -> None:
+    answers = project / small.ANSWERS
+    text = answers.read_text().replace("size: 5", 'size: "high"').replace("edge", "clowd")
+    commit_files(project, {small.ANSWERS: text})
+    assert small.expect_refusal(project).splitlines() == [
+        f"{answers}: target: got 'clowd'; one of cloud, edge, hybrid; did you mean 'cloud'?",
+        f"{answers}: size: got 'high'; a whole number, like 5",
+    ]
 
 
 def test_reports_all_invalid_answers_at_once(project: Path) -> None:
