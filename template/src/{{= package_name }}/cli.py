@@ -64,6 +64,7 @@ COMMANDS = {
     "rollback": Command("releases.rollout", "Go back to the previous champion"),
     "monitor": Command("monitoring.live", "Read the drift scores of a running model"),
     "settings": Command("cli", "List all settings, or write docs/settings.md", flag="--write"),
+    "due": Command("monitoring.due", "Ask Prometheus whether a candidate is due", "REASON"),
     "retrain": Command(
         "retraining.retrain", "Train and propose a candidate if one is due, or for REASON", "REASON"
     ),

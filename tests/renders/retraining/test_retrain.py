@@ -20,8 +20,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from conftest import Render
 from environment import environment, requirements, variables
 from repository import commit_files, done, git, run_in
+from test_pipeline import deployed_variables
 from watching import tool
 
 DRIFT = ["InputDrift", "InputDrift", "ModelStale"]
@@ -311,6 +313,20 @@ def test_the_real_gh_works_like_the_stand_in(
     given = "protocol=https\nhost=github.com\n\n"
     result = subprocess.run(ask, input=given, env=env, capture_output=True, text=True, check=True)
     assert "password=a-token" in result.stdout.split()
+
+
+@pytest.mark.long
+def test_hourly_jobs_need_only_the_packages_of_a_device(render: Render, tmp_path: Path) -> None:
+    """What `make setup-run` installs: neither PyTorch nor DVC."""
+    folder = render(modality="image", target="edge")
+    env = deployed_variables(folder) | {"GITHUB_OUTPUT": str(tmp_path / "output")}
+    command = [env["PYTHON"], "-m", "scratch_detector"]
+    subprocess.run([*command, "due", "By hand."], cwd=folder, env=env, check=True)
+    assert (tmp_path / "output").read_text() == "due=true\n"
+    read = subprocess.run(
+        [*command, "monitor"], cwd=folder, env=env, capture_output=True, text=True
+    )
+    assert read.returncode == 1 and "Traceback" not in read.stderr, read.stderr
 
 
 TRAFFIC = """

@@ -51,7 +51,7 @@ class Monitor:
         self._predictor = predictor
         self._sure = deque[bool](maxlen=reference.window)
         self._pending: list[Prediction] = []
-        self._lock = Lock()  # a device writes its metrics in another thread
+        self._lock = Lock()  # metrics may be read in another thread
 
     @property
     def window(self) -> LiveWindow:

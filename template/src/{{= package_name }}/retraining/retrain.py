@@ -1,18 +1,14 @@
 """The command `retrain`: train a candidate, compare it with the champion, open a pull request."""
 
-import json
 import subprocess
-from collections import Counter
 from difflib import unified_diff
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.parse import urlencode
-from urllib.request import urlopen
 
 from ..artifacts import SHIPPED, write_report
+from ..monitoring.due import alerts_if_due
 from ..pipeline.card import CARD
 from ..scope import load_scope
-from ..settings import ProjectSettings, variable
 from .compare import Comparison, compare_models, find_champion, overall_verdict, to_table
 from .pull_request import (
     BACK,
@@ -27,9 +23,6 @@ from .pull_request import (
     remember_failure,
 )
 
-DUE = "RetrainDue"
-FIRING = 'ALERTS{alertstate="firing"}'
-TIMEOUT_S = 30
 HERE = """The candidate is on the local branch {0}: `git show {0}`. To share it:
 git switch {0} && uv run dvc checkout && uv run dvc push && git push origin {0}
 With gh, GITHUB_TOKEN and GITHUB_REPOSITORY, `make retrain` opens a pull request instead."""
@@ -46,11 +39,7 @@ def retrain(reason: str = "") -> None:
         SystemExit: Prometheus, git or gh fails, or the candidate is not good enough.
     """
     if by_alert := not reason:
-        alerts = firing_alerts()
-        names = ", ".join(f"{name} ({n})" for name, n in sorted(alerts.items())) or "none"
-        print(f"Firing alerts: {names}.")
-        if DUE not in alerts:
-            print(f"{DUE} does not fire: nothing to do.")
+        if not (names := alerts_if_due()):
             return
         reason = f"These alerts were firing: {names}."
     base, branch = name_branches()
@@ -70,24 +59,6 @@ def retrain(reason: str = "") -> None:
             return
         commit(branch, message, share=is_on_github())
     print(f"Opened {publish(branch, base)}" if is_on_github() else HERE.format(branch))
-
-
-def firing_alerts() -> Counter[str]:
-    """Return the names of the firing alerts, each with the number of its series.
-
-    Raises:
-        SystemExit: Prometheus does not answer at `<PACKAGE>_PROMETHEUS_URL`.
-    """
-    url = ProjectSettings.read().prometheus_url
-    name = variable("PROMETHEUS_URL")
-    query = f"{url.rstrip('/')}/api/v1/query?{urlencode({'query': FIRING})}"
-    try:
-        with urlopen(query, timeout=TIMEOUT_S) as response:  # noqa: S310 (the owner's setting)
-            answer = json.load(response)
-        return Counter(series["metric"]["alertname"] for series in answer["data"]["result"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        remedy = f"Set {name}, for example to http://127.0.0.1:9090, or run `make retrain FORCE=1`."
-        raise SystemExit(f"No Prometheus at {url!r} ({error}). {remedy}") from None
 
 
 def _train_and_compare(reason: str) -> str:
