@@ -76,7 +76,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         if [name for name, _ in self.headers].count(b"host") > 1:
-            # A proxy may have used the other one. uvicorn responds with 400 to errors of the parser.
+            # A proxy may have used the other one. uvicorn then responds with 400.
             raise ValueError("more than one host")
         self._stop_timer()  # `read_body` limits the body
         self._is_in_head = False
