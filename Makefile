@@ -9,7 +9,7 @@ WORKERS ?= 3
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' generator/poc2prod/__init__.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-container lint mutate real-data screenshots archive deps bench
+.PHONY: help setup demo test test-all test-container lint soak mutate real-data screenshots archive deps bench
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+%?):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -43,6 +43,9 @@ test-all: lint ## Also run the long tests: all nine renders end to end, a real `
 
 test-container: setup ## Run images and device packages; needs docker.io, docker-compose, mmdebstrap
 	$(BIN)/python -m pytest -m container
+
+soak: setup ## Run server, device, collector and broker under faults for ten minutes (SOAK_S=600)
+	SOAK_S=$${SOAK_S:-600} $(BIN)/python -m pytest -q -m long tests/renders/test_soak.py
 
 mutate: setup ## Change every answer; fail if an answer has no effect
 	$(BIN)/python tests/support/mutation.py
