@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 import shutil
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
@@ -74,7 +74,9 @@ def update(
         work, project = Path(temporary), read_checkout(folder)
         before = str(project.recorded["_commit"])
         source = template or str(project.recorded["_src_path"])
-        with console.status("Reading the template"):
+        # No spinner over a question of git or ssh, for a password or a host key.
+        is_here = Path(source).expanduser().exists() or (project.folder / source).exists()
+        with console.status("Reading the template") if is_here else nullcontext():
             can_stay = bool(answers or template)
             versions = find_versions(project, source, to, can_stay, work / "template")
         if not versions.new:
@@ -120,7 +122,7 @@ def update(
         commit = scratch.commit(tree, project.head, words=words)
         project.git("update-ref", "-m", words, f"refs/heads/{branch}", commit, previous)
         say(console, f"The update is one commit on branch {branch}.")
-        if test and not _passes_tests(console, scratch, commit, project.prefix):
+        if test and not _passes_tests(console, scratch, commit, project):
             say(console, f"Nothing was merged. To fix it: git switch {branch}")
             return 1
         _offer_merge(console, top, branch, merge)
@@ -202,13 +204,38 @@ def _print_next_steps(console: Console, project: Checkout, branch: str, place: P
     )
 
 
-def _passes_tests(console: Console, scratch: Repository, commit: str, prefix: str) -> bool:
+def _passes_tests(console: Console, scratch: Repository, commit: str, project: Checkout) -> bool:
     """Run the project's `make setup test` on a commit, where they exist; print the result."""
+    if (failure := _run_tests(console, scratch, commit, project.prefix)) is None:
+        return True
+    output, reason = failure
+    if not reason:
+        say(console, "make test passed on the update.")
+        return True
+    say(console, *output[-LOG_LINES:], reason)
+    before = _run_tests(console, scratch, project.head, project.prefix)
+    if before and before[1]:
+        say(
+            console,
+            "The same happens without the update. The tests ran in a copy of the repository, which "
+            "has no submodules, no files of Git LFS and no ignored files. If that is the reason, "
+            "use --no-test.",
+        )
+    return False
+
+
+def _run_tests(
+    console: Console, scratch: Repository, commit: str, prefix: str
+) -> tuple[list[str], str] | None:
+    """Run `make setup test` on a commit; return the output and what failed, or an empty string.
+
+    None if the project has no tests.
+    """
     scratch("reset", "--quiet", "--hard", commit)
     makefile = scratch.folder / prefix / "Makefile"
     rules = makefile.read_text("utf-8", "replace") if makefile.is_file() else ""
     if not (re.search(TARGET.format("test"), rules, re.MULTILINE) and shutil.which("make")):
-        return True
+        return None
     # Run setup again: another version of the template may need other packages.
     targets = ["setup"] * bool(re.search(TARGET.format("setup"), rules, re.MULTILINE)) + ["test"]
     with TemporaryFile() as log:
@@ -221,11 +248,8 @@ def _passes_tests(console: Console, scratch: Repository, commit: str, prefix: st
             if status:
                 log.seek(0)
                 output = log.read().decode(errors="replace").splitlines()
-                say(console, *output[-LOG_LINES:])
-                say(console, f"make {target} failed on the update (exit status {status}).")
-                return False
-    say(console, "make test passed on the update.")
-    return True
+                return output, f"make {target} failed on the update (exit status {status})."
+    return [], ""
 
 
 def _offer_merge(console: Console, top: Path, branch: str, merge: bool | None) -> None:

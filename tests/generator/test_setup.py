@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Render
+from conftest import ROOT, Render
 from environment import environment, requirements, search_path, variables
 
 OURS = ("UV_", "VIRTUAL_ENV", "PYTHONPATH", "PRE_COMMIT")
@@ -78,6 +78,20 @@ def test_hooks_that_git_cannot_use_do_not_stop_setup(project: Path, tmp_path: Pa
     made = run(project, env, "make", "setup")
     assert made.returncode == 0 and "core.hooksPath" in made.stdout + made.stderr
     assert "No git hooks, see above. `make test` runs the same checks." in made.stdout
+
+
+@pytest.mark.long
+def test_settings_of_pip_for_a_shared_machine_do_not_stop_the_setup_of_this_repo(
+    tmp_path: Path,
+) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    project = '[project]\nname = "small"\nversion = "1"\n[dependency-groups]\ntest = ["wheel"]\n'
+    (tmp_path / "pyproject.toml").write_text(project)
+    (tmp_path / "small.py").touch()
+    elsewhere = {"PIP_USER": "1", "PIP_TARGET": str(tmp_path / "t"), "PIP_PREFIX": str(tmp_path)}
+    made = run(tmp_path, os.environ | elsewhere, "make", "setup")
+    assert made.returncode == 0, made.stderr
+    assert (tmp_path / ".venv/bin/uv").exists() and not (tmp_path / "t").exists()
 
 
 def test_setup_without_uv_prints_how_to_install_it(project: Path, tmp_path: Path) -> None:

@@ -138,6 +138,19 @@ def test_checks_do_not_touch_the_project(project: Path) -> None:
     assert "make setup failed on the update (exit status 2).\n" in run(project, test=True)[1]
 
 
+@pytest.mark.parametrize("fails_before", [True, False])
+def test_says_if_the_checks_also_fail_without_the_update(
+    fails_before: bool, project: Path, template: Path
+) -> None:
+    """A submodule is an empty folder in the copy, and an ignored file is missing there."""
+    commit_files(project, {".gitignore": "local.txt\n", "local.txt": "mine\n"})
+    rule = "test -f local.txt" if fails_before else "! grep -q LINE code.py"
+    commit_files(project, {"Makefile": f"test:\n\t{rule}\n"})
+    status, words = run(project, test=True)
+    assert status == 1 and "make test failed on the update (exit status 2).\n" in words
+    assert ("The same happens without the update. " in words) == fails_before
+
+
 def test_skips_checks_without_a_test_target(project: Path) -> None:
     commit_files(project, {"Makefile": "latest: x\n\techo\ntest := 1\n.PHONY: test\n"})
     status, words = run(project, test=True)
