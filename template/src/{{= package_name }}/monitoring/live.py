@@ -41,7 +41,7 @@ class Monitor:
             raise SystemExit(f"{path} is missing or damaged. Run `make model`.") from None
         if reference.labels:
             model = f"the model {predictor.sha256[:12]}"
-            refuse_other_labels(model, predictor.labels, path, reference.labels)
+            refuse_other_labels(model, predictor.head.names, path, reference.labels)
         self.window = LiveWindow(reference)
         self._predictor = predictor
         self._sure = deque[bool](maxlen=reference.window)
@@ -60,24 +60,18 @@ class Monitor:
     def observe(self, prediction: Prediction) -> None:
         """Count one prediction into the live window."""
         reference = self.window.reference
-        label = self._predictor.labels.index(prediction.label)
-        outputs = {
-            "confidence": prediction.confidence,
-            "entropy": prediction.entropy,
-            "label": label,
-        }
-        signals: dict[str, Any] = prediction.facts | outputs
+        signals: dict[str, Any] = prediction.facts | prediction.signals
         if reference.whitening and prediction.embedding is not None:
             signals |= reference.whitening.apply(prediction.embedding)
         self.window.add(signals)
         if reference.sure_from is not None:
-            self._sure.append(prediction.confidence >= reference.sure_from)
+            self._sure.append(prediction.signals["confidence"] >= reference.sure_from)
 
     def estimated_accuracy(self) -> float:
         """Return the share of predictions above a confidence threshold; NaN until full.
 
         On held-out data this share equals the accuracy: see `fit_confidence_threshold` in
-        `pipeline/reference.py`. It needs no labels. A model that is confidently wrong misleads it.
+        `problem/metrics.py`. It needs no labels. A model that is confidently wrong misleads it.
         """
         sure = list(self._sure)
         is_full = len(sure) == self._sure.maxlen
