@@ -135,7 +135,7 @@ def record_case(case: str, examples: Iterable[Any], change: Payload | None = Non
         except refusal.Refusal:
             continue
         watch.observe(prediction)
-        right.append(prediction.label == example.label)
+        right.append(prediction.answer["label"] == example.label)
     assert watch.window is recorder  # counts what is pending
     found = {name: np.array(recorder.values[name]) for name in reference.signals}
     estimate = np.mean(found["confidence"] >= reference.sure_from)
@@ -166,16 +166,15 @@ def speed(payload: bytes) -> dict[str, float]:
     held_kb = tracemalloc.get_traced_memory()[0] / 1000
     tracemalloc.stop()
     gauges = monitor.DRIFT, monitor.FILL, monitor.ESTIMATED
-    probabilities, session = model.probabilities(x), model._session
-    both, logits, doubt, observe, scrape = us(
+    session = model._session
+    both, logits, observe, scrape = us(
         lambda: session.run(["logits", "embedding"], {"x": x}),
         lambda: session.run(["logits"], {"x": x}),
-        lambda: predictor.entropy(probabilities),
         lambda: watch.observe(prediction),
         lambda: [list(gauge.collect()) for gauge in gauges],
     )
-    request = both - logits + doubt + observe
-    parts = {"embedding_us": both - logits, "entropy_us": doubt, "observe_us": observe}
+    request = both - logits + observe
+    parts = {"embedding_us": both - logits, "observe_us": observe}
     return parts | {"request_us": request, "scrape_us": scrape, "window_kb": held_kb}
 
 

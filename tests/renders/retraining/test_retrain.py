@@ -331,6 +331,7 @@ def test_hourly_jobs_need_only_the_packages_of_a_device(render: Render, tmp_path
 
 TRAFFIC = """
 import json, time
+import numpy as np
 from scratch_detector.artifacts import RAW
 from scratch_detector.examples import read_shards
 from scratch_detector.predictor import Prediction
@@ -341,7 +342,8 @@ for number, example in enumerate(list(read_shards(RAW))[:300]):
     row = json.loads(example.payload)
     key = next(key for key, value in row.items() if isinstance(value, float))
     payload = json.dumps(row | {key: 1.01 * row[key]}, indent=1).encode()
-    journal.note(str(number), payload, Prediction(example.label, 0.9, {}), "sha", is_new=True)
+    said = Prediction({"label": example.label, "confidence": 0.9}, {}, np.array([0.9, 0.1]))
+    journal.note(str(number), payload, said, "sha", is_new=True)
     asyncio.run(journal.label(str(number), example.label, "", {}))
 journal.close()
 """
