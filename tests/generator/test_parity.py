@@ -90,7 +90,10 @@ def draw_answers(seed: int) -> dict[str, Any]:
     """Answer about half of the questions at random."""
     chance = random.Random(f"scope {seed}")
     drawn = {name: answer(name, chance) for name in OPEN if chance.random() < 0.5}
-    return fit_answers({"problem": "classification"} | drawn)
+    fitting = fit_answers({"problem": "classification"} | drawn)
+    # The interview does not ask what has no meaning with the other answers.
+    answers, _ = QUESTIONS.settle(fitting)
+    return {name: value for name, value in fitting.items() if QUESTIONS.applies(name, answers)}
 
 
 def answer(name: str, chance: random.Random) -> Any:
