@@ -30,7 +30,17 @@ OPTIONS: dict[str, list[Any]] = {  # all choices, and texts that switch files on
     "data_owner": ["", "ana@example.com"],
     "export_formats": ["", "executorch, litert, coreml, openvino"],
 }
-PAIRWISE = [dict(zip(OPTIONS, row, strict=True)) for row in AllPairs(OPTIONS.values())]
+# What fits a number, instead of a choice for labels.
+FITTING = {"accuracy": "mae", "macro_f1": "wape", "macro_recall": "pinball", "majority": "mean"}
+
+
+def fit_answers(row: dict[str, Any]) -> dict[str, Any]:
+    """Replace the choices that do not fit the problem."""
+    is_number = row["problem"] == "regression"
+    return {name: FITTING.get(value, value) if is_number else value for name, value in row.items()}
+
+
+PAIRWISE = [fit_answers(dict(zip(OPTIONS, row, strict=True))) for row in AllPairs(OPTIONS.values())]
 FIRST = {(row["modality"], row["target"]): row for row in reversed(PAIRWISE)}
 EACH = [
     pytest.param(

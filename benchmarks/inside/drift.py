@@ -23,11 +23,12 @@ MODULES = (
     "pipeline.reference",
     "monitoring.live",
     "predictor",
+    "problem.answer",
     "refusal",
     "scope",
     "task.sample_data",
 )
-evaluate, fitting, monitor, predictor, refusal, scope, sample = (
+evaluate, fitting, monitor, predictor, answers, refusal, scope, sample = (
     import_module(f"{PACKAGE}.{name}") for name in MODULES
 )
 SEED = 1000  # of the traffic; the model was trained on seed 0
@@ -135,7 +136,7 @@ def record_case(case: str, examples: Iterable[Any], change: Payload | None = Non
         except refusal.Refusal:
             continue
         watch.observe(prediction)
-        right.append(prediction.label == example.label)
+        right.append(prediction.answer["label"] == example.label)
     assert watch.window is recorder  # counts what is pending
     found = {name: np.array(recorder.values[name]) for name in reference.signals}
     estimate = np.mean(found["confidence"] >= reference.sure_from)
@@ -166,11 +167,11 @@ def speed(payload: bytes) -> dict[str, float]:
     held_kb = tracemalloc.get_traced_memory()[0] / 1000
     tracemalloc.stop()
     gauges = monitor.DRIFT, monitor.FILL, monitor.ESTIMATED
-    probabilities, session = model.probabilities(x), model._session
+    probabilities, session = model.outputs(x), model._session
     both, logits, doubt, observe, scrape = us(
         lambda: session.run(["logits", "embedding"], {"x": x}),
         lambda: session.run(["logits"], {"x": x}),
-        lambda: predictor.entropy(probabilities),
+        lambda: answers.signals(probabilities, model.head),
         lambda: watch.observe(prediction),
         lambda: [list(gauge.collect()) for gauge in gauges],
     )

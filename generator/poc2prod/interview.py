@@ -141,8 +141,8 @@ class Interview:
         """Print all limits and the estimate; 24 lines of 80 columns hold them and the prompt."""
         questions, answers = self.questions, self.answers
         is_default, table = False, Table("limit", "value", "effect", box=None, pad_edge=False)
-        for name, spec in filter(lambda item: questions.is_open(item[0]), questions.specs.items()):
-            if not is_number(spec["type"]):
+        for name, spec in questions.specs.items():
+            if not (is_number(spec["type"]) and questions.applies(name, answers)):
                 continue
             sign = SIGNS.get(name.partition("_")[0], "")
             star = "" if questions.is_asked(name, answers) else " *"

@@ -140,15 +140,26 @@ class Questions:
             self.text(self.specs[name].get("ask", True), answers)
         )
 
+    def applies(self, name: str, answers: Mapping[str, Any]) -> bool:
+        """Whether a question has a meaning, given the answers: a full interview would ask it."""
+        return self.is_asked(name, {**answers, "depth": "full"})
+
     def help(self, name: str, answers: Mapping[str, Any]) -> str:
         return self.text(self.specs[name].get("help", name), answers).strip()
 
     def choices(self, name: str, answers: Mapping[str, Any]) -> list[tuple[str, Any]]:
-        """List choices as labels and values; empty if the question has none."""
+        """List the choices that fit the answers as labels and values; empty if there are none."""
         choices = self.specs[name].get("choices", [])
         pairs = choices.items() if isinstance(choices, dict) else choices
-        both = (pair if isinstance(pair, (list, tuple)) else (pair, pair) for pair in pairs)
-        return [(self.text(label, answers).strip(), value) for label, value in both]
+        found = []
+        for pair in pairs:
+            label, value = pair if isinstance(pair, (list, tuple)) else (pair, pair)
+            rule = ""
+            if isinstance(value, dict):
+                rule, value = value.get("validator", ""), value["value"]
+            if not self.text(rule, answers).strip():
+                found.append((self.text(label, answers).strip(), value))
+        return found
 
     def parse(self, name: str, typed: str) -> Any:
         """Convert typed text to the question's type; return it unchanged if that fails.

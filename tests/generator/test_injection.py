@@ -126,6 +126,7 @@ READ_BACK: dict[str, list[Callable[[Path], str]]] = {
     "project_name": [project, scope("project")],
     "decider": [scope("decider"), owner("/scope.yaml")],
     "not_for": [scope("not_for")],
+    "answer_unit": [],  # only projects whose answer is a number render it
     "data_source": [source],
     "data_owner": [scope("data_owner"), owner("/schema.yaml")],
     "dvc_remote": [remote],

@@ -28,6 +28,7 @@ NAME = "scratch-detector"  # of the folder, so of the project
 ASKED = [
     "project_name",
     "modality",
+    "problem",
     "metric",
     "min_metric",
     "max_latency_p95_ms",
@@ -35,7 +36,6 @@ ASKED = [
     "target",
     "max_model_mb",
     "max_cost_usd_month",
-    "ci",
 ]
 DEFAULTS, _ = QUESTIONS.settle({})
 
@@ -194,8 +194,8 @@ def test_a_default_is_computed_again_after_an_earlier_answer_changes(
 ) -> None:
     ms = Estimator(QUESTIONS, {}).rules.least_ms("device")
     terminal = new()
-    terminal.answers(**dict.fromkeys(ASKED[:8], ""))
-    for name in reversed(ASKED[5:9]):
+    terminal.answers(**dict.fromkeys(ASKED[:9], ""))
+    for name in reversed(ASKED[6:10]):
         terminal.asks(name)
         terminal.keys(BACK)
     terminal.answers(max_latency_p95_ms=f"{CLEAR}{ms}")
@@ -209,7 +209,7 @@ def test_a_default_is_computed_again_after_an_earlier_answer_changes(
     terminal.keys(STOP)
     assert terminal.ends() == 130
     changed = defaults(max_latency_p95_ms=float(ms))
-    assert saved(place) == {name: changed[name] for name in ASKED[:7]}
+    assert saved(place) == {name: changed[name] for name in ASKED[:8]}
 
 
 def test_back_on_the_first_question_stays_there(new: Open, place: Path) -> None:
@@ -237,7 +237,7 @@ def test_back_on_the_first_question_stays_there(new: Open, place: Path) -> None:
 )
 def test_typing_replaces_the_old_answer(keys: str, new: Open, place: Path) -> None:
     terminal = new()
-    terminal.answers(**dict.fromkeys(ASKED[:4], ""), max_latency_p95_ms="200")
+    terminal.answers(**dict.fromkeys(ASKED[:5], ""), max_latency_p95_ms="200")
     terminal.asks("peak_requests_per_s")
     terminal.keys(BACK)
     terminal.answers(max_latency_p95_ms=keys)
@@ -257,7 +257,7 @@ UNITS = {
 
 def test_a_number_may_have_its_unit(new: Open, place: Path) -> None:
     terminal = new()
-    terminal.answers(project_name="", modality="", metric="", min_metric="0,95")
+    terminal.answers(project_name="", modality="", problem="", metric="", min_metric="0,95")
     terminal.answers(max_latency_p95_ms="200 ms")
     terminal.asks("peak_requests_per_s")
     assert "  0.95\n" in terminal.text and "  200\n" in terminal.text
@@ -265,7 +265,7 @@ def test_a_number_may_have_its_unit(new: Open, place: Path) -> None:
     terminal.sees("\n = 1000\n")  # the number that was understood
     terminal.keys("\r")
     terminal.answers(target="", max_model_mb="5 MB", max_cost_usd_month="$300")
-    terminal.asks("ci")
+    terminal.sees("Write it?")
     terminal.keys(STOP)
     assert terminal.ends() == 130
     numbers = {name: number for name, (_, number) in UNITS.items()} | {"min_metric": 0.95}
@@ -281,14 +281,14 @@ def test_a_number_may_have_its_unit(new: Open, place: Path) -> None:
     ],
 )
 def test_another_unit_is_explained(answer: str, rule: str, source: Path, place: Path) -> None:
-    result = lines(source, place, *[""] * 4, answer)
+    result = lines(source, place, *[""] * 5, answer)
     assert result.exit_code == 1 and f"\n{rule}\n" in result.stdout
 
 
 def test_an_implausible_answer_is_questioned(new: Open, place: Path) -> None:
     usd = Estimator(QUESTIONS, {}).of("cloud").cost_usd_month
     terminal = new()
-    terminal.answers(**dict.fromkeys(ASKED[:8], ""))
+    terminal.answers(**dict.fromkeys(ASKED[:9], ""))
     terminal.asks("max_cost_usd_month")
     terminal.keys("200300\r")
     question = (
@@ -296,24 +296,24 @@ def test_an_implausible_answer_is_questioned(new: Open, place: Path) -> None:
     )
     terminal.sees(question)
     terminal.keys("\r")  # no; the answer is still selected, so typing replaces it
-    terminal.until(lambda: terminal.text.count("(9/10)") == 2)
+    terminal.until(lambda: terminal.text.count("(10/10)") == 2)
     terminal.keys("300\r")
-    terminal.asks("ci")
-    terminal.keys(BACK)
+    terminal.sees("Write it?")
+    terminal.keys("n")
     terminal.answers(max_cost_usd_month="200300")
     terminal.sees(question)
     terminal.keys("y")
-    terminal.asks("ci")
-    terminal.keys(BACK)
+    terminal.sees("Write it?")
+    terminal.keys("n")
     terminal.answers(max_cost_usd_month="")  # kept once, it is not questioned again
-    terminal.asks("ci")
+    terminal.sees("Write it?")
     terminal.keys(STOP)
     assert terminal.ends() == 130
     assert saved(place)["max_cost_usd_month"] == 200300
 
 
 def test_through_a_pipe_an_implausible_answer_is_pointed_out(source: Path, place: Path) -> None:
-    answers = ["", "", "", "", "20000", "", "", "5000", "200300", "", "y"]
+    answers = ["", "", "", "", "", "20000", "", "", "5000", "200300", "y"]
     process = lines(source, place, *answers)
     assert process.exit_code == 0
     assert "20000 ms is 20 s for one prediction. Type < to change it." in process.stdout
@@ -338,9 +338,10 @@ def test_the_summary_fits_a_small_terminal(new: Open) -> None:
     terminal = new(columns=80, rows=24)
     terminal.answers(**dict.fromkeys(ASKED, ""))
     terminal.sees("Write it?")
-    limits = [name for name in DEFAULTS if name.startswith(("min_", "max_", "buy_", "peak_"))]
+    known = filter(lambda name: QUESTIONS.applies(name, DEFAULTS), DEFAULTS)
+    limits = [name for name in known if name.startswith(("min_", "max_", "buy_", "peak_"))]
     assert len(limits) == 9
-    shown = terminal.text.partition(f"{NAME}, image, accuracy, cloud, github\n")[2]
+    shown = terminal.text.partition(f"{NAME}, image, classification, accuracy, cloud\n")[2]
     assert re.findall(r"^([a-z0-9_]+_[a-z0-9_]+) ", shown, re.MULTILINE) == limits
     assert re.search(r"buy_usd_month +<= 200 \*", shown) or re.search(
         r"buy_usd_month +200 \*", shown
@@ -360,7 +361,7 @@ def test_help_keeps_the_typed_or_chosen_answer(new: Open, source: Path) -> None:
     terminal.sees(last_words(source, "modality"))
     terminal.sees(" » A sound clip")
     terminal.keys("?\r")
-    terminal.answers(metric="")
+    terminal.answers(problem="", metric="")
     terminal.asks("min_metric")
     assert "F1 help" in terminal.text
     terminal.keys("0.7")
@@ -389,7 +390,7 @@ WRONG = {
 
 def test_an_invalid_answer_shows_the_rule(new: Open, place: Path) -> None:
     terminal = new()
-    terminal.answers(project_name="", modality="", metric="")
+    terminal.answers(project_name="", modality="", problem="", metric="")
     terminal.asks("min_metric")
     for typed, rule in WRONG.items():
         terminal.keys(typed)
@@ -410,7 +411,7 @@ def test_the_estimate_is_updated_with_every_key(new: Open) -> None:
     for _, modality in QUESTIONS.choices("modality", {}):
         terminal.sees(estimate(modality=modality))
         terminal.keys(DOWN)
-    terminal.answers(**dict.fromkeys(ASKED[1:5], ""))
+    terminal.answers(**dict.fromkeys(ASKED[1:6], ""))
     terminal.asks("peak_requests_per_s")
     terminal.sees(estimate())
     for typed in ("5", "54", "543", "5432", "54321"):
@@ -423,21 +424,22 @@ def test_the_estimate_is_updated_with_every_key(new: Open) -> None:
 
 def test_after_ctrl_c_it_resumes(new: Open, place: Path) -> None:
     terminal = new(columns=200)
-    terminal.answers(project_name="a-b-c", modality=DOWN, metric="")
+    terminal.answers(project_name="a-b-c", modality=DOWN, problem="", metric="")
     terminal.asks("min_metric")
     terminal.keys("0.7")
     terminal.keys(STOP)
     assert terminal.ends() == 130
     path = place / f"{NAME}.answers.yml"
-    assert f"Saved 3 answers in {path}. Run the command again to resume." in terminal.text
-    answers = {"project_name": "a-b-c", "modality": "audio", "metric": "accuracy"}
+    assert f"Saved 4 answers in {path}. Run the command again to resume." in terminal.text
+    answers = {"project_name": "a-b-c", "modality": "audio", "problem": "classification"}
+    answers |= {"metric": "accuracy"}
     assert saved(place) == answers
 
     terminal = new(columns=200)
     terminal.asks("min_metric")
     assert f"Resuming from {path}." in terminal.text
     terminal.keys(BACK)
-    terminal.answers(metric=DOWN, **dict.fromkeys(ASKED[3:], ""))
+    terminal.answers(metric=DOWN, **dict.fromkeys(ASKED[4:], ""))
     terminal.sees("Write it?")
     terminal.keys(STOP)
     assert terminal.ends() == 130
@@ -447,26 +449,27 @@ def test_after_ctrl_c_it_resumes(new: Open, place: Path) -> None:
     terminal = new()
     terminal.sees("Write it?")
     terminal.keys("n")
-    terminal.answers(ci=DOWN)
+    terminal.answers(max_cost_usd_month="300")
     terminal.until(lambda: terminal.text.endswith("Ctrl-C saves and quits)"))
     terminal.keys("y")
     assert terminal.ends() == 0
-    assert written(place) == answers | {"ci": "none"}
+    changed = {"max_cost_usd_month": 300.0}
+    assert written(place) == answers | changed
 
 
 def test_sigterm_is_like_ctrl_c(new: Open, place: Path) -> None:
     terminal = new()
-    terminal.answers(project_name="", modality="", metric="")
+    terminal.answers(project_name="", modality="", problem="", metric="")
     terminal.asks("min_metric")
     terminal.child.kill(signal.SIGTERM)
     assert terminal.ends() == 130
-    assert saved(place) == {name: DEFAULTS[name] for name in ASKED[:3]}
+    assert saved(place) == {name: DEFAULTS[name] for name in ASKED[:4]}
 
 
 def test_invalid_saved_answers_are_dropped_and_asked_again(source: Path, place: Path) -> None:
     (place / f"{NAME}.answers.yml").write_text(
         "ci: none\nci: github\ncolour: red\nmin_metric: 7\nserver: true\n"
-        "metric: macro_f1\nmodality: audio\nproject_name: a-b-c\n"
+        "metric: macro_f1\nmodality: audio\nproblem: classification\nproject_name: a-b-c\n"
     )
     process = lines(source, place)
     for words in (
@@ -475,10 +478,11 @@ def test_invalid_saved_answers_are_dropped_and_asked_again(source: Path, place: 
         "Dropped: colour: got 'red'; no such question",
         "Dropped: min_metric: got 7; 0.01 to 0.999, like 0.9",
         "Dropped: server: got true; derived from other answers; leave it out",
-        "(4/10) ",
+        "(5/10) ",
     ):
         assert re.search(f"^{re.escape(words)}", process.stdout, re.MULTILINE)
-    valid = {"project_name": "a-b-c", "modality": "audio", "metric": "macro_f1"}
+    valid = {"project_name": "a-b-c", "modality": "audio", "problem": "classification"}
+    valid |= {"metric": "macro_f1"}
     assert saved(place) == valid
 
 
@@ -500,12 +504,12 @@ def test_a_narrow_terminal_shows_everything(new: Open) -> None:
     terminal = new(columns=40)
     terminal.asks("project_name")
     assert estimate() in " ".join(terminal.text.split())
-    terminal.answers(**dict.fromkeys(ASKED[:6], ""))
+    terminal.answers(**dict.fromkeys(ASKED[:7], ""))
     terminal.asks("target")
     before, _ = QUESTIONS.settle({}, until="target")
     for label, _ in QUESTIONS.choices("target", before):
         assert label.replace(" ", "") in "".join(terminal.text.split())
-    terminal.answers(**dict.fromkeys(ASKED[6:], ""))
+    terminal.answers(**dict.fromkeys(ASKED[7:], ""))
     terminal.sees("Write it?")
     terminal.keys(STOP)
     assert terminal.ends() == 130
@@ -546,8 +550,8 @@ def test_empty_lines_accept_every_default(source: Path, place: Path) -> None:
 
 
 def test_a_line_is_a_number_a_value_or_a_command(source: Path, place: Path) -> None:
-    answers = ["a-b-c", "2", "?", "1.4", "macro_f1", "<", "3", "0.5", "\0😀\x1b[", "?", "30"]
-    answers += ["<", "", *[""] * 5, "<", " none ", "what", "Y"]
+    answers = ["a-b-c", "2", "", "?", "1.4", "macro_f1", "<", "3", "0.5", "\0😀\x1b[", "?", "30"]
+    answers += ["<", "", *[""] * 4, "<", " 300 ", "what", "Y"]
     process = lines(source, place, *answers)
     assert (process.exit_code, process.stderr) == (0, "")
     for name in ("metric", "max_latency_p95_ms"):
@@ -567,13 +571,13 @@ def test_a_line_is_a_number_a_value_or_a_command(source: Path, place: Path) -> N
         metric="macro_recall",
         min_metric=0.5,
         max_latency_p95_ms=30.0,
-        ci="none",
+        max_cost_usd_month=300.0,
     )
 
 
 def test_an_answer_that_becomes_invalid_is_asked_again(source: Path, place: Path) -> None:
     ms = Estimator(QUESTIONS, {}).rules.least_ms("device")
-    answers = [*[""] * 6, "3", "<", "<", "<", ms, "", "hybrid", *[""] * 5]
+    answers = [*[""] * 7, "3", "<", "<", "<", ms, "", "hybrid", *[""] * 4]
     process = lines(source, place, *answers)
     assert process.exit_code == 0
     assert "Dropped: target: got 'hybrid'; a server needs" in process.stdout
@@ -581,7 +585,7 @@ def test_an_answer_that_becomes_invalid_is_asked_again(source: Path, place: Path
 
 
 def test_the_full_interview_asks_everything(source: Path, place: Path) -> None:
-    every = list(filter(QUESTIONS.is_open, QUESTIONS.specs))
+    every = [name for name in QUESTIONS.specs if QUESTIONS.applies(name, DEFAULTS)]
     process = lines(source, place, *[""] * (len(every) + 1), more=("--full",))
     assert (process.exit_code, process.stderr) == (0, "")
     assert f"({len(every)}/{len(every)})" in process.stdout
@@ -589,13 +593,14 @@ def test_the_full_interview_asks_everything(source: Path, place: Path) -> None:
 
 
 def test_answers_are_saved_when_the_input_ends(source: Path, place: Path) -> None:
-    process = lines(source, place, "a-b-c", "3", "")
+    process = lines(source, place, "a-b-c", "3", "", "")
     assert process.exit_code == 1
     assert process.stderr == (
-        "input ended at question 4 of 10 (min_metric); "
+        "input ended at question 5 of 10 (min_metric); "
         "answer all questions, or use --answers FILE or --defaults\n"
     )
-    answers = {"project_name": "a-b-c", "modality": "tabular", "metric": "accuracy"}
+    answers = {"project_name": "a-b-c", "modality": "tabular", "problem": "classification"}
+    answers |= {"metric": "accuracy"}
     assert saved(place) == answers
     file = (place / f"{NAME}.answers.yml").rename(place.parent / "answers.yml")
     process = lines(source, place, more=("--answers", str(file)))
@@ -635,7 +640,7 @@ def test_answers_are_saved_when_rendering_fails(tmp_path: Path, place: Path) -> 
 def test_the_readme_shows_a_real_screen(new: Open) -> None:
     """`POC2PROD_RECORD=1` updates the README."""
     terminal = new(columns=80, rows=20)
-    terminal.answers(**dict.fromkeys(ASKED[:5], ""))
+    terminal.answers(**dict.fromkeys(ASKED[:6], ""))
     terminal.asks("peak_requests_per_s")
     terminal.keys("20")
     terminal.sees(estimate(peak_requests_per_s=20))

@@ -20,7 +20,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from conftest import OPTIONS, ROOT
+from conftest import OPTIONS, ROOT, fit_answers
 from environment import release
 from poc2prod.cli import app
 from poc2prod.questions import Questions
@@ -33,7 +33,9 @@ QUESTIONS = Questions.read(ROOT, full=True)
 OPEN = list(filter(QUESTIONS.is_open, QUESTIONS.specs))
 # Slightly wider than the valid ranges; some limits also depend on other answers.
 RANGES = {
+    "max_error": (-0.1, 9),
     "min_metric": (0.3, 1.01),
+    "min_coverage": (0.49, 0.99),
     "max_slice_gap": (0, 0.4),
     "min_gain_over_baseline": (-0.01, 0.5),
     "max_latency_p95_ms": (0.3, 70_000),
@@ -57,6 +59,7 @@ TEXTS = {
     ],
     "data_source": ["exports/2026 (neu)", "тест/データ", "it's {{ here }}", "C:\\new", "- null"],
     "export_formats": ["", "openvino", "litert,coreml", "executorch, litert, coreml, openvino"],
+    "answer_unit": ["", "°C", "m/s²", 'in "x"'],
     "dvc_remote": ["s3://bucket/dvc", "/srv/a=b%20c+d", "~/store", "null"],
 }
 WRONG = {
@@ -65,6 +68,7 @@ WRONG = {
     "data_owner": ["bo@example"],
     "not_for": ["x" * 121],
     "data_source": ["x" * 201],
+    "answer_unit": ["x" * 21],
     "dvc_remote": ["s3://me:word@host/dvc"],
     "export_formats": ["tflite", "litert, litert"],
 }
@@ -85,7 +89,11 @@ Three = tuple[Outcome, Outcome, Outcome]
 def draw_answers(seed: int) -> dict[str, Any]:
     """Answer about half of the questions at random."""
     chance = random.Random(f"scope {seed}")
-    return {name: answer(name, chance) for name in OPEN if chance.random() < 0.5}
+    drawn = {name: answer(name, chance) for name in OPEN if chance.random() < 0.5}
+    fitting = fit_answers({"problem": "classification"} | drawn)
+    # The interview does not ask what has no meaning with the other answers.
+    answers, _ = QUESTIONS.settle(fitting)
+    return {name: value for name, value in fitting.items() if QUESTIONS.applies(name, answers)}
 
 
 def answer(name: str, chance: random.Random) -> Any:

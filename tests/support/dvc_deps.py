@@ -22,13 +22,15 @@ HEADER = """\
 """
 MODALITIES = ("image", "audio", "tabular")
 TARGETS = ("cloud", "edge", "hybrid")
-Kind = tuple[str, str]
-KINDS: list[Kind] = list(product(MODALITIES, TARGETS))
+PROBLEMS = ("classification", "regression")
+Kind = tuple[str, str, str]
+KINDS: list[Kind] = list(product(MODALITIES, TARGETS, PROBLEMS))
 CONDITIONS: dict[str, set[Kind]] = {  # Jinja conditions, and the renders where they are true
     "server": {kind for kind in KINDS if kind[1] != "edge"},
     "device": {kind for kind in KINDS if kind[1] != "cloud"},
     "server and device": {kind for kind in KINDS if kind[1] == "hybrid"},
     **{name: {kind for kind in KINDS if kind[0] == name} for name in MODALITIES},
+    **{name: {kind for kind in KINDS if kind[2] == name} for name in PROBLEMS},
     "image or audio": {kind for kind in KINDS if kind[0] != "tabular"},
 }
 
@@ -46,15 +48,17 @@ def derive_all(folder: Path, deps: ModuleType) -> dict[str, dict[str, set[Kind]]
     """Return, by stage and file, the kinds of renders in which the stage needs the file."""
     source = release(folder / "source")
     needed: dict[str, dict[str, set[Kind]]] = {}
-    for modality, target in KINDS:
-        render = folder / f"{modality}-{target}"
-        answers = {"modality": modality, "target": target, "uplink": "mqtt"}
+    for modality, target, problem in KINDS:
+        render = folder / f"{modality}-{target}-{problem}"
+        answers = {"modality": modality, "target": target, "problem": problem, "uplink": "mqtt"}
         answers |= {"export_formats": "executorch, litert, coreml, openvino"}
         copier.run_copy(str(source), render, data=answers, defaults=True, quiet=True)
         package = deps.Package(next((render / "src").iterdir()))
         for stage, paths in deps.derive((render / "dvc.yaml").read_text(), package).items():
             for path in paths:
-                needed.setdefault(stage, {}).setdefault(path, set()).add((modality, target))
+                needed.setdefault(stage, {}).setdefault(path, set()).add(
+                    (modality, target, problem)
+                )
     return needed
 
 

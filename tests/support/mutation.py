@@ -41,7 +41,11 @@ BASE: dict[str, Any] = {
     "max_cost_usd_month": COST_USD,
     "buy_usd_month": COST_USD,
 }
+# For the questions that only numbers have.
+NUMBERS: dict[str, Any] = BASE | {"problem": "regression", "max_error": 8.0, "min_coverage": 0.875}
+NUMBERS |= {"max_slice_gap": 4.0}
 TEXTS = {
+    "answer_unit": "mm",
     "project_name": "line-inspector",
     "decider": "@factory/quality",
     "not_for": "medical diagnosis",
@@ -85,8 +89,13 @@ class Mutant:
 
 def exact_reports(scope: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return reports of a model that is exactly on every limit of the scope."""
-    floor = scope["min_metric"]
-    exact = {"examples": 400, "value": 0.875, "lower_bound": floor}
+    is_number = scope.get("problem") == "regression"
+    limit, bound = ("max_error", "upper_bound") if is_number else ("min_metric", "lower_bound")
+    gap = -scope["max_slice_gap"] if is_number else scope["max_slice_gap"]
+    drop = -scope["max_int8_drop"] * scope["max_error"] if is_number else scope["max_int8_drop"]
+    floor = scope[limit]
+    exact = {"examples": 400, "value": 0.875, bound: floor}
+    coverage = {"coverage": {"lower_bound": scope["min_coverage"]}} if is_number else {}
     p95_ms = scope["max_latency_p95_ms"]
     place = {"latency_p95_ms": p95_ms, "throughput_per_s": 40.0, "failures": 0}
     return {
@@ -109,11 +118,12 @@ def exact_reports(scope: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "model_sha256": hashlib.sha256(MODEL).hexdigest(),
             "metric": scope["metric"],
             "score": exact,
-            "fp32": exact | {"value": 0.875 + scope["max_int8_drop"]},
-            "slices": {"night": exact | {"lower_bound": floor - scope["max_slice_gap"]}},
+            "fp32": exact | {"value": 0.875 + drop},
+            "slices": {"night": exact | {bound: floor - gap}},
             "baseline": {"gain_lower_bound": scope["min_gain_over_baseline"]},
             "agreement": 1.0,
             "nonfinite_answers": 0,
+            **coverage,
         },
         "benchmark": {"server": place, "device": place},
         "load": place | {"availability": 0.999},
@@ -123,10 +133,11 @@ def exact_reports(scope: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def alternatives(questions: Questions) -> Iterator[Mutant]:
     """Yield every other choice, another text, and each number made 1 % stricter."""
     for name, spec in questions.specs.items():
-        before, _ = questions.settle(BASE, until=name)
+        start = base_of(questions, name)
+        before, _ = questions.settle(start, until=name)
         if not questions.is_open(name):
             continue
-        current = BASE.get(name, questions.default(name, before))
+        current = start.get(name, questions.default(name, before))
         if choices := [value for _, value in questions.choices(name, before)]:
             yield from (Mutant(name, value, False) for value in choices if value != current)
         elif spec["type"] in ("int", "float"):
@@ -134,6 +145,16 @@ def alternatives(questions: Questions) -> Iterator[Mutant]:
             yield Mutant(name, current * harder, True)
         else:
             yield Mutant(name, TEXTS.get(name, f"{current}x"), False)
+
+
+def base_of(questions: Questions, name: str) -> dict[str, Any]:
+    """Return the first answers for which a question has a meaning, without those that have none."""
+    for start in (BASE, NUMBERS):
+        answers, _ = questions.settle(start)
+        kept = {n: v for n, v in start.items() if questions.applies(n, answers)}
+        if not questions.is_open(name) or questions.applies(name, answers):
+            return kept
+    raise ValueError(name)
 
 
 def read_machine_files(folder: Path) -> dict[str, str]:
@@ -229,14 +250,22 @@ def mutate(source: Path, work: Path, only: Container[str] | None = None) -> list
             raise Refusal(*wrong)
         return render_to(work / name, source, answers)
 
-    base = render_mutant("base", BASE)
-    before, exact = read_machine_files(base), exact_reports(questions.settle(BASE)[0])
-    rules = read_alert_rules(before, read_exported_limits(base))
-    if failed := find_failed_gates(base, exact):
-        raise SystemExit(f"Measurements exactly on the limit fail {', '.join(failed)}")
     mutants = [m for m in alternatives(questions) if only is None or m.name in only]
+    known = dict[str, tuple[Path, dict[str, str], dict[str, str], dict[str, Any]]]()
     for number, mutant in enumerate(track(mutants, "Mutating", console=Console(stderr=True))):
-        folder = render_mutant(str(number), BASE | {mutant.name: mutant.value})
+        start = base_of(questions, mutant.name)
+        kind = start.get("problem", "")
+        if kind not in known:
+            base = render_mutant(f"base{kind}", start)
+            files, exact = read_machine_files(base), exact_reports(questions.settle(start)[0])
+            rules = read_alert_rules(files, read_exported_limits(base))
+            if failed := find_failed_gates(base, exact):
+                raise SystemExit(f"Measurements exactly on the limit fail {', '.join(failed)}")
+            known[kind] = base, files, rules, exact
+        _, before, rules, exact = known[kind]
+        answers, _ = questions.settle(start | {mutant.name: mutant.value})
+        kept = {n: v for n, v in start.items() if questions.applies(n, answers)}
+        folder = render_mutant(str(number), kept | {mutant.name: mutant.value})
         after = read_machine_files(folder)
         names = before.keys() | after.keys()
         mutant.files = sorted(name for name in names if before.get(name) != after.get(name))

@@ -23,12 +23,28 @@ KINDS = {  # in this order, a kind has most lines of those after it
     "edge, https": {"target": "edge"},
     "cloud": {"target": "cloud"},
 }
+KINDS |= {f"{kind}, number": how | {"problem": "regression"} for kind, how in KINDS.items()}
+SERVER = {"hybrid, mqtt", "hybrid, https", "cloud"}
+HYBRID = {"hybrid, mqtt", "hybrid, https"}
+NUMBERS = {kind for kind in KINDS if kind.endswith(", number")}
+
+
+def _both(kinds: set[str]) -> set[str]:
+    return kinds | {f"{kind}, number" for kind in kinds}
+
+
 CONDITIONS = {
-    "server": {"hybrid, mqtt", "hybrid, https", "cloud"},
-    "device": set(KINDS) - {"cloud"},
-    "hybrid": {"hybrid, mqtt", "hybrid, https"},
-    "mqtt": {"hybrid, mqtt", "edge, mqtt"},
-    "https": {"hybrid, https", "edge, https"},
+    "regression": NUMBERS,
+    "classification": set(KINDS) - NUMBERS,
+    "server": _both(SERVER),
+    "device": set(KINDS) - _both({"cloud"}),
+    "device and regression": NUMBERS - {"cloud, number"},
+    "device and classification": set(KINDS) - NUMBERS - {"cloud"},
+    "hybrid": _both(HYBRID),
+    "hybrid and classification": HYBRID,
+    "hybrid and regression": _both(HYBRID) - HYBRID,
+    "mqtt": _both({"hybrid, mqtt", "edge, mqtt"}),
+    "https": _both({"hybrid, https", "edge, https"}),
 }
 BLANK = "{{= '' }}\n"  # Jinja would drop a blank line after a statement
 Line = tuple[str, int, str]  # the heading above it, its number among equal lines, its text

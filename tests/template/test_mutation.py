@@ -47,6 +47,8 @@ GATES = {
     "peak_requests_per_s": ["build_or_buy", "cost", "load_cost"],
     "max_model_mb": ["model_size"],
     "max_int8_drop": ["int8_drop"],
+    "max_error": ["int8_drop", "quality", "worst_slice"],
+    "min_coverage": ["coverage"],
     "max_cost_usd_month": ["cost", "load_cost"],
     "buy_usd_month": ["build_or_buy"],
 }
@@ -58,6 +60,8 @@ def test_one_percent_of_a_number_flips_exactly_its_gates(mutants: list[Mutant]) 
 
 ALERTS = {
     "min_metric": ["QualityBelowPromise"],
+    "max_error": ["QualityBelowPromise"],
+    "min_coverage": ["IntervalsTooNarrow"],
     "max_latency_p95_ms": ["DeviceSlow", "LatencyBudgetBurn"],
     "max_cost_usd_month": ["CostOverBudget"],
 }

@@ -41,13 +41,15 @@ NUMBERS = [
     1e3,
     1e5,
 ]
-# `task` and `target` have one folder per answer; a render contains one of each, at the same path.
-VARIANTS = {"image", "audio", "tabular", "cloud", "edge", "hybrid", "https", "mqtt"}
+# `task`, `problem` and `target` have one folder per answer; a render contains one of each, at the same path.
+VARIANTS = {"image", "audio", "tabular", "cloud", "edge", "device", "hybrid", "https", "mqtt"}
+VARIANTS |= {"classification", "regression"}
 
 
 def test_only_the_locked_package_name_is_in_paths() -> None:
     values = {name for path in PATHS for name in re.findall(r"\{\{=\s*([\w.]+)", path)}
-    conditions = {name for path in PATHS for name in re.findall(r"\{%-? *if (?:not )?(\w+)", path)}
+    found = [text for path in PATHS for text in re.findall(r"\{%-? *if (?:not )?([\w ]+?) *%", path)]
+    conditions = {name for text in found for name in text.split(" and ")}
     assert values == {"package_name", "_copier_conf.answers_file"}
     assert conditions == VARIANTS
     assert CONFIG["package_name"]["ask"] is False

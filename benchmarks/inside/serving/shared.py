@@ -22,9 +22,9 @@ class Model:
     def answers(self, payloads: Sequence[bytes]) -> list[Answer]:
         """Predict a batch with one run of the network."""
         x = np.stack([features(take_in(payload).raw) for payload in payloads])
-        probabilities = self._predictor.probabilities(x)
+        probabilities = self._predictor.outputs(x)
         best = probabilities.argmax(axis=1)
-        names = self._predictor.labels
+        names = self._predictor.head.labels
         return [
             {"label": names[i], "confidence": float(row[i])}
             for row, i in zip(probabilities, best, strict=True)

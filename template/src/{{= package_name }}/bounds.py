@@ -7,6 +7,10 @@ import numpy as np
 # The 5 % quantile of 4000 draws is off by 0.03 standard deviations of the metric: for 400 examples
 # that is less than 0.001.
 DRAWS = 4000
+MAX_WEIGHTS = 20_000_000  # of `bootstrap_ratio`: a tenth of a second
+MIN_DRAWS = 1000
+DRAWS_AT_ONCE = 100  # of 100,000 examples: 80 MB
+NOT_ZERO = 1e-12  # avoids 0 / 0
 Metric = Callable[[np.ndarray], np.ndarray]
 
 
@@ -27,6 +31,37 @@ def posterior_quantile(metric: Metric, matrix: np.ndarray, q: float) -> float:
     draws = np.random.default_rng(0).dirichlet(counts, DRAWS) * matrix.sum()
     scores = metric(draws.reshape(-1, *matrix.shape))
     return float(np.quantile(scores, q))
+
+
+def share_bounds(hits: np.ndarray, confidence: float) -> tuple[float, float]:
+    """Return the lower and the upper bound of the share of hits, bool (examples,).
+
+    The prior weighs one example (Jeffreys): all of 30 are not certainty.
+    """
+    hit_count, miss_count = int(hits.sum()), int((~hits).sum())
+    draws = np.random.default_rng(0).beta(hit_count + 0.5, miss_count + 0.5, DRAWS)
+    lower, upper = np.quantile(draws, [1 - confidence, confidence])
+    return float(lower), float(upper)
+
+
+def bootstrap_ratio(losses: list[np.ndarray], sizes: np.ndarray, extra: int) -> np.ndarray:
+    """Draw the mean of each array of losses divided by the mean of `sizes`: (arrays, draws).
+
+    Bayesian bootstrap (Rubin 1981) with the same weights for all arrays; the example `extra`
+    counts once more.
+    """
+    rows = np.append(np.arange(len(sizes)), extra)
+    columns = np.stack([*(each[rows] for each in losses), sizes[rows]], axis=1)
+    # With many examples the ratio is nearly normal: fewer draws are as exact.
+    count = int(np.clip(MAX_WEIGHTS / len(rows), MIN_DRAWS, DRAWS))
+    rng = np.random.default_rng(0)
+    drawn = []
+    for start in range(0, count, DRAWS_AT_ONCE):
+        # Exponential weights divided by their sum are uniform on the simplex, and it cancels here.
+        weights = rng.exponential(size=(min(DRAWS_AT_ONCE, count - start), len(rows)))
+        drawn.append(weights @ columns)
+    sums = np.concatenate(drawn).T
+    return np.asarray(sums[:-1] / np.maximum(sums[-1], NOT_ZERO))
 
 
 def share_lower_bound(hits: np.ndarray, confidence: float) -> float:

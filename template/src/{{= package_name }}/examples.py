@@ -1,5 +1,6 @@
 """Labelled examples: their split, and the Parquet shards that store them."""
 
+import csv
 import hashlib
 import os
 import shutil
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .problem.answer import COLUMN
 from .refusal import Refusal
 from .schema import load_schema
 from .splitting.divide import hash_split
@@ -21,16 +23,17 @@ SYSTEM_FOLDERS = {  # of NAS, macOS, Windows and Linux, in lower case
     *("system volume information", "lost+found"),
 }
 SPLIT_FOLDERS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
+ANSWERS = "answers.csv"  # in a source folder: the answer of each file, unless folders are labels
 EXAMPLES_PER_SHARD = 5000  # DVC is slow with many small files
 BYTES_PER_SHARD = 64_000_000  # a shard is in memory as a whole
 
 
 class Example(NamedTuple):
-    """One payload, byte for byte as in production, and its label."""
+    """One payload, byte for byte as in production, and its correct answer."""
 
     id: str
     payload: bytes
-    label: str
+    label: str  # the answer as text: see `problem.answer.read`
     slice: str  # a part of the data with its own quality gate
     group: str = ""  # a person, part or day, where `split` in schema.yaml says
     split: str = ""  # train, validation or test: `ingest` fills it in
@@ -90,30 +93,65 @@ def printable(path: Path) -> str:
 def labelled_files(source: Path, suffixes: set[str]) -> Iterator[Example]:
     """Yield `<label>/<file>` and `<label>/<slice>/<file>` below a folder.
 
-    Hidden files, and all files in hidden folders, are left out: `count_hidden_files` counts them.
+    If answers are no labels, the folder may have an `answers.csv` instead. Hidden files, and all
+    files in hidden folders, are left out: `count_hidden_files` counts them.
 
     Raises:
-        Refusal: the folder does not exist, or its folders are splits instead of labels.
+        Refusal: the folder does not exist, its folders are splits instead of labels, or its
+            `answers.csv` is not valid.
         UnusableFiles: files have another suffix, are not in the folder of a label, or cannot be
             read.
     """
     if not source.is_dir():
         rule = "an existing folder with one folder per label"
         raise Refusal("source", printable(source), rule, "my-data/, with my-data/LABEL/...")
+    answers = _read_answers(source)
     paths, unusable, reasons = list[Path](), list[Path](), dict[Path, str]()
     for path, reason in _walk(source):
+        inside = path.relative_to(source).as_posix()
+        if answers is not None and inside == ANSWERS:
+            continue
+        if answers is not None and path.suffix.lower() in suffixes and inside not in answers:
+            reason = reason or f"not in {ANSWERS}"
         if reason:
             reasons[path] = reason
-        is_example = path.parent != source and path.suffix.lower() in suffixes
+        is_placed = path.parent != source or answers is not None
+        is_example = is_placed and path.suffix.lower() in suffixes
         (paths if is_example and not reason else unusable).append(path)
-    if load_schema().split.folder != 1:
+    if load_schema().split.folder != 1 and answers is None:
         _check_labels(sorted({path.relative_to(source).parts[0] for path in paths}))
-    examples = (_read_file(path, source) for path in paths)
+    examples = (_read_file(path, source, answers) for path in paths)
     if unusable:
-        rule = f"every file must be {' or '.join(sorted(suffixes))}, in the folder of its label"
+        place = "in the folder of its label" if answers is None else f"and listed in {ANSWERS}"
+        rule = f"every file must be {' or '.join(sorted(suffixes))}, {place}"
         example = f"{printable(source)}/a-label/1{min(suffixes)}"
         raise UnusableFiles(unusable, rule, example, examples, reasons)
     yield from examples
+
+
+def _read_answers(source: Path) -> dict[str, tuple[str, str]] | None:
+    """Return answer and slice of each file in `answers.csv`; None if folders are the answers."""
+    path = source / ANSWERS
+    if COLUMN == "category" or not path.is_file():
+        return None
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error) as error:
+        raise Refusal(ANSWERS, printable(path), f"a CSV file ({error})", "file,answer") from None
+    if not rows or not {"file", "answer"} <= rows[0].keys():
+        columns = list(rows[0]) if rows else []
+        rule = "the columns file and answer, and rows"
+        raise Refusal(ANSWERS, columns, rule, "file,answer,slice")
+    answers: dict[str, tuple[str, str]] = {}
+    for row in rows:
+        name = row["file"] or ""
+        if name in answers:
+            raise Refusal(ANSWERS, name, "each file once", "1.png,12.5")
+        if not (source / name).is_file():
+            raise Refusal(ANSWERS, name, "files in the same folder", "1.png,12.5")
+        answers[name] = row["answer"] or "", row.get("slice") or "all"
+    return answers
 
 
 def count_hidden_files(source: Path) -> int:
@@ -164,9 +202,13 @@ def _check_labels(folders: list[str]) -> None:
         raise Refusal("labels", splits, rule, ["good", "bad"])
 
 
-def _read_file(path: Path, source: Path) -> Example:
+def _read_file(path: Path, source: Path, answers: Mapping[str, tuple[str, str]] | None) -> Example:
     inside = path.relative_to(source)
-    group, (label, *slices) = load_schema().split.locate(inside)
+    group, folders = load_schema().split.locate(inside)
+    if answers is None:
+        label, *slices = folders
+    else:
+        label, *slices = answers[inside.as_posix()]
     try:
         payload = path.read_bytes()
     except OSError as error:

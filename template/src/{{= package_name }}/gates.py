@@ -8,6 +8,7 @@ from pydantic import BaseModel, ModelWrapValidatorHandler, computed_field, model
 
 from .artifacts import read_conversions, read_report
 from .cost import cost_usd_month
+from .problem import metrics, words
 from .scope import SCOPE, load_scope
 
 SLICE_SHOWN = 16  # characters of a slice: its name may be a long path, and a gate is one line
@@ -51,15 +52,16 @@ class Gate(BaseModel, frozen=True, strict=True):
 def gate(id: str, name: str, observed: float, key: str) -> Gate:
     """Compare a number with a limit of `scope.yaml`. Keys with `min_` are minimums.
 
-    If `key` is a list, `first, second`, the limit is the first value minus the others.
+    If `key` is a list, `first, second`, the others make the first easier to meet.
     """
-    limit, *subtracted = (getattr(load_scope(), part) for part in key.split(", "))
+    limit, *gaps = (getattr(load_scope(), part) for part in key.split(", "))
+    is_minimum = key.startswith("min_")
     return Gate(
         id=id,
         name=name,
         observed=observed,
-        comparison=">=" if key.startswith("min_") else "<=",
-        limit=limit - sum(subtracted),
+        comparison=">=" if is_minimum else "<=",
+        limit=limit - sum(gaps) if is_minimum else limit + sum(gaps),
         where=f"{SCOPE}: {key}",
     )
 
@@ -87,10 +89,10 @@ def _data_gates() -> list[Gate]:
     failures, missing = data.get("contract_failures"), data.get("missing_labels")
     return [
         forbid("contract", "invalid examples", _number(failures)),
-        forbid("split_labels", "labels missing from a split", _number(missing)),
+        forbid("split_labels", words.GATES["split_labels"], _number(missing)),
         gate("leakage", "inputs in more than one split", data["leaks"], "max_leaks"),
         gate("near_copies", "share with near copies", _number(copies), "max_near_copy_share"),
-        gate("label_conflicts", "inputs with conflicting labels", conflicts, "max_label_conflicts"),
+        gate("label_conflicts", words.GATES["label_conflicts"], conflicts, "max_label_conflicts"),
         gate("repeated_ids", "duplicate ids", data["repeated_ids"], "max_repeated_ids"),
     ]
 
@@ -107,26 +109,30 @@ def _quality_gates() -> list[Gate]:
         raise SystemExit(f"reports/evaluate.json is about {quality['metric']}. Run evaluate again.")
     gain = quality["baseline"]["gain_lower_bound"]
     name = f"gain over {scope.baseline} baseline, lower bound"
-    return [*quality_gates(quality), gate("baseline_gain", name, gain, "min_gain_over_baseline")]
+    return [
+        *quality_gates(quality),
+        gate("baseline_gain", name, gain, "min_gain_over_baseline"),
+        *(gate(*row) for row in metrics.more_gates(quality)),
+    ]
 
 
-def quality_gates(quality: dict[str, Any], by: str = "lower_bound") -> list[Gate]:
-    """Compare the result of `quality.measure` with its limits: in total and in the worst slice."""
+def quality_gates(quality: dict[str, Any], by: str = metrics.BOUND) -> list[Gate]:
+    """Compare the result of `metrics.measure` with its limits: in total and in the worst slice."""
     scope = load_scope()
     which = by.replace("_", " ")
     worst = worst_slice(quality, by)
     name = f"worst slice: {worst[:SLICE_SHOWN]}, {which}"
     observed = quality["slices"][worst][by]
     return [
-        gate("quality", f"{scope.metric}, {which}", quality["score"][by], "min_metric"),
-        gate("worst_slice", name, observed, "min_metric, max_slice_gap"),
+        gate("quality", f"{scope.metric}, {which}", quality["score"][by], metrics.LIMIT),
+        gate("worst_slice", name, observed, f"{metrics.LIMIT}, max_slice_gap"),
     ]
 
 
-def worst_slice(quality: dict[str, Any], by: str = "lower_bound") -> str:
-    """Return the name of the slice with the lowest score."""
+def worst_slice(quality: dict[str, Any], by: str = metrics.BOUND) -> str:
+    """Return the name of the slice with the worst score."""
     slices: dict[str, dict[str, float]] = quality["slices"]
-    return min(slices, key=lambda name: slices[name][by])
+    return min(slices, key=lambda name: metrics.SIGN * slices[name][by])
 
 
 def _export_gates() -> list[Gate]:
@@ -143,13 +149,14 @@ def _export_gates() -> list[Gate]:
 def _variant_gates() -> list[Gate]:
     """Compare the shipped variant with float32, and what `compress` measured, with their limits."""
     quality, compressed = read_report("evaluate"), read_report("compress")
-    drop = quality["fp32"]["value"] - quality["score"]["value"]
+    values = quality["fp32"]["value"], quality["score"]["value"]
+    drop = metrics.drop(*values, load_scope())
     row = compressed.get("candidates", {}).get(compressed.get("shipped"), {})
     gap, p95_ms = _number(row.get("batch_gap")), _number(row.get("latency_p95_ms"))
     size_mb = _number(compressed.get("size_mb"))
     return [
         gate("int8_parity", "agreement with float32", quality["agreement"], "min_int8_agreement"),
-        gate("int8_drop", "score drop from float32", drop, "max_int8_drop"),
+        gate("int8_drop", words.GATES["int8_drop"], drop, "max_int8_drop"),
         gate("batch_parity", "alone and in a batch, difference", gap, "max_onnx_difference"),
         gate("latency_p95_network", "latency p95 of the network, ms", p95_ms, "max_latency_p95_ms"),
         gate("model_size", "model size, MB", size_mb, "max_model_mb"),

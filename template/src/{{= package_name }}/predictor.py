@@ -2,28 +2,26 @@
 
 import hashlib
 import json
-import math
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
 
 from .artifacts import ONNX_INT8
 from .intake import take_in
+from .problem.answer import Head, decode, signals, to_answers
 from .task.features import FEATURES_VERSION, features
 
 REMEDY = "Run `make model`, or pull a release."
-TINY = np.finfo(np.float32).tiny  # avoids the logarithm of 0
 
 
 class Prediction(NamedTuple):
-    """The most likely label, its probability, and the facts of the input."""
+    """The answer of a model, the signals of it, and the facts of the input."""
 
-    label: str
-    confidence: float
+    answer: dict[str, Any]  # the fields of `problem.answer.Predicted`
     facts: dict[str, float]
-    entropy: float = math.nan  # of all probabilities, in nats
+    signals: dict[str, float]
     embedding: np.ndarray | None = None  # float32 (width,): input of the last layer
 
 
@@ -54,7 +52,8 @@ class Predictor:
             model = path.read_bytes()
             self._session = onnxruntime.InferenceSession(model, options)
             metadata = self._session.get_modelmeta().custom_metadata_map
-            self.labels: list[str] = json.loads(metadata["labels"])
+            known = {name: json.loads(metadata[name]) for name in Head.model_fields}
+            self.head = Head.model_validate(known)
             self.input_shape = tuple(self._session.get_inputs()[0].shape[1:])
             self._outputs = [output.name for output in self._session.get_outputs()]
             self.trained_at: float = json.loads(metadata["trained_at"])
@@ -67,17 +66,17 @@ class Predictor:
             raise SystemExit(f"{path} needs {versions}. {REMEDY}")
         self.sha256 = hashlib.sha256(model).hexdigest()
 
-    def probabilities(self, x: np.ndarray) -> np.ndarray:
-        """Run the network: float32 features (n, ...) to float32 probabilities (n, labels)."""
+    def outputs(self, x: np.ndarray) -> np.ndarray:
+        """Run the network on float32 features (n, ...), and decode its outputs (n, width)."""
         return self.run(x)[0]
 
     def run(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return probabilities and embeddings, the float32 (n, width) inputs of the last layer.
+        """Return outputs and embeddings, the float32 (n, size) inputs of the last layer.
 
         Embeddings are None for networks without a final linear layer, and files before 0.3.0.
         """
         outputs = dict(zip(self._outputs, self._session.run(self._outputs, {"x": x}), strict=True))
-        return softmax(outputs["logits"]), outputs.get("embedding")
+        return decode(outputs["logits"], self.head), outputs.get("embedding")
 
     def predict(self, payload: bytes) -> Prediction:
         """Predict one payload.
@@ -93,19 +92,17 @@ class Predictor:
 
     def predict_batch(self, inputs: list[Prepared]) -> list[Prediction | Exception]:
         """Predict several inputs in one run; an error of one input does not affect the others."""
-        probabilities, embeddings = self.run(np.stack([x for x, _ in inputs]))
-        entropies = entropy(probabilities)
+        outputs, embeddings = self.run(np.stack([x for x, _ in inputs]))
+        answers = to_answers(outputs, self.head)
+        watched = {name: values.tolist() for name, values in signals(outputs, self.head).items()}
         results: list[Prediction | Exception] = []
-        for i, best in enumerate(probabilities.argmax(axis=1)):
-            # NaN wins an argmax; without one, rows sum to 1.
-            confidence = float(probabilities[i, best])
-            if math.isfinite(confidence):
-                label = self.labels[best]
-                facts = inputs[i].facts
+        for i, is_finite in enumerate(np.isfinite(outputs).all(axis=1).tolist()):
+            if is_finite:
+                seen = {name: values[i] for name, values in watched.items()}
                 embedding = None if embeddings is None else embeddings[i]
-                results.append(Prediction(label, confidence, facts, float(entropies[i]), embedding))
+                results.append(Prediction(answers[i], inputs[i].facts, seen, embedding))
             else:
-                results.append(NotFinite(f"model {self.sha256[:12]} returned {probabilities[i]}"))
+                results.append(NotFinite(f"model {self.sha256[:12]} returned {outputs[i]}"))
         return results
 
 
@@ -117,14 +114,3 @@ def prepare(payload: bytes) -> Prepared:
     """
     raw, facts = take_in(payload)
     return Prepared(features(raw), facts)
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Turn logits (n, labels) into probabilities. In the graph, int8 would round them."""
-    odds = np.exp(logits - np.maximum.reduce(logits, axis=1, keepdims=True))
-    return np.asarray(odds / np.add.reduce(odds, axis=1, keepdims=True))
-
-
-def entropy(probabilities: np.ndarray) -> np.ndarray:
-    """Return the entropy of each row of probabilities (n, labels): (n,), in nats."""
-    return np.asarray(-(probabilities * np.log(probabilities + TINY)).sum(axis=1))

@@ -70,7 +70,9 @@ def reject_amounts(field: str, labels: Sequence[str], listed: Sequence[str]) -> 
     if len(labels) > 2 and all(map(is_amount, labels)) and not set(labels) <= set(listed):
         rule = (
             "names, not amounts: labels have no order, so predicting 3 for 4 would be as wrong as"
-            " 0. Group the amounts and name the groups. If these are names, list them in"
+            " 0. This looks like `problem: regression`, which predicts the number itself (`poc2prod"
+            " update --to current --answer problem=regression`). Or group the amounts and name the"
+            " groups. If these are names, list them in"
             f" schema.yaml, then ingest again: `labels: {json.dumps(labels, ensure_ascii=False)}`"
         )
         raise Refusal(field, labels, rule, ["few", "many"])

@@ -8,6 +8,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, Field
 
+from .problem.answer import MIN_LABELS, SIGNALS
 from .scope import read_yaml
 from .splitting.rules import Split
 
@@ -20,7 +21,7 @@ DECIMALS = 3
 MISSING = ["NA", "N/A", "n/a", "#N/A", "#N/A N/A", "#NA", "<NA>", "NULL", "null"]
 MISSING += ["NaN", "nan", "-NaN", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"]
 # Signals of drift monitoring that are not inputs. The embedding has several, with this prefix.
-PREDICTION_SIGNALS = ("confidence", "entropy", "label")
+PREDICTION_SIGNALS = SIGNALS
 EMBEDDING_SIGNAL = "embedding_"
 
 
@@ -31,7 +32,7 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
     sha256: str = ""  # of the ingested examples: the source may change under the same name
     feedback_sha256: str = ""  # of the labelled requests that `feedback` added
     split: Split = Split()
-    labels: list[str] = Field(min_length=2)
+    labels: list[str] = Field(default=[], min_length=MIN_LABELS, validate_default=True)
     label_column: str = ""
     slice_column: str = ""
     columns: dict[str, dict[str, Any]] = {}

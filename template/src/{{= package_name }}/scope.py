@@ -10,6 +10,8 @@ from typing import Literal, TypeVar
 import yaml
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
 
+from .problem import PROBLEM
+from .problem.keys import ProblemScope
 from .target.alert_limits import LOOK_BACK_S, never_fires
 from .target.keys import TARGET, TargetParams, TargetScope, TargetWatch
 
@@ -51,11 +53,12 @@ class Watch(TargetWatch, frozen=True, extra="forbid"):
         return value
 
 
-class Scope(TargetScope, frozen=True, extra="forbid"):
+class Scope(TargetScope, ProblemScope, frozen=True, extra="forbid"):
     """The limits that were agreed in the interview; gates and alerts compare with them."""
 
     project: str = Field(description="Name of the project.")
     modality: Literal["image", "audio", "tabular"] = Field(description="Kind of the inputs.")
+    problem: str = Field(PROBLEM, validate_default=True, description="Type of the answers.")
     target: str = Field(description="Where the model runs. `make upgrade` can change it.")
     not_for: str = Field(description="What the model must not be used for.")
     decider: str = Field(description="Owner of the limits; approves changes to them.")
@@ -69,27 +72,6 @@ class Scope(TargetScope, frozen=True, extra="forbid"):
     )
     max_label_conflicts: int = Field(ge=0, description="Inputs that have two labels.")
     max_repeated_ids: int = Field(ge=0, description="Ids that occur more than once.")
-    metric: Literal["accuracy", "macro_f1", "macro_recall"] = Field(
-        description="Metric of min_metric, max_int8_drop and max_slice_gap."
-    )
-    min_metric: float = Field(
-        gt=0, lt=1, description="The metric on held-out examples: its lower bound."
-    )
-    confidence: float = Field(gt=0.5, lt=1, description="Confidence of every bound.")
-    max_slice_gap: float = Field(
-        ge=0, lt=1, description="How far the worst slice may be below min_metric."
-    )
-    baseline: Literal["majority", "linear"] = Field(
-        description="Simple model that the network has to beat."
-    )
-    min_gain_over_baseline: float = Field(description="Gain of the metric over the baseline.")
-    max_onnx_difference: float = Field(
-        gt=0, description="Difference of any probability between PyTorch and ONNX."
-    )
-    min_int8_agreement: float = Field(
-        gt=0, le=1, description="Share of predictions that are the same as before `compress`."
-    )
-    max_int8_drop: float = Field(description="Loss of the metric through `compress`.")
     max_latency_p95_ms: float = Field(
         gt=0, description="95th percentile of the latency of a prediction, in milliseconds."
     )
@@ -100,6 +82,14 @@ class Scope(TargetScope, frozen=True, extra="forbid"):
         gt=0, description="Cost of buying the same as a service, in USD per month."
     )
     watch: Watch = Field(Watch(), description="When the model in use needs attention.")
+
+    @field_validator("problem")
+    @classmethod
+    def _check_problem(cls, value: str) -> str:
+        if value != PROBLEM:
+            how = "`poc2prod update --to current --answer problem=...`"
+            raise ValueError(f"this code is for {PROBLEM}; change both with {how}")
+        return value
 
     @field_validator("target")
     @classmethod

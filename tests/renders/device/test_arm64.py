@@ -40,7 +40,7 @@ from scratch_detector.predictor import Predictor, prepare
 predictor, rows, times_s = Predictor(), [], []
 for path in sorted(Path(sys.argv[1]).iterdir()):
     start_s = time.perf_counter()
-    rows.append(predictor.probabilities(prepare(path.read_bytes()).x[None])[0].tolist())
+    rows.append(predictor.outputs(prepare(path.read_bytes()).x[None])[0].tolist())
     times_s.append(time.perf_counter() - start_s)
 median_ms = 1000 * sorted(times_s)[len(rows) // 2]
 print(json.dumps({"machine": platform.machine(), "median_ms": median_ms, "rows": rows}))

@@ -38,7 +38,7 @@ for folder in slots.SLOTS.glob("[0-9a-f]" * 12):
     registry.verify_folder(folder)
 model = model_trial.DeviceModel()
 (path,) = Path(".").glob("payload.*")
-confidence = model.predictor.predict(path.read_bytes()).confidence
+confidence = model.predictor.predict(path.read_bytes()).answer["confidence"]
 print(json.dumps([model.predictor.sha256, confidence]))
 """
 # Write a root of version 2 that is signed with one of the two required keys.

@@ -171,7 +171,7 @@ PREDICT = """
 from pathlib import Path
 import numpy as np
 from scratch_detector.predictor import Predictor
-print(Predictor(Path("models/tiny.onnx")).probabilities(np.zeros((1, 2), np.float32)))
+print(Predictor(Path("models/tiny.onnx")).outputs(np.zeros((1, 2), np.float32)))
 """
 
 

@@ -124,7 +124,7 @@ def test_task_needs_neither_docstrings_nor_annotations(project: Path) -> None:
     for command in (("ruff", "format", "--check", *yours), ("ruff", "check", *yours), ("mypy",)):
         done(run_in(project, *command))
     # Other files keep the rules, and annotations in task/ are checked.
-    place = project / "src/scratch_detector/quality.py"
+    place = project / "src/scratch_detector/problem/metrics.py"
     place.write_text(
         place.read_text() + "\n\nclass Net:\n    def run(self, x):\n        return x\n"
     )
@@ -132,7 +132,7 @@ def test_task_needs_neither_docstrings_nor_annotations(project: Path) -> None:
     model.write_text(UNTYPED + '\n\nWIDTH: int = "wide"\n')
     assert "D101" in run_in(project, "ruff", "check").stdout
     found = run_in(project, "mypy").stdout
-    assert "quality.py" in found and "Incompatible types" in found
+    assert "metrics.py" in found and "Incompatible types" in found
 
 
 @pytest.mark.long

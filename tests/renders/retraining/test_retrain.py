@@ -341,7 +341,8 @@ for number, example in enumerate(list(read_shards(RAW))[:300]):
     row = json.loads(example.payload)
     key = next(key for key, value in row.items() if isinstance(value, float))
     payload = json.dumps(row | {key: 1.01 * row[key]}, indent=1).encode()
-    journal.note(str(number), payload, Prediction(example.label, 0.9, {}), "sha", is_new=True)
+    said = Prediction({"label": example.label, "confidence": 0.9}, {}, {})
+    journal.note(str(number), payload, said, "sha", is_new=True)
     asyncio.run(journal.label(str(number), example.label, "", {}))
 journal.close()
 """

@@ -1,4 +1,4 @@
-"""Decisions within a deadline: the label of the model, or else the fail-safe label."""
+"""Decisions within a deadline: the answer of the model, or else the fail-safe answer."""
 
 import hashlib
 import time
@@ -36,9 +36,9 @@ class Decider:
         self._thread = ThreadPoolExecutor(1)
 
     def decide(self, payload: bytes) -> dict[str, Any]:
-        """Return the decision on one payload: a label, or the reason for skipping the payload.
+        """Return the decision on one payload: an answer, or the reason for skipping the payload.
 
-        If the label is the fail-safe label, `fail_safe` holds the reason: `late`, `failed`, or
+        If it is the fail-safe answer, `fail_safe` holds the reason: `late`, `failed`, or
         `refused` for an invalid payload. The id is the SHA-256 of the payload.
         """
         decision: dict[str, Any] = {"id": hashlib.sha256(payload).hexdigest(), "time": time.time()}
@@ -81,10 +81,10 @@ class Decider:
             return self._fail_safe("failed") | {"error": str(error)[:MAX_ERROR_CHARS]}
         finally:
             self._busy_since_s = 0.0
-        return {"label": prediction.label, "confidence": prediction.confidence}
+        return dict(prediction.answer)
 
     def _fail_safe(self, reason: str) -> dict[str, Any]:
-        return {"label": self._scope.fail_safe.label, "fail_safe": reason}
+        return self._scope.fail_safe.model_dump(exclude={"after_times_p95"}) | {"fail_safe": reason}
 
 
 def _is_quiet(facts: dict[str, float]) -> bool:

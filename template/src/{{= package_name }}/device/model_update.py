@@ -123,5 +123,5 @@ def _check(folder: Path) -> None:
     for payload in Path("data").glob("example.*"):  # if `make example` wrote one
         monitor.observe(predictor.predict(payload.read_bytes()))
     zeros = np.zeros((1, *predictor.input_shape), np.float32)
-    if not np.isfinite(predictor.probabilities(zeros)).all():
+    if not np.isfinite(predictor.outputs(zeros)).all():
         raise SystemExit(f"{folder / 'model.onnx'} returns NaN or infinity for an all-zero input.")

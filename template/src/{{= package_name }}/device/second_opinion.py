@@ -1,4 +1,4 @@
-"""Second opinions: payloads with a low confidence are also sent to the prediction server.
+"""Second opinions: payloads of doubtful decisions are also sent to the prediction server.
 
 The device never waits for the reply. It sends both predictions to the collector under the id that
 the server uses for the payload, so that disagreements can be labelled and used for training.
@@ -12,8 +12,10 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 
 from prometheus_client import Counter
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import Field, SecretStr
 
+from ..problem.answer import is_same
+from ..problem.doubt import SecondAnswer, is_doubtful
 from ..scope import load_params, load_scope
 from ..settings import Settings
 from ..task.features import CONTENT_TYPES
@@ -52,11 +54,9 @@ class SecondOpinionSettings(Settings):
     )
 
 
-class Prediction(BaseModel):
+class Prediction(SecondAnswer):
     """The part of the server's reply that is recorded."""
 
-    label: str = Field(max_length=1000)
-    confidence: float = Field(ge=0, le=1)
     model_sha256: str = Field(max_length=64)
 
 
@@ -76,7 +76,7 @@ class SecondOpinion(LastingThread):
         if not payload:  # the file was not read
             return
         had_answer = decision.get("fail_safe") not in ("late", "failed")
-        if had_answer and decision.get("confidence", 1) >= load_scope().ask_server_below:
+        if had_answer and not is_doubtful(decision, load_scope()):
             return
         body = json.dumps({"payload": base64.b64encode(payload).decode(), "decision": decision})
         if len(body) > self._max_mb * 1e6 * MAX_SHARE:
@@ -144,7 +144,8 @@ class SecondOpinion(LastingThread):
 
     def _record(self, id: str, decision: dict[str, Any], prediction: dict[str, Any]) -> str:
         """Put both predictions into the outbox; return `agreed` or `disagreed`."""
-        outcome = "agreed" if prediction["label"] == decision.get("label") else "disagreed"
+        has_agreed = is_same(prediction, decision, load_scope())
+        outcome = "agreed" if has_agreed else "disagreed"
         event = decision | {"outcome": outcome, "second_opinion": prediction}
         # The time distinguishes events of the same payload.
         event_id = hashlib.sha256(f"second {id} {decision.get('time')}".encode()).hexdigest()

@@ -18,7 +18,7 @@ from ..gates import Gate, gate
 from ..pipeline.compress import Row, measure_quality, table, variant_gates
 from ..pipeline.footprint import footprint
 from ..pipeline.report import read_variants
-from ..pipeline.splits import require_labels
+from ..pipeline.splits import require_head
 from ..predictor import Predictor
 from ..scope import load_scope
 from ..task.features import FEATURES_VERSION
@@ -40,7 +40,7 @@ def convert(name: str) -> None:
     """
     folder, report = ONNX.parent / name, f"format_{name}"
     exported = Predictor(ONNX)
-    require_labels(ONNX, exported.labels)
+    require_head(ONNX, exported.head)
     # If the conversion fails, an older file or report must not be taken for the new one.
     shutil.rmtree(folder, ignore_errors=True)
     (REPORTS / f"{report}.json").unlink(missing_ok=True)
@@ -84,7 +84,7 @@ def list_gates(name: str, row: Row) -> list[Gate]:
 def _describe(exported: Predictor) -> dict[str, Any]:
     """Return the metadata of the ONNX file, for formats that cannot store it."""
     return {
-        "labels": exported.labels,
+        **exported.head.model_dump(),
         "input_shape": exported.input_shape,
         "features_version": FEATURES_VERSION,
         "trained_at": exported.trained_at,

@@ -54,9 +54,11 @@ def _check_structure(spec: Any) -> None:
     normalisation into the previous layer.
     """
     from ..pipeline.train import load_checkpoint
+    from ..problem.answer import Head
 
     network, checkpoint = load_checkpoint()
-    expected = {"x": [1, *checkpoint["input_shape"]], "logits": [1, len(checkpoint["labels"])]}
+    width = Head.model_validate(checkpoint).width
+    expected = {"x": [1, *checkpoint["input_shape"]], "logits": [1, width]}
     ends = [*spec.description.input, *spec.description.output]
     actual = {end.name: list(end.type.multiArrayType.shape) for end in ends}
     blocks = spec.mlProgram.functions["main"].block_specializations.values()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-Run = Callable[[np.ndarray], np.ndarray]  # one example, float32 (1, ...), to logits (1, labels)
+Run = Callable[[np.ndarray], np.ndarray]  # one example, float32 (1, ...), to raw outputs (1, width)
 
 
 class NotRunnableError(RuntimeError):

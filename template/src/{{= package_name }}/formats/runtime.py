@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..pipeline.footprint import measure
-from ..predictor import softmax
+from ..problem.answer import Head, decode
 
 FACTS = "facts.json"  # in the same folder: the metadata of the ONNX file
 
@@ -21,12 +21,14 @@ class ConvertedModel:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.input_shape = tuple(json.loads((folder / FACTS).read_text())["input_shape"])
+        facts = json.loads((folder / FACTS).read_text())
+        self.input_shape = tuple(facts["input_shape"])
+        self.head = Head.model_validate(facts)
         self._run = import_module(f".{folder.name}", __package__).load(folder)
 
-    def probabilities(self, x: np.ndarray) -> np.ndarray:
-        """Predict one by one: float32 features (n, ...) to float32 probabilities (n, labels)."""
-        return softmax(np.concatenate([self._run(row[None]) for row in x]))
+    def outputs(self, x: np.ndarray) -> np.ndarray:
+        """Predict one by one: float32 features (n, ...) to decoded outputs (n, width)."""
+        return decode(np.concatenate([self._run(row[None]) for row in x]), self.head)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from ..pipeline.train import load_checkpoint
 
 
 def export_program() -> torch.export.ExportedProgram:
-    """Export for a batch of one: float32 (1, ...) to logits (1, labels)."""
+    """Export for a batch of one: float32 (1, ...) to raw outputs (1, width)."""
     warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
     model, checkpoint = load_checkpoint()
     example = (torch.zeros(1, *checkpoint["input_shape"]),)

@@ -46,7 +46,7 @@ class Monitor:
             raise SystemExit(f"{path} is missing or damaged. Run `make model`.") from None
         if reference.labels:
             model = f"the model {predictor.sha256[:12]}"
-            refuse_other_labels(model, predictor.labels, path, reference.labels)
+            refuse_other_labels(model, predictor.head.names, path, reference.labels)
         self._window = LiveWindow(reference)
         self._predictor = predictor
         self._sure = deque[bool](maxlen=reference.window)
@@ -86,27 +86,28 @@ class Monitor:
         pending, self._pending = self._pending, []
         if not pending:
             return
-        reference, labels = self._window.reference, self._predictor.labels
-        confidence = np.array([prediction.confidence for prediction in pending])
+        reference = self._window.reference
         signals: dict[str, ArrayLike] = {
             name: [prediction.facts.get(name, math.nan) for prediction in pending]
             for name in {name for prediction in pending for name in prediction.facts}
         }
-        signals["confidence"] = confidence
-        signals["entropy"] = [prediction.entropy for prediction in pending]
-        signals["label"] = [labels.index(prediction.label) for prediction in pending]
+        signals |= {
+            name: [prediction.signals[name] for prediction in pending]
+            for name in pending[0].signals
+        }
         embeddings = [p.embedding for p in pending if p.embedding is not None]
         if reference.whitening and len(embeddings) == len(pending):  # a model has them, or has not
             signals |= reference.whitening.apply(np.stack(embeddings))
         self._window.add(signals, len(pending))
         if reference.sure_from is not None:
+            confidence = np.array([prediction.signals["confidence"] for prediction in pending])
             self._sure.extend((confidence >= reference.sure_from).tolist())
 
     def estimated_accuracy(self) -> float:
         """Return the share of predictions above a confidence threshold; NaN until full.
 
         On held-out data this share equals the accuracy: see `fit_confidence_threshold` in
-        `pipeline/reference.py`. It needs no labels. A model that is confidently wrong misleads it.
+        `problem/metrics.py`. It needs no labels. A model that is confidently wrong misleads it.
         """
         with self._lock:
             self._count_pending()

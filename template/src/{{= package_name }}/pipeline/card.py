@@ -6,12 +6,12 @@ from typing import Any
 
 from ..artifacts import read_report
 from ..cost import PRICES, Prices
+from ..problem import metrics, words
 from ..schema import load_schema
 from ..scope import load_scope, read_yaml
 from ..task.contract import contract
 from .pages import fill
 from .summary import (
-    METRIC_MEANINGS,
     findings,
     headline,
     identity,
@@ -49,16 +49,18 @@ def model_card() -> str:
         **_verdict(),
         root="../",
         scope=scope,
-        purpose=purpose(quality["labels"]),
+        purpose=purpose(quality),
         training=read_report("train"),
         data=data,
         findings=findings(quality),
         quality=quality,
-        metric_meaning=METRIC_MEANINGS[scope.metric],
-        labels=", ".join(f"{label} ({count:,})" for label, count in data["labels"].items()),
+        metric_meaning=words.METRIC_MEANINGS[scope.metric],
+        bound=metrics.BOUND,
+        bound_meaning=words.BOUND_MEANS.format(confidence=f"{100 * scope.confidence:g} %"),
+        evidence=words.evidence_table(quality),
+        answers=words.describe_answers(data),
         input_rules=_input_rules(),
         column_count=len(load_schema().columns),
-        confidence=f"{100 * scope.confidence:g} %",
     )
 
 

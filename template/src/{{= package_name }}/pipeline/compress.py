@@ -21,20 +21,21 @@ from rich.table import Table
 
 from ..artifacts import ONNX, SHIPPED, write_report
 from ..atomic import to_json, write_atomic
-from ..bounds import gain_lower_bound, share_lower_bound
+from ..bounds import share_lower_bound
 from ..gates import Gate, gate, quality_gates
 from ..predictor import Predictor
-from ..quality import METRICS, measure
+from ..problem import answer, metrics, words
 from ..scope import Scope, load_scope
 from . import distill, quantize
 from .footprint import Network, footprint
-from .splits import load_split, require_labels
+from .splits import load_split, require_head
 
 # Among files within 1 % of the smallest, the most accurate one is shipped: metadata alone can make
 # a difference of that size.
 SAME_SIZE = 1.01
 UNKNOWN = "0" * 64  # same length as the hash that replaces it, to keep the measured size
 BATCH = 32  # examples, predicted singly and together; larger than any batch in production
+_BOUND = metrics.BOUND.replace("_", " ")
 Row = dict[str, Any]
 
 
@@ -65,7 +66,7 @@ def compress() -> None:
     """
     SHIPPED.unlink(missing_ok=True)
     exported = Predictor(ONNX)
-    require_labels(ONNX, exported.labels)
+    require_head(ONNX, exported.head)
     scope = load_scope()
     makers = variants()
     with TemporaryDirectory() as folder:
@@ -93,14 +94,15 @@ def _describe_quality(row: Row) -> str:
     score = row["score"]
     return (
         f"Its score meets all limits, but {score['examples']} validation examples do not prove its"
-        f" quality: the lower bound is {score['lower_bound']:.4g}, the limit"
-        f" {load_scope().min_metric:g}. `check` compares the lower bound on the test split."
+        f" quality: the {_BOUND} is {score[metrics.BOUND]:.4g}, the limit"
+        f" {getattr(load_scope(), metrics.LIMIT):g}. `check` compares the {_BOUND} on the test"
+        " split."
     )
 
 
 def _is_proven(row: Row) -> bool:
-    """Whether the lower bound on the validation split alone meets `min_metric`."""
-    return bool(row["score"]["lower_bound"] >= load_scope().min_metric)
+    """Whether the bound on the validation split alone meets the limit of the metric."""
+    return gate("quality", "", row["score"][metrics.BOUND], metrics.LIMIT).passed
 
 
 def variant_gates(row: Row) -> list[Gate]:
@@ -115,7 +117,7 @@ def variant_gates(row: Row) -> list[Gate]:
     return [
         *quality_gates(row, "value"),
         gate("int8_parity", "agreement with float32", agreement, "min_int8_agreement"),
-        gate("int8_drop", "score drop from float32", drop, "max_int8_drop"),
+        gate("int8_drop", words.GATES["int8_drop"], drop, "max_int8_drop"),
         gate(
             "latency_p95_network",
             "latency p95 of the network, ms",
@@ -130,30 +132,25 @@ def variant_gates(row: Row) -> list[Gate]:
 def measure_quality(variant: Network, exported: Predictor, scope: Scope) -> Row:
     """Measure the quality of a variant, and its agreement with the exported model."""
     x, truth, slices = load_split("validation")
-    probabilities, expected = variant.probabilities(x), exported.probabilities(x)
-    predicted, fp32 = probabilities.argmax(1), expected.argmax(1)
-    label_count = len(exported.labels)
-    metric = METRICS[scope.metric]
-    gain = gain_lower_bound(metric, truth, predicted, fp32, label_count, scope.confidence)
-    return (
-        measure(truth, predicted, fp32, slices, label_count)
-        | {
-            # Bounds: a variant that agrees by chance would fail on the test split.
-            "same_lower_bound": share_lower_bound(predicted == fp32, scope.confidence),
-            "drop_upper_bound": 0 - gain,  # `-gain` would print -0
-            "max_difference": float(abs(probabilities - expected).max()),
-            "batch_gap": _batch_gap(variant, x[:BATCH]),
-        }
-    )
+    outputs, expected = variant.outputs(x), exported.outputs(x)
+    head = exported.head
+    is_same = answer.agree(outputs, expected, scope)
+    return metrics.measure(truth, outputs, expected, slices, head, scope) | {
+        # Bounds: a variant that agrees by chance would fail on the test split.
+        "same_lower_bound": share_lower_bound(is_same, scope.confidence),
+        "drop_upper_bound": metrics.drop_upper_bound(truth, outputs, expected, head, scope),
+        "max_difference": answer.difference(outputs, expected, head),
+        "batch_gap": _batch_gap(variant, x[:BATCH], head),
+    }
 
 
-def _batch_gap(variant: Network, x: np.ndarray) -> float:
-    """Return by how much probabilities depend on the other examples in the batch.
+def _batch_gap(variant: Network, x: np.ndarray, head: answer.Head) -> float:
+    """Return by how much answers depend on the other examples in the batch.
 
     Dynamic quantization uses one range for the whole batch.
     """
-    alone = np.concatenate([variant.probabilities(row[None]) for row in x])
-    return float(np.abs(variant.probabilities(x) - alone).max())
+    alone = np.concatenate([variant.outputs(row[None]) for row in x])
+    return answer.difference(variant.outputs(x), alone, head)
 
 
 def _try_variant(
@@ -192,8 +189,8 @@ def _choose(rows: dict[str, Row]) -> tuple[str | None, str]:
         return nearest, f"No variant meets all limits; the closest, {nearest}, misses {missed}."
     smallest_mb = min(row["size_mb"] for row in fitting.values())
     small = [name for name, row in fitting.items() if row["size_mb"] <= SAME_SIZE * smallest_mb]
-    better = {name: (rows[name]["score"]["lower_bound"], rows[name]["agreement"]) for name in small}
-    return max(small, key=lambda name: better[name]), ""
+    bounds = {name: metrics.SIGN * rows[name]["score"][metrics.BOUND] for name in small}
+    return max(small, key=lambda name: (bounds[name], rows[name]["agreement"])), ""
 
 
 def _distance(gates: list[Gate]) -> tuple[int, float]:
@@ -206,7 +203,7 @@ def _distance(gates: list[Gate]) -> tuple[int, float]:
 def table(rows: dict[str, Row], shipped: str | None) -> Table:
     """Return a table of all measurements; those that miss a limit are red."""
     drawn = Table(title="On the validation split", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    headings = ("score", "lower bound", "worst slice", "agreement", "drop", "difference", "batch")
+    headings = (metrics.NAME, _BOUND, "worst slice", "agreement", "drop", "difference", "batch")
     for heading in ("variant", *headings, "p50 ms", "p95 ms", "MB", "peak MB", "verdict"):
         drawn.add_column(heading, no_wrap=heading == "variant")
     for name, row in rows.items():
@@ -218,7 +215,7 @@ def table(rows: dict[str, Row], shipped: str | None) -> Table:
             f"{g.observed:.4g}" if g.passed else f"[red]{g.observed:.4g}[/red]"
             for g in variant_gates(row)
         )
-        least = f"{row['score']['lower_bound']:.4g}"
+        least = f"{row['score'][metrics.BOUND]:.4g}"
         differs = f"{row['max_difference']:.2g}"
         measured = quality, least, worst, agreement, drop, differs
         p50, peak = f"{row['latency_p50_ms']:.3g}", f"{row['peak_memory_mb']:.0f}"

@@ -16,7 +16,7 @@ import yaml
 DVC_YAML = Path("dvc.yaml")
 # Files in these folders are listed one by one, other folders as a whole: production runs all their
 # code, and 20 lines per folder would hide the rest of the stage.
-BY_FILE = {"pipeline", "monitoring", "task"}
+BY_FILE = {"pipeline", "monitoring", "problem", "task"}
 SAMPLE = "task.sample_data"  # read only if it is the source of the data; it may be deleted
 # Group 1: path in the package; group 2: comment, which protects lines written by hand.
 CODE_LINE = re.compile(r'\s*- "?\$\{src\}(?:/(.*?))?"?(\s+#.*)?')

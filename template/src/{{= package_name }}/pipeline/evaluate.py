@@ -3,43 +3,36 @@
 import numpy as np
 
 from ..artifacts import BASELINE, ONNX, SHIPPED, write_report
-from ..bounds import gain_lower_bound
 from ..predictor import Predictor
-from ..quality import METRICS, confusion, count_nonfinite, measure, score
+from ..problem.answer import decode
+from ..problem.metrics import count_nonfinite, evidence, measure, measure_gain, score
 from ..scope import load_scope
 from .reference import save_reference
-from .splits import load_data_sha256, load_split, require_labels
+from .splits import load_data_sha256, load_split, read_head, require_head
 
 
 def evaluate() -> None:
     """Write `reports/evaluate.json` and the drift reference."""
     scope, shipped, exported = load_scope(), Predictor(), Predictor(ONNX)
-    require_labels(ONNX, exported.labels)
-    metric, n = METRICS[scope.metric], len(require_labels(SHIPPED, shipped.labels))
+    require_head(ONNX, exported.head)
+    require_head(SHIPPED, shipped.head)
     x, truth, slices = load_split("test")
-    fp32 = exported.probabilities(x).argmax(1)
-    probabilities = shipped.probabilities(x)
-    predicted = probabilities.argmax(1)
-    simple = _baseline(x)
-    gains = {
-        name: gain_lower_bound(metric, truth, best, simple, n, scope.confidence)
-        for name, best in {"gain_lower_bound": predicted, "gain_ceiling": truth}.items()
-    }
-    report = measure(truth, predicted, fp32, slices, n) | {
+    head, outputs, simple = shipped.head, shipped.outputs(x), _baseline(x)
+    report = measure(truth, outputs, exported.outputs(x), slices, head, scope) | {
         "model_sha256": shipped.sha256,
         "data_sha256": load_data_sha256(),
         "metric": scope.metric,
-        "labels": shipped.labels,
-        "confusion": confusion(truth, predicted, n).tolist(),
-        "baseline": score(metric, truth, simple, n) | gains,
-        "nonfinite_answers": count_nonfinite(probabilities),
+        **evidence(truth, outputs, head),
+        "baseline": score(truth, simple, head, scope)
+        | measure_gain(truth, outputs, simple, head, scope),
+        "nonfinite_answers": count_nonfinite(outputs),
     }
     write_report("evaluate", report)
     save_reference(shipped)
 
 
 def _baseline(x: np.ndarray) -> np.ndarray:
+    head = require_head(BASELINE, read_head(BASELINE))
     with np.load(BASELINE) as linear:
-        require_labels(BASELINE, linear.get("labels"))
         scores = x.reshape(len(x), -1) @ linear["weight"].T + linear["bias"]
-    return np.asarray(scores.argmax(1))
+    return decode(scores, head)

@@ -6,11 +6,9 @@ from typing import Any
 
 from ..artifacts import REPORTS, read_report
 from ..gates import Gate, worst_slice
+from ..problem import metrics, words
 from ..scope import load_scope
 
-# A network that only learned the label frequencies has a loss this close to that of equal
-# probabilities, if labels are about equally common.
-NO_BETTER = 0.99
 HELD_OUT = 0.2  # share of the examples in the test split, see `splitting/divide.py`
 
 
@@ -63,12 +61,13 @@ def _near_copy_notes(data: dict[str, Any]) -> list[str]:
 
 
 def _score_notes(score: dict[str, Any], limit: float, name: str) -> list[str]:
-    n, value, bound = score.get("examples", 0), score.get("value", math.nan), score["lower_bound"]
+    n, value = score.get("examples", 0), score.get("value", math.nan)
+    bound = score[metrics.BOUND]
     notes = [f"{name} is {value:.4g} on {n} held-out examples; {_bound(bound)}"]
-    if (ceiling := score.get("ceiling", 1)) < limit:
+    if (ceiling := score.get("ceiling", math.inf)) < limit:
         perfect = f"even a perfect model would have a lower bound of {ceiling:.4g}"
         notes.append(f"{n} examples are too few: {perfect}")
-    return notes + _what_helps("score", n, value, bound, limit)
+    return notes + _what_helps(metrics.NAME, n, value, bound, limit, metrics.SIGN)
 
 
 def _gain_notes(quality: dict[str, Any], limit: float) -> list[str]:
@@ -77,40 +76,46 @@ def _gain_notes(quality: dict[str, Any], limit: float) -> list[str]:
     n, bound = score.get("examples", 0), baseline["gain_lower_bound"]
     value, simple = score.get("value", math.nan), baseline.get("value", math.nan)
     values = f"model {value:.4g}, {scope.baseline} baseline {simple:.4g}"
-    notes = [f"{scope.metric}: {values}, on {n} held-out examples; {_bound(bound)} of the gain"]
+    notes = [
+        f"{scope.metric}: {values}, on {n} held-out examples;"
+        f" {_bound(bound, 'lower_bound')} of the gain"
+    ]
     ceiling = baseline.get("gain_ceiling", 1)
     if ceiling >= limit:
-        return notes + _what_helps("gain", n, value - simple, bound, limit)
+        return notes + _what_helps("gain", n, metrics.gain(value, simple), bound, limit, 1)
     return [
         *notes,
         f"no model can pass: even a perfect one has a gain with lower bound {ceiling:.4g}",
         "options: more or harder held-out examples"
-        if scope.baseline == "majority"
-        else "options: `baseline: majority` in scope.yaml, then keep this model, or ship the simple"
-        " one by returning one linear layer from `build_model`",
+        if scope.baseline == words.CONSTANT_BASELINE
+        else f"options: `baseline: {words.CONSTANT_BASELINE}` in scope.yaml, then keep this model,"
+        " or ship the simple one by returning one linear layer from `build_model`",
     ]
 
 
-def _bound(value: float) -> str:
-    return f"lower bound {value:.4g} ({load_scope().confidence:.0%} confidence)"
+def _bound(value: float, kind: str = metrics.BOUND) -> str:
+    return f"{kind.replace('_', ' ')} {value:.4g} ({load_scope().confidence:.0%} confidence)"
 
 
-def _what_helps(what: str, n: int, value: float, bound: float, limit: float) -> list[str]:
+def _what_helps(
+    what: str, n: int, value: float, bound: float, limit: float, sign: int
+) -> list[str]:
+    """Advise; `sign` is -1 if lower values are better."""
     if math.isnan(value):
         return []
-    if value <= limit:
+    if sign * value <= sign * limit:
         advice = "improve the model; more held-out examples alone will not help"
-        return [f"the {what} is below the limit: {advice}"]
-    if not n or bound >= limit:
+        return [f"the {what} is {'below' if sign > 0 else 'above'} the limit: {advice}"]
+    if not n or sign * bound >= sign * limit:
         return []
     needed = estimate_examples(n, value, bound, limit)
     total = _round(needed / HELD_OUT)
-    words = f"about {_round(needed):,} held-out examples would be needed at this {what}"
-    return [f"{words} (about {total:,} in all: {HELD_OUT:.0%} are held out)"]
+    count = f"about {_round(needed):,} held-out examples would be needed at this {what}"
+    return [f"{count} (about {total:,} in all: {HELD_OUT:.0%} are held out)"]
 
 
 def estimate_examples(n: int, value: float, bound: float, limit: float) -> float:
-    """Return on how many examples this value would have a lower bound at the limit.
+    """Return on how many examples this value would have a bound at the limit.
 
     The distance between value and bound shrinks with the square root of n; for a perfect score,
     with n.
@@ -127,7 +132,7 @@ def _round(number: float) -> int:
 
 def explain_model() -> Iterator[str]:
     """Yield possible reasons for a weak model, from training and predictions."""
-    seen = list(_explain_predictions(read_report("evaluate")))
+    seen = list(words.explain_predictions(read_report("evaluate")))
     if (REPORTS / "train.json").exists():
         seen += _explain_training(read_report("train"))
     if count := read_report("export").get("nonfinite_answers"):
@@ -135,14 +140,6 @@ def explain_model() -> Iterator[str]:
     if seen:
         yield "Possible reasons:"
         yield from (f"  - {line}" for line in seen)
-
-
-def _explain_predictions(quality: dict[str, Any]) -> Iterator[str]:
-    labels, confusion = quality.get("labels", []), quality.get("confusion", [])
-    totals = [sum(column) for column in zip(*confusion, strict=True)]
-    if sum(total > 0 for total in totals) == 1 < len(labels):
-        label = labels[totals.index(sum(totals))]
-        yield f"The model predicts {label} for all {sum(totals)} held-out examples."
 
 
 def _explain_training(training: dict[str, Any]) -> Iterator[str]:
@@ -155,9 +152,4 @@ def _explain_training(training: dict[str, Any]) -> Iterator[str]:
             f"The validation loss never improved: its minimum is {best:.4g}, after epoch 1 of"
             f" {len(losses)}, while the training loss went from {first:.4g} to {last:.4g}."
         )
-    guess = math.log(len(training["labels"]))
-    if best > NO_BETTER * guess:
-        yield (
-            f"The model learned nothing: its lowest validation loss, {best:.4g} after epoch"
-            f" {epoch}, is about that of equal probabilities for every label ({guess:.4g})."
-        )
+    yield from words.explain_loss(training, best, epoch)

@@ -21,11 +21,11 @@ MAX_SECONDS = 1.0
 
 
 class Network(Protocol):
-    """Any runtime: features float32 (n, *input_shape) to probabilities (n, labels)."""
+    """Any runtime: features float32 (n, *input_shape) to decoded outputs (n, width)."""
 
     input_shape: tuple[int, ...]
 
-    def probabilities(self, x: np.ndarray) -> np.ndarray: ...
+    def outputs(self, x: np.ndarray) -> np.ndarray: ...
 
 
 def footprint(path: Path, module: str = __name__) -> dict[str, float]:
@@ -51,7 +51,7 @@ def measure(network: Network) -> dict[str, float]:
         len(timings_ms) < MAX_RUNS and time.perf_counter() < until
     ):
         start = time.perf_counter()
-        network.probabilities(x)
+        network.outputs(x)
         timings_ms.append(1000 * (time.perf_counter() - start))
     p50, p95 = np.percentile(timings_ms[WARM_UP:], [50, 95])
     peak_mb = _peak_memory_mb()

@@ -21,7 +21,8 @@ from ..examples import (
     write_shards,
 )
 from ..intake import take_in
-from ..refusal import Refusal, is_amount, reject_amounts, reject_look_alikes
+from ..problem import data as problem_data
+from ..refusal import Refusal, reject_look_alikes
 from ..schema import SCHEMA, Schema, fingerprint, load_schema, use_schema, write_schema
 from ..scope import read_yaml
 from ..splitting.divide import SPLITS, choose_seed, divide
@@ -30,7 +31,6 @@ from ..target.keys import EXAMPLES
 from ..task.contract import contract
 from ..task.dataset import infer_schema, load_examples
 from ..task.features import CONTENT_TYPES, features
-from .label_counts import find_label_problems
 from .sample import drop_sample, sample_examples
 
 FEEDBACK = Path("data/feedback")  # labelled requests, written by `ingest_feedback`
@@ -70,7 +70,7 @@ def ingest(source: str = "") -> None:
         is_unknown = bool(schema.split.place)  # requests have no group
         rows += [_to_row(e, "" if is_unknown else key_of(e, schema.split)) for e in labelled]
         schema, splits = _divide(rows, len(labelled), schema, is_new=bool(source))
-        problems += _find_problems(rows, splits, schema.labels)
+        problems += _find_problems(rows, splits, schema)
         if not problems:
             whole = zip(chain(_drafts(), labelled), splits, strict=True)
             write_shards((example._replace(split=split) for example, split in whole), RAW)
@@ -96,7 +96,7 @@ def _read(source: str) -> tuple[Schema, list[str]]:
         write_shards(track(rows, "Reading", show_speed=False), DRAFT)
     except UnusableFiles as error:
         write_shards(error.usable, DRAFT)
-        found = sorted({example.label for example in _drafts()})
+        found = problem_data.list_labels({example.label for example in _drafts()})
         labels = found if source else load_schema().labels
         return load_schema().model_copy(update={"labels": labels}), [str(error)]
     return schema, []
@@ -122,7 +122,8 @@ def _divide(
     split = schema.split
     if is_new and rows:
         end = len(rows) - requests
-        split = choose_seed(keys[:end], ids[:end], [row.label for row in rows[:end]], split)
+        strata = problem_data.strata([row.label for row in rows[:end]])
+        split = choose_seed(keys[:end], ids[:end], strata, split)
     splits = divide(keys, ids, split, requests) if rows else []
     return schema.model_copy(update={"split": split}), splits
 
@@ -136,7 +137,7 @@ def _choose_schema(source: str) -> Schema:
         listed = schema.labels
         schema = infer_schema(Path(source)).model_copy(update=kept)
         if schema.label_column:  # folders are named by hand, columns are not
-            reject_amounts(schema.label_column, schema.labels, listed)
+            problem_data.check_column(schema.label_column, schema.labels, listed)
     use_schema(schema)
     return schema
 
@@ -185,16 +186,19 @@ def _find_invalid(labelled: list[Example]) -> list[str]:
     return problems
 
 
-def _find_problems(rows: list[Row], splits: list[str], labels: list[str]) -> list[str]:
-    """Describe names that look alike, and labels that are unknown, rare or not in every split."""
+def _find_problems(rows: list[Row], splits: list[str], schema: Schema) -> list[str]:
+    """Describe names that look alike, and answers that are unknown, or too few in a split."""
     problems = []
-    for field in ("label", "slice"):
+    for field in ("label", "slice") if problem_data.ARE_NAMES else ("slice",):
         try:
             reject_look_alikes(field, {getattr(row, field) for row in rows})
         except Refusal as error:
             problems.append(str(error))
     found, keys = [row.label for row in rows], [row.key for row in rows]
-    return problems + find_label_problems(found, keys, splits, labels)
+    rule = schema.split
+    return problems + problem_data.find_problems(
+        found, keys, splits, schema.labels, rule.by, rule.place
+    )
 
 
 def _name_rules(problems: list[str]) -> list[str]:
@@ -214,7 +218,7 @@ def _summarize(
     """Write and print how many examples there are of each label, slice and split."""
     split = schema.split
     counted = {
-        "labels": _count(row.label for row in rows),
+        **problem_data.summarize([row.label for row in rows]),
         "slices": _count(row.slice for row in rows),
         "splits": {name: splits.count(name) for name in SPLITS},
     }
@@ -233,9 +237,8 @@ def _summarize(
     if split.place and requests:
         where = "the latest examples" if split.by == "time" else "for training: no group is known"
         print(f"  {requests} labelled requests are {where}")
-    labels = counted["labels"]
-    if len(labels) > 2 and all(map(is_amount, labels)):
-        print("  Each label is a class: predicting 3 for 4 is as wrong as 0. Amounts need bins.")
+    if advice := problem_data.find_advice([row.label for row in rows], splits):
+        print(f"  {advice}")
 
 
 def _describe_previous() -> str:

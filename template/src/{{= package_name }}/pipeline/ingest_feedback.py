@@ -3,7 +3,6 @@
 import hashlib
 import re
 import sqlite3
-from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ from typing import Any
 from ..atomic import write_atomic
 from ..examples import Example, digest, read_shards, write_shards
 from ..predictor import prepare
+from ..problem import answer
+from ..problem import data as problem_data
 from ..refusal import Refusal
 from ..schema import SCHEMA, load_schema
 from .ingest import FEEDBACK
@@ -48,10 +49,10 @@ def feedback() -> None:
     examples = [known[id] for id in sorted(known.keys() - forgotten)]
     write_shards(examples, FEEDBACK)
     _record(digest(examples) if examples else '""')
-    labels = Counter(example.label for example in examples)
     new, gone = len(known.keys() - before.keys() - forgotten), len(before.keys() & forgotten)
     print(f"{len(examples)} examples in {FEEDBACK}, {new} of them new, {gone} removed:")
-    print("  " + ", ".join(f"{label} {n}" for label, n in sorted(labels.items())))
+    for counts in problem_data.summarize([example.label for example in examples]).values():
+        print("  " + ", ".join(f"{name} {n}" for name, n in counts.items()))
     if skipped := len(labelled) - len(valid):
         print(f"  {skipped} skipped: the current schema.yaml rejects their label or payload")
 
@@ -71,7 +72,8 @@ def _is_valid(example: Example) -> bool:
         prepare(example.payload)
     except Refusal:
         return False
-    return example.label in load_schema().labels
+    head = answer.fit_head([], load_schema().labels)
+    return not answer.find_fault(answer.read(example.label), [head])
 
 
 def _id(payload: bytes) -> str:

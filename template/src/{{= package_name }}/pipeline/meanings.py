@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from ..problem import words
 from ..scope import load_scope
 
 
@@ -23,38 +24,28 @@ PARTS = (QUALITY, USE, FILE, DATA, OTHER)  # as on the page
 # By the id of the gate. An id with a place or a file format matches the longest entry it contains.
 MEANINGS = {
     "contract": Meaning(DATA, "Every example satisfies the input contract."),
-    "split_labels": Meaning(DATA, "The training, validation and test splits contain every label."),
+    "split_labels": Meaning(DATA, words.MEANINGS["split_labels"]),
     "leakage": Meaning(DATA, "No input is in two splits: the model is tested on unseen inputs."),
     "near_copies": Meaning(
         DATA, "The share of held-out inputs that are in another split too, slightly changed."
     ),
-    "label_conflicts": Meaning(DATA, "No input has two different labels."),
+    "label_conflicts": Meaning(DATA, words.MEANINGS["label_conflicts"]),
     "repeated_ids": Meaning(DATA, "No two examples share an id."),
-    "quality": Meaning(
-        QUALITY, "With {confidence} confidence, {metric} on similar new inputs is at least this."
-    ),
+    "quality": Meaning(QUALITY, words.MEANINGS["quality"]),
     "worst_slice": Meaning(
         QUALITY, "The same bound for the weakest slice. All slices are listed below."
     ),
-    "baseline_gain": Meaning(
-        QUALITY,
-        "With {confidence} confidence, the model beats the baseline ({baseline}) by at least this.",
-    ),
+    "baseline_gain": Meaning(QUALITY, words.MEANINGS["baseline_gain"]),
+    **{id: Meaning(QUALITY, words.MEANINGS[id]) for id in ("coverage",) if id in words.MEANINGS},
     "finite_weights": Meaning(FILE, "All weights of the exported model are finite numbers."),
-    "finite_answers": Meaning(FILE, "All predicted probabilities are finite numbers."),
-    "onnx_parity": Meaning(
-        FILE, "The largest difference in any probability between PyTorch and the exported file."
-    ),
+    "finite_answers": Meaning(FILE, words.MEANINGS["finite_answers"]),
+    "onnx_parity": Meaning(FILE, words.MEANINGS["onnx_parity"]),
     "int8_parity": Meaning(
         FILE, "The share of predictions that compressing the model did not change."
     ),
-    "int8_drop": Meaning(FILE, "The loss of {metric} through compression."),
-    "batch_parity": Meaning(
-        FILE, "The largest change of a probability through other inputs in the batch."
-    ),
-    "parity": Meaning(
-        FILE, "The largest difference in any probability between this file and the ONNX file."
-    ),
+    "int8_drop": Meaning(FILE, words.MEANINGS["int8_drop"]),
+    "batch_parity": Meaning(FILE, words.MEANINGS["batch_parity"]),
+    "parity": Meaning(FILE, words.MEANINGS["parity"]),
     "latency_p95_network": Meaning(
         USE, "95 of 100 runs of the network alone take at most this long.", "ms"
     ),
@@ -88,4 +79,4 @@ def meaning_of(gate_id: str) -> Meaning:
         metric=scope.metric,
         baseline=scope.baseline,
     )
-    return meaning._replace(sentence=sentence)
+    return meaning._replace(sentence=sentence, unit=meaning.unit or words.unit(gate_id, scope))

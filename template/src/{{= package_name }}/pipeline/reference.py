@@ -11,9 +11,11 @@ from sklearn.decomposition import PCA
 
 from ..artifacts import REFERENCE, SHIPPED
 from ..monitoring.drift import Reference, Signal, Whitening
-from ..predictor import Predictor, entropy
+from ..predictor import Predictor
+from ..problem import metrics
+from ..problem.answer import signals as answer_signals
 from ..scope import load_params
-from .splits import load_facts, load_split, require_labels
+from .splits import load_facts, load_split, require_head
 
 # Ten bins show changes of shape. With more bins, a shift must be larger to stand out from noise.
 BINS = 10
@@ -30,14 +32,12 @@ def save_reference(shipped: Predictor) -> None:
     Facts come from the training split, predictions from the other two: models are more confident
     on their training examples.
     """
-    require_labels(SHIPPED, shipped.labels)
+    require_head(SHIPPED, shipped.head)
     params, held_out = load_params(), [load_split(split)[:2] for split in ("validation", "test")]
     x, truth = (np.concatenate(arrays) for arrays in zip(*held_out, strict=True))
-    probabilities, embedding = shipped.run(x)
-    confidence, predicted = probabilities.max(1), probabilities.argmax(1)
+    outputs, embedding = shipped.run(x)
     facts = load_facts("train")
-    signals = {"confidence": confidence, "entropy": entropy(probabilities)}
-    signals["label"] = predicted.astype(np.float64)
+    signals = answer_signals(outputs, shipped.head)
     _, trained_on = shipped.run(load_split("train")[0])
     whitening = None if trained_on is None else fit_whitening(trained_on)
     if whitening and embedding is not None:
@@ -45,8 +45,8 @@ def save_reference(shipped: Predictor) -> None:
     if taken := sorted(facts.keys() & signals.keys()):
         raise SystemExit(f"Inputs have names of drift signals: {', '.join(taken)}. Rename them.")
     reference = fit_reference(facts | signals, params.drift_window, params.drift_false_alarm_rate)
-    threshold = fit_confidence_threshold(confidence, predicted == truth)
-    more = {"whitening": whitening, "sure_from": threshold, "labels": shipped.labels}
+    threshold = metrics.fit_confidence_threshold(truth, outputs)
+    more = {"whitening": whitening, "sure_from": threshold, "labels": shipped.head.names}
     REFERENCE.write_text(reference.model_copy(update=more).model_dump_json() + "\n")
 
 
@@ -97,17 +97,6 @@ def fit_whitening(embeddings: np.ndarray) -> Whitening | None:
     is_kept = variance > MIN_RELATIVE_VARIANCE * variance[0]
     rows = (pca.components_[is_kept].T / np.sqrt(variance[is_kept])).astype(np.float32)
     return Whitening(rows=rows.tolist(), centre=(pca.mean_ @ rows).tolist())
-
-
-def fit_confidence_threshold(confidence: np.ndarray, is_right: np.ndarray) -> float:
-    """Return a threshold: the share of held-out examples above it equals the accuracy.
-
-    The share of live predictions above it estimates the accuracy without labels: average
-    thresholded confidence (Garg et al. 2022, "Leveraging unlabeled data to predict
-    out-of-distribution performance"). Floats and bools of shape (examples,).
-    """
-    wrong = int((~is_right).sum())
-    return float(np.sort(confidence)[min(wrong, len(is_right) - 1)])
 
 
 def _edges(observed: np.ndarray) -> list[float]:

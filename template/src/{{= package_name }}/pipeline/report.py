@@ -16,6 +16,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from ..artifacts import REPORTS, list_conversions, read_report
 from ..gates import verdicts
+from ..problem import metrics, pictures, words
 from ..scope import load_scope
 from .pages import fill
 from .rows import list_gates, list_slices, list_variants
@@ -31,6 +32,7 @@ from .summary import (
 
 TEXT, SOFT, BORDER = "#1d2522", "#5b6661", "#e1e5e2"
 GOOD, BAD = "#2f7d5b", "#b3372f"
+PALETTE = {"text": TEXT, "soft": SOFT, "good": GOOD, "bad": BAD}
 COLOURS = {TEXT: "text", SOFT: "soft", BORDER: "border", GOOD: "kept", BAD: "broken"}
 STYLE: dict[Any, Any] = {  # matplotlib types its keys as literals
     "svg.fonttype": "none",  # text that can be selected, in the font of the page
@@ -61,14 +63,18 @@ def report() -> None:
     quality = read_report("evaluate")
     with rc_context(STYLE):
         figures = {
-            "confusion": _draw("confusion", _draw_confusion()),
             "variants": _draw("variants", _draw_variants()),
             "losses": _draw("losses", _draw_losses()) if optional_report("train") else "",
         }
+        drawn = [
+            picture._asdict()
+            | {"svg": _draw(picture.id, picture.figure or _draw_counts(picture))}
+            for picture in pictures.draw(quality, PALETTE)
+        ]
     page = fill(
         "report.html",
         scope=scope,
-        purpose=purpose(quality["labels"]),
+        purpose=purpose(quality),
         headline=headline(gates),
         all_met=all(gate.passed for gate in gates),
         findings=findings(quality),
@@ -80,6 +86,9 @@ def report() -> None:
         parts=list_gates(gates),
         quality=quality,
         slices=list_slices(quality),
+        slices_explained=words.SLICES.format(confidence=f"{100 * scope.confidence:g} %"),
+        hidden_slices=words.HIDDEN_SLICES,
+        pictures=drawn,
         variants=list_variants(read_variants(), read_report("compress")["shipped"]),
         figures=figures,
     )
@@ -94,9 +103,9 @@ def read_variants() -> dict[str, Any]:
 
 
 @np.errstate(invalid="ignore")  # a label without a held-out example has no shares
-def _draw_confusion() -> Figure:
-    quality = read_report("evaluate")
-    labels, counts = [_shorten(x) for x in quality["labels"]], np.array(quality["confusion"])
+def _draw_counts(picture: pictures.Picture) -> Figure:
+    rows, labels = ([_shorten(name) for name in names] for names in picture.names)
+    counts = np.array(picture.counts)
     width = max(WIDTH_IN, 1.2 + 0.22 * len(labels))
     # The scale ends at 1.5, above every share: dark numbers stay legible on the darkest green.
     figure = Figure(figsize=(width, 0.72 * width), layout="constrained")
@@ -106,9 +115,9 @@ def _draw_confusion() -> Figure:
         if len(labels) <= LABELS_WITH_COUNTS:
             axes.text(column, row, f"{count}", ha="center", va="center")
     axes.set_xticks(range(len(labels)), labels, rotation=45 if len(labels) > 3 else 0)
-    axes.set_yticks(range(len(labels)), labels)
+    axes.set_yticks(range(len(rows)), rows)
     axes.tick_params(length=0)
-    axes.set(xlabel="predicted", ylabel="true label")
+    axes.set(xlabel=picture.axes[0], ylabel=picture.axes[1])
     return figure
 
 
@@ -121,14 +130,14 @@ def _draw_losses() -> Figure:
         axes.plot(epochs, losses, color=colour, label=name.replace("_", " "))
     if best := training.get("best_epoch"):
         axes.axvline(best, color=TEXT, linestyle=":", linewidth=1, label=f"kept: epoch {best}")
-    axes.set(xlabel="epoch", ylabel="cross-entropy")
+    axes.set(xlabel="epoch", ylabel=words.LOSS_NAME)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
     return figure
 
 
 def _draw_variants() -> Figure:
-    """Draw size and metric: variants further up and further left are better."""
+    """Draw size and metric: variants further left are better, and on the better side."""
     scope = load_scope()
     shipped = read_report("compress")["shipped"]
     rows = {name: row for name, row in read_variants().items() if "latency_p95_ms" in row}
@@ -148,7 +157,7 @@ def _draw_variants() -> Figure:
     axes.set_xscale("log")
     if rows and scope.max_model_mb < 2 * max(row["size_mb"] for row in rows.values()):
         axes.axvline(scope.max_model_mb, color=BAD, linestyle="--", linewidth=1)
-    axes.axhline(scope.min_metric, color=BAD, linestyle="--", linewidth=1)
+    axes.axhline(getattr(scope, metrics.LIMIT), color=BAD, linestyle="--", linewidth=1)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ..gates import Gate
-from ..scope import load_scope
+from ..gates import Gate, gate
+from ..problem import metrics
 from .meanings import PARTS, Meaning, meaning_of
 from .pages import format_number
 
@@ -65,25 +65,37 @@ def _percent(value: float, start: float, end: float) -> float:
 
 def list_slices(quality: Row) -> Row:
     """Return all examples, then the slices, weakest first, on a scale that shows differences."""
-    scope = load_scope()
-    slices = sorted(quality["slices"].items(), key=lambda item: item[1]["lower_bound"])
+    bound = metrics.BOUND
+    slices = sorted(quality["slices"].items(), key=lambda item: metrics.SIGN * item[1][bound])
     shown = [("All examples", quality["score"]), *slices[:SLICES_SHOWN]]
-    limits = [scope.min_metric] + [scope.min_metric - scope.max_slice_gap] * len(slices)
-    bounds = [score["lower_bound"] for _, score in shown]
-    start = max(0.0, np.floor(10 * min(*limits, *filter(np.isfinite, bounds)) - 0.5) / 10)
+    keys = [metrics.LIMIT] + [f"{metrics.LIMIT}, max_slice_gap"] * len(slices)
+    gates = [
+        gate("", name, score[bound], key) for (name, score), key in zip(shown, keys, strict=False)
+    ]
+    start, end = _scale([each.limit for each in gates], [each.observed for each in gates])
     rows = [
         {
             "name": name,
             "score": score,
-            "limit": limit,
-            "is_met": score["lower_bound"] >= limit,
-            "from": _percent(score["lower_bound"], start, 1),
-            "to": _percent(score["value"], start, 1),
-            "mark": _percent(limit, start, 1),
+            "bound": score[bound],
+            "limit": each.limit,
+            "is_met": each.passed,
+            "dark": _percent(min(score[bound], score["value"]), start, end),
+            "light": _percent(max(score[bound], score["value"]), start, end),
+            "mark": _percent(each.limit, start, end),
         }
-        for (name, score), limit in zip(shown, limits, strict=False)
+        for (name, score), each in zip(shown, gates, strict=True)
     ]
-    return {"rows": rows, "start": start, "hidden": len(slices) - len(slices[:SLICES_SHOWN])}
+    hidden = len(slices) - len(slices[:SLICES_SHOWN])
+    return {"rows": rows, "start": start, "end": end, "hidden": hidden}
+
+
+def _scale(limits: list[float], bounds: list[float]) -> tuple[float, float]:
+    """Return the ends of the bars: up to 1 for scores, from 0 for errors."""
+    finite = [*limits, *filter(np.isfinite, bounds)]
+    if metrics.SIGN > 0:
+        return max(0.0, np.floor(10 * min(finite) - 0.5) / 10), 1.0
+    return 0.0, 1.1 * max(finite)
 
 
 def list_variants(rows: dict[str, Row], shipped: str | None) -> list[Row]:

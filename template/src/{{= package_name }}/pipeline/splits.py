@@ -4,45 +4,50 @@ Not part of `featurize.py`: DVC would retrain after each edit of a module that `
 even if the features stay the same.
 """
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from ..artifacts import FEATURES, refuse_other_labels
+from ..problem.answer import Head, fit_head
 from ..schema import load_schema
 
 
 def load_split(split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return x float32 (n, ...), y int64 (n,) and slice names (n,).
+    """Return x float32 (n, ...), y as `problem.answer.encode` returns it, and slice names (n,).
 
-    `y` are indices of `load_labels`: compare a model with `require_labels` before its answers.
+    `y` refers to `load_head`: compare a model with `require_head` before its answers.
     """
     with np.load(FEATURES) as data:
         rows = data["split"] == split
         return data["x"][rows], data["y"][rows], data["slice"][rows]
 
 
-def load_labels() -> list[str]:
-    """Return the names of the labels, in the order that `y` refers to."""
-    with np.load(FEATURES) as data:
-        if "labels" in data:
-            return [str(label) for label in data["labels"]]
-    return load_schema().labels  # a file from before version 0.5.0
+def load_head() -> Head:
+    """Return what `y` refers to, such as the names of labels in their order."""
+    return read_head(FEATURES) or fit_head([], load_schema().labels)
 
 
-def require_labels(file: Path, labels: Iterable[str] | None) -> list[str]:
-    """Return the labels of a file, which must be those of the features, in the same order.
+def read_head(path: Path) -> Head | None:
+    """Return the head that a file of arrays contains; None for files from before version 0.5.0."""
+    with np.load(path) as data:
+        known = {name: data[name].tolist() for name in Head.model_fields if name in data.files}
+    return Head.model_validate(known) if known else None
 
-    None is for files from before version 0.5.0, which lack them.
+
+def require_head(file: Path, head: Head | None) -> Head:
+    """Return the head of a file, whose names and their order must be those of the features.
+
+    None is for files from before version 0.5.0, which lack it.
 
     Raises:
-        SystemExit: the labels differ; the message names both orders.
+        SystemExit: the names differ; the message has both orders.
     """
-    expected = load_labels()
-    if labels is not None:
-        refuse_other_labels(file, [str(label) for label in labels], FEATURES, expected)
-    return expected
+    expected = load_head()
+    if head is None:
+        return expected
+    refuse_other_labels(file, head.names, FEATURES, expected.names)
+    return head
 
 
 def load_data_sha256() -> str:

@@ -4,7 +4,6 @@ import copy
 import math
 import pickle
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,37 +11,41 @@ import torch
 from rich.progress import track
 from torch import nn
 
-from ..artifacts import BASELINE, CHECKPOINT, write_report
+from ..artifacts import BASELINE, CHECKPOINT, FEATURES, refuse_other_labels, write_report
+from ..problem.answer import Head
+from ..problem.learning import Criterion, choose_loss, constant_scores, to_targets
 from ..schema import SCHEMA, load_schema
 from ..scope import load_params, load_scope
 from ..task.features import FEATURES_VERSION
 from ..task.model import build_model
 from .networks import check_outputs
-from .splits import load_labels, load_split, require_labels
+from .splits import load_head, load_split, require_head
 
 # On little data, the epochs of `params.yaml` are few steps. Beating a baseline that has not
 # converged would prove nothing.
 BASELINE_STEPS = 2000
 # PyTorch's default for AdamW (Loshchilov and Hutter 2019, "Decoupled weight decay regularization").
 WEIGHT_DECAY = 1e-2
-Criterion = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+INVALID = (TypeError, ValueError, pickle.UnpicklingError)  # other contents of a checkpoint
 
 
 def train() -> None:
     """Fit the network and the baseline on the training split, with the seed of `params.yaml`."""
     params = load_params()
-    labels = require_labels(SCHEMA, load_schema().labels)
+    head = load_head()
+    refuse_other_labels(SCHEMA, load_schema().labels, FEATURES, head.names)
     torch.manual_seed(params.seed)
     torch.use_deterministic_algorithms(True)
     x, y, _ = load_split("train")
-    model = build_model(x.shape[1:], len(labels))
-    check_outputs(model, x, labels)
-    curve = fit(model, (x, y), load_split("validation")[:2], "Training")
-    facts = {"labels": labels, "features_version": FEATURES_VERSION, "trained_at": time.time()}
+    model = build_model(x.shape[1:], head.width)
+    check_outputs(model, x, head)
+    training, validation = (x, to_targets(y, head)), _load_validation(head)
+    curve = fit(model, training, validation, "Training")
+    facts = head.model_dump() | {"features_version": FEATURES_VERSION, "trained_at": time.time()}
     weights = {"weights": model.state_dict(), "input_shape": list(x.shape[1:])}
     CHECKPOINT.parent.mkdir(parents=True, exist_ok=True)
     torch.save(facts | weights, CHECKPOINT)
-    _train_baseline(x, y, len(labels))
+    _train_baseline(training, validation, head)
     measurements = {
         "examples": len(x),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -58,7 +61,7 @@ def fit(
     validation: tuple[np.ndarray, np.ndarray],
     title: str,
     min_steps: int = 0,
-    criterion: Criterion = nn.functional.cross_entropy,
+    criterion: Criterion | None = None,
 ) -> dict[str, list[float]]:
     """Minimise a loss; return it for every epoch, and leave the weights of the best one.
 
@@ -67,7 +70,7 @@ def fit(
     Raises:
         SystemExit: the validation loss was NaN after every epoch.
     """
-    params = load_params()
+    params, criterion = load_params(), criterion or choose_loss(load_scope())
     torch.set_num_threads(params.training_threads)
     x, y = map(torch.from_numpy, training)
     batches = -(-len(x) // params.batch_size)
@@ -106,18 +109,27 @@ def _loss(model: nn.Module, x: np.ndarray, y: np.ndarray, criterion: Criterion) 
     return float(criterion(model(torch.from_numpy(x)), torch.from_numpy(y)))
 
 
-def _train_baseline(x: np.ndarray, y: np.ndarray, classes: int) -> None:
-    """Fit the baseline of `scope.yaml`: the most frequent label, or one linear layer."""
-    linear = nn.Linear(int(np.prod(x.shape[1:])), classes)
+def _load_validation(head: Head) -> tuple[np.ndarray, np.ndarray]:
+    x, y, _ = load_split("validation")
+    return x, to_targets(y, head)
+
+
+def _train_baseline(
+    training: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray], head: Head
+) -> None:
+    """Fit the baseline of `scope.yaml`: an answer that is always the same, or one linear layer."""
+    x, y = training
+    linear = nn.Linear(int(np.prod(x.shape[1:])), head.width)
     if load_scope().baseline == "linear":
-        validation_x, validation_y, _ = load_split("validation")
+        validation_x, validation_y = validation
         flat = validation_x.reshape(len(validation_x), -1), validation_y
         fit(linear, (x.reshape(len(x), -1), y), flat, "Training the baseline", BASELINE_STEPS)
     else:
         nn.init.zeros_(linear.weight)
-        linear.bias.data = torch.from_numpy(np.bincount(y, minlength=classes)).float()
+        linear.bias.data = torch.from_numpy(constant_scores(y, head)).float()
     weights = {name: tensor.numpy() for name, tensor in linear.state_dict().items()}
-    np.savez(BASELINE, labels=np.array(load_labels()), **weights)
+    known: dict[str, Any] = head.model_dump() | weights
+    np.savez(BASELINE, **known)
 
 
 def load_checkpoint() -> tuple[nn.Module, dict[str, Any]]:
@@ -128,9 +140,11 @@ def load_checkpoint() -> tuple[nn.Module, dict[str, Any]]:
     """
     try:
         content = torch.load(CHECKPOINT, weights_only=True)
-        model = build_model(tuple(content["input_shape"]), len(content["labels"]))
+        head = Head.model_validate(content)
+        model = build_model(tuple(content["input_shape"]), head.width)
         model.load_state_dict(content["weights"])
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, EOFError, LookupError, *INVALID) as error:
         words = f"is not a checkpoint of this model ({str(error).splitlines()[0]})"
         raise SystemExit(f"{CHECKPOINT} {words}. Run the train stage.") from None
-    return model.eval(), content | {"labels": require_labels(CHECKPOINT, content["labels"])}
+    require_head(CHECKPOINT, head)
+    return model.eval(), content

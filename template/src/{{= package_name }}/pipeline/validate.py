@@ -1,15 +1,16 @@
 """Validate the raw data: invalid examples, copies in two splits, conflicting and missing labels."""
 
 from collections import Counter, defaultdict
-from itertools import product
 
 from rich.progress import track
 
 from ..artifacts import RAW, write_report
 from ..examples import count_examples, read_shards
 from ..intake import take_in
+from ..problem import data as problem_data
 from ..refusal import Refusal
 from ..schema import fingerprint, load_schema
+from ..scope import load_scope
 from ..task.features import features
 from .near_copies import Signed, count_near_copies
 from .similarity import sign
@@ -48,13 +49,18 @@ def validate() -> None:
         labels[seen].add(example.label)
         same[seen].append(f"{example.id} ({example.label}, {split})")
         signed.append(Signed(example.id, split, seen, sign(intake.raw)))
-    pairs = list(product(SPLITS, load_schema().labels))
+    in_splits = {split for split, _ in sizes}
     for split in SPLITS:
-        if not any(sizes[pair] for pair in pairs if pair[0] == split):
+        if split not in in_splits:
             raise SystemExit(f"The {split} split has no valid example; add data.")
-    missing = [f"{label} in {split}" for split, label in pairs if not sizes[split, label]]
+    missing = problem_data.find_missing(sizes, load_schema().labels)
     leaked = [", ".join(same[seen]) for seen, seen_in in splits.items() if len(seen_in) > 1]
-    conflicting = [", ".join(same[seen]) for seen, given in labels.items() if len(given) > 1]
+    limits = load_scope()
+    conflicting = [
+        ", ".join(same[seen])
+        for seen, given in labels.items()
+        if problem_data.is_conflict(given, limits)
+    ]
     repeated = [id for id, count in ids.items() if count > 1]
     near = count_near_copies(signed)
     problems = {

@@ -8,12 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ..artifacts import SHIPPED
-from ..bounds import gain_lower_bound
 from ..pipeline.ingest import FEEDBACK
-from ..pipeline.splits import load_split, require_labels
+from ..pipeline.splits import load_split, require_head
 from ..pipeline.verify import recorded_md5s
 from ..predictor import Predictor
-from ..quality import METRICS, confusion
+from ..problem.metrics import align, compare
 from ..releases.registry import RELEASES, UnfitRelease, read_rollout, verify_release
 from ..scope import load_scope
 
@@ -68,40 +67,23 @@ def compare_models(path: Path) -> list[Comparison]:
             labels than the features. Labels of the champion are compared by name.
     """
     new, old = Predictor(), Predictor(path)
-    require_labels(SHIPPED, new.labels)
+    require_head(SHIPPED, new.head)
     x, truth, slices = load_split("test")
     if old.input_shape != x.shape[1:]:
         raise SystemExit(f"It needs inputs of shape {old.input_shape}, these have {x.shape[1:]}.")
-    n = len(new.labels)  # the index of labels that only the champion has
-    theirs = np.array([new.labels.index(s) if s in new.labels else n for s in old.labels])
-    answers, before = new.probabilities(x).argmax(1), theirs[old.probabilities(x).argmax(1)]
+    outputs, before = new.outputs(x), align(old.outputs(x), old.head, new.head)
+    scope = load_scope()
     groups = {ALL: np.full(len(x), True), RECENT: slices == FEEDBACK.name}
     groups |= {f"slice {s}": slices == s for s in np.unique(slices) if s != FEEDBACK.name}
     return [
-        _comparison(name, truth[rows], answers[rows], before[rows], n + 1)
+        Comparison(
+            name,
+            int(rows.sum()),
+            *compare(truth[rows], outputs[rows], before[rows], new.head, scope),
+        )
         for name, rows in groups.items()
         if rows.any()
     ]
-
-
-def _comparison(
-    name: str, truth: np.ndarray, answers: np.ndarray, before: np.ndarray, n: int
-) -> Comparison:
-    scope = load_scope()
-    metric = METRICS[scope.metric]
-    old, new = (float(metric(confusion(truth, found, n))) for found in (before, answers))
-    # As a prior, each model is right once per label where the other is wrong: a single additional
-    # hit must not decide.
-    labels = np.unique(truth)
-    wrong = (labels + 1) % n
-    truth = np.concatenate([truth, labels, labels])
-    answers, before = (
-        np.concatenate([answers, labels, wrong]),
-        np.concatenate([before, wrong, labels]),
-    )
-    at_least = gain_lower_bound(metric, truth, answers, before, n, scope.confidence)
-    at_most = -gain_lower_bound(metric, truth, before, answers, n, scope.confidence)
-    return Comparison(name, len(truth) - 2 * len(labels), old, new, at_least, at_most)
 
 
 def overall_verdict(comparisons: list[Comparison]) -> str:

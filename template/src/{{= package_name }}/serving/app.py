@@ -22,6 +22,7 @@ from starlette.types import Message, Receive, Send
 from starlette.types import Scope as Connection
 
 from ..monitoring.scope_limits import show_limits
+from ..problem.answer import Predicted
 from ..refusal import Refusal
 from ..scope import Scope, load_scope
 from ..settings import read_keys
@@ -57,12 +58,13 @@ BODY = {"requestBody": {"required": True, "content": {kind: BINARY for kind in C
 NEEDS_KEY: dict[str, Any] = {"security": [{API_KEY.scheme_name: []}]}
 
 
-class Answer(BaseModel):
+class _WithId(BaseModel):
+    id: str
+
+
+class Answer(Predicted, _WithId):
     """The response to one payload."""
 
-    id: str
-    label: str
-    confidence: float
     model_sha256: str
 
 
@@ -71,7 +73,7 @@ RESPONSES |= {status: {"description": why} for status, why in ERRORS.items()}
 
 
 async def predict(request: Request) -> Response:
-    """Return the label of one payload and the confidence in it."""
+    """Return the answer of the model for one payload."""
     kind = header(request, b"content-type").partition(";")[0].strip().lower()
     if kind not in CONTENT_TYPES:
         rule = f"one of {', '.join(CONTENT_TYPES)}"
@@ -82,8 +84,7 @@ async def predict(request: Request) -> Response:
     id = given or uuid4().hex
     prediction, served = await infer(request, payload, id, timeout_s(request))
     id = record(state_of(request), payload, prediction, served, id, is_new=not given)
-    label, confidence = prediction.label, prediction.confidence
-    body = Answer(id=id, label=label, confidence=confidence, model_sha256=served.sha256)
+    body = Answer(id=id, **prediction.answer, model_sha256=served.sha256)
     headers = {"x-request-id": id}
     return Response(body.model_dump_json(), media_type="application/json", headers=headers)
 

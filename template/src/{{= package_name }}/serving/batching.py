@@ -86,7 +86,7 @@ def warm_up(predictor: Predictor) -> LoadedModel:
         for size, measured_s in times_s.items():
             x = np.zeros((size, *predictor.input_shape), np.float32)
             start = time.perf_counter()
-            predictor.probabilities(x)
+            predictor.outputs(x)
             measured_s.append((time.perf_counter() - start) / size)
     alone_s, batched_s = (median(measured_s) for measured_s in times_s.values())
     max_batch = MAX_BATCH if batched_s < alone_s else 1

@@ -16,6 +16,7 @@ from zlib import crc32
 from prometheus_client import Counter, Gauge
 
 from ..predictor import Prediction, prepare
+from ..problem import answer, metrics
 from ..refusal import Refusal
 from ..scope import SCOPE, Scope
 from .batching import DynamicBatcher, LoadedModel, Overloaded
@@ -92,6 +93,7 @@ class Trial:
         self.challenger = challenger
         self.halted_by = ""
         self._limits = limits
+        self._scope = scope
         self._max_latency_s = scope.max_latency_p95_s
         self.rules = {
             "errors": Rule(limits.max_errors),
@@ -99,7 +101,7 @@ class Trial:
             "slowdown": Rule(MEDIAN),
             "disagreement": Rule(limits.max_disagreement),
             "shift": Rule(MEDIAN),
-            "quality": Rule(1 - scope.min_metric),
+            "quality": Rule(metrics.allowed_wrong(scope)),
         }
         self._step = 0
         self._compared = 0
@@ -171,8 +173,8 @@ class Trial:
             self._observe(
                 errors=False,
                 slowdown=new_s > self._limits.max_slowdown * old_s,
-                disagreement=new.label != old.label,
-                shift=abs(new.confidence - old.confidence) > self._limits.max_shift,
+                disagreement=not answer.is_same(new.answer, old.answer, self._scope),
+                shift=answer.shift(new.answer, old.answer, self._scope) > self._limits.max_shift,
             )
         self._compared += 1
         if self._compared == MIN_COMPARISONS and not self.halted_by and self.share < STEPS[-1]:

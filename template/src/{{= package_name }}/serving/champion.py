@@ -10,6 +10,7 @@ from ..artifacts import REFERENCE, SHIPPED
 from ..monitoring.labelled_quality import LabelledWindow
 from ..monitoring.live import Monitor
 from ..predictor import Predictor
+from ..problem.answer import count_names
 from ..releases.registry import UnfitRelease, read_rollout, verify_release
 from .batching import LoadedModel, warm_up
 
@@ -40,8 +41,8 @@ class Served(NamedTuple):
         self.labelled.show()
         # Start at zero: Prometheus' rate() misses the first increment of a counter it has never
         # seen.
-        for label in self.model.predictor.labels:
-            PREDICTIONS.labels(label)
+        for name in count_names(self.model.predictor.head):
+            PREDICTIONS.labels(name)
 
 
 def load_release(id: str) -> Served:
@@ -75,4 +76,4 @@ def load_latest() -> Served:
 def _load(model: Path, reference: Path, release: str) -> Served:
     predictor = Predictor(model)
     monitor = Monitor(predictor, reference)
-    return Served(warm_up(predictor), monitor, LabelledWindow(predictor.labels), release)
+    return Served(warm_up(predictor), monitor, LabelledWindow(predictor.head), release)

@@ -9,6 +9,8 @@ from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from pydantic import BaseModel, Field, ValidationError
 
 from ..monitoring.labelled_quality import LABELS, LAST_LABEL
+from ..problem import answer
+from ..problem.answer import Answer
 from ..refusal import Refusal, parse_json
 from ..scope import load_params
 from .champion import Served
@@ -19,16 +21,18 @@ from .state import ServerState, state_of
 RETRY_AFTER_S = 10  # the disk is full, or another process has locked the journal
 FOLLOW_EVERY_S = 10
 MAX_BYTES = 10_000  # an id, a label and a slice; generous for long labels
-EXAMPLE = {"id": "4f0c6f5f", "label": "the correct label", "slice": "camera-2"}
+EXAMPLE = {"id": "4f0c6f5f", **answer.EXAMPLE, "slice": "camera-2"}
 PATTERN = f"^{REQUEST_ID.pattern}$"
 router = APIRouter(dependencies=[Depends(require_key)])
 
 
-class Feedback(BaseModel):
+class _WithId(BaseModel):
+    id: str = Field(pattern=PATTERN)
+
+
+class Feedback(Answer, _WithId):
     """The correct label of a request and, optionally, the slice that the request belongs to."""
 
-    id: str = Field(pattern=PATTERN)
-    label: str
     slice: str = Field("", pattern=f"{PATTERN}|^$")
 
 
@@ -70,14 +74,13 @@ async def feedback(request: Request) -> Joined:
         raise refuse(422, refusal) from None
     except ValidationError as error:
         raise refuse(422, Refusal.from_validation(error, EXAMPLE)) from None
-    labels_of = {served.sha256: served.labelled.labels for served in _running(state)}
-    labels = [*dict.fromkeys(label for names in labels_of.values() for label in names)]
-    if sent.label not in labels:
-        raise _refuse_label(sent.label, labels)
+    heads = {served.sha256: served.labelled.head for served in _running(state)}
+    if fault := answer.find_fault(sent, list(heads.values())):
+        raise refuse(422, fault)
     try:
-        told = await state.journal.label(sent.id, sent.label, sent.slice, labels_of)
+        told = await state.journal.label(sent.id, answer.write(sent), sent.slice, heads)
     except UnknownLabel as unknown:
-        raise _refuse_label(sent.label, unknown.labels) from None
+        raise refuse(422, unknown.refusal) from None
     except sqlite3.Error as error:
         raise _refuse_journal(state, error) from None
     if told.earlier is None:  # clients may send a label again
@@ -89,12 +92,6 @@ async def feedback(request: Request) -> Joined:
 
 def _running(state: ServerState) -> list[Served]:
     return [state.served, state.trial.challenger] if state.trial else [state.served]
-
-
-def _refuse_label(label: str, labels: list[str]) -> HTTPException:
-    return refuse(
-        422, Refusal("label", label, f"a label of the model: {', '.join(labels)}", labels[0])
-    )
 
 
 def _refuse_journal(state: ServerState, error: sqlite3.Error) -> HTTPException:
@@ -111,8 +108,9 @@ def _record_label(state: ServerState, labelled: LabelledPrediction, earlier: str
             change = served.labelled.add if earlier is None else served.labelled.correct
             change(truth, prediction, confidence, slice, id)
     if state.trial and state.trial.challenger.sha256 == sha256:
-        was_right = None if earlier is None else earlier == prediction
-        state.trial.observe_label(truth == prediction, was_right)
+        said = answer.from_journal(prediction, confidence)
+        was_right = None if earlier is None else answer.is_right(answer.read(earlier), said)
+        state.trial.observe_label(answer.is_right(answer.read(truth), said), was_right)
     state.served.labelled.show()  # the slice may be new
 
 

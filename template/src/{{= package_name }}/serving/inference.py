@@ -13,6 +13,7 @@ from prometheus_client import Counter, Histogram
 from starlette.requests import ClientDisconnect
 
 from ..predictor import Prediction
+from ..problem.answer import count_name
 from ..refusal import Refusal, check_size
 from ..settings import is_authorized
 from .batching import Overloaded
@@ -152,7 +153,7 @@ def record(
     server made it.
     """
     served.monitor.observe(prediction)
-    PREDICTIONS.labels(prediction.label).inc()
+    PREDICTIONS.labels(count_name(prediction.answer)).inc()
     LAST_PREDICTION.set_to_current_time()
     return state.journal.note(id, payload, prediction, served.sha256, is_new)
 

@@ -19,6 +19,7 @@ from zlib import crc32
 from prometheus_client import Counter
 
 from ..predictor import Prediction
+from ..problem.answer import Head, to_journal
 from ..scope import load_params, load_scope
 from .journal_file import IN_MEMORY, JournalFile, LabelledPrediction, Row, Telling
 
@@ -87,7 +88,7 @@ class Journal:
             self._recent.pop(id, None)
             return id
         payload_sha256 = None if self._payloads == "none" else hashlib.sha256(payload).hexdigest()
-        label, confidence = prediction.label, prediction.confidence
+        label, confidence = to_journal(prediction.answer)
         self._pending_bytes += size
         self._pending[id] = (
             id,
@@ -100,16 +101,14 @@ class Journal:
         )
         return id
 
-    async def label(
-        self, id: str, truth: str, slice: str, labels_of: dict[str, list[str]]
-    ) -> Telling:
+    async def label(self, id: str, truth: str, slice: str, heads: dict[str, Head]) -> Telling:
         """Store the correct label of a request; a later label replaces an earlier one.
 
         Raises:
-            UnknownLabel: the prediction is of a model in `labels_of` that lacks this label.
+            UnknownLabel: the prediction is of a model in `heads` that lacks this label.
             sqlite3.Error: the file cannot be written now.
         """
-        return await self._do(lambda: self._file.set_label(id, truth, slice, labels_of))
+        return await self._do(lambda: self._file.set_label(id, truth, slice, heads))
 
     async def forget(self, id: str) -> tuple[int, str]:
         """Delete all data of a request.

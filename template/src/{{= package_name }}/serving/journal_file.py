@@ -6,13 +6,15 @@ A file that SQLite cannot read is renamed to `journal.db.damaged`, and a new one
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from prometheus_client import Counter
 
+from ..problem.answer import CONFIDENCE_TYPE, Head, find_fault, read
+from ..refusal import Refusal
 from ..scope import load_params
 from .id_filter import IdFilter
 
@@ -46,9 +48,9 @@ ADD = "INSERT OR REPLACE INTO requests VALUES (?,?,?,?,?,?,?)"
 # A corrected label keeps its place, so that a restart shows the same window of latest labels.
 SET_LABEL = """INSERT INTO labels VALUES (?,?,?,?) ON CONFLICT (id) DO UPDATE
 SET time_s = excluded.time_s, label = excluded.label, slice = excluded.slice"""
-LABELLED = """SELECT id, r.label, r.confidence, r.model_sha256, l.label, l.slice, l.time_s
+LABELLED = f"""SELECT id, r.label, r.confidence, r.model_sha256, l.label, l.slice, l.time_s
 FROM labels l JOIN requests r USING (id)
-WHERE typeof(r.confidence) = 'real' AND typeof(l.label) = 'text' AND """
+WHERE typeof(r.confidence) = '{CONFIDENCE_TYPE}' AND typeof(l.label) = 'text' AND """  # noqa: S608 (a constant)
 IS_TAKEN = """SELECT EXISTS (SELECT 1 FROM requests WHERE id = ?1)
 OR EXISTS (SELECT 1 FROM labels WHERE id = ?1)"""
 # Keep the hash of a deleted payload: `make feedback` then removes the example made from it.
@@ -70,7 +72,7 @@ STEP_S = 60
 FAR_S = 86_400
 SETTLE_S = 3600
 MIN_PORTION = 100
-Row = tuple[str, float, str, float, str, str | None, bytes | None]
+Row = tuple[str, float, str, float | None, str, str | None, bytes | None]
 Result = TypeVar("Result")
 
 
@@ -79,7 +81,7 @@ class LabelledPrediction(NamedTuple):
 
     id: str
     prediction: str
-    confidence: float
+    confidence: float | None
     model_sha256: str
     truth: str
     slice: str  # sent with the label; may be empty
@@ -96,9 +98,9 @@ class Telling(NamedTuple):
 class UnknownLabel(ValueError):
     """The model that made the prediction has other labels."""
 
-    def __init__(self, labels: Iterable[str]) -> None:
+    def __init__(self, refusal: Refusal) -> None:
         super().__init__("not a label of the model that made the prediction")
-        self.labels = [*labels]
+        self.refusal = refusal
 
 
 class JournalFile:
@@ -138,18 +140,16 @@ class JournalFile:
             if not (self.run(self._prune_labels) or self.run(self._prune_requests)):
                 break
 
-    def set_label(
-        self, id: str, truth: str, slice: str, labels_of: dict[str, list[str]]
-    ) -> Telling:
+    def set_label(self, id: str, truth: str, slice: str, heads: dict[str, Head]) -> Telling:
         """Store a label, in a transaction of `run`.
 
         Raises:
-            UnknownLabel: `labels_of` has the model, but without this label.
+            UnknownLabel: `heads` has the model, but without this label.
         """
         model = self._db.execute("SELECT model_sha256 FROM requests WHERE id = ?", (id,)).fetchone()
-        labels = labels_of.get(model[0]) if model else None
-        if labels is not None and truth not in labels:
-            raise UnknownLabel(labels)
+        head = heads.get(model[0]) if model else None
+        if head and (fault := find_fault(read(truth), [head])):
+            raise UnknownLabel(fault)
         earlier = self._db.execute("SELECT label FROM labels WHERE id = ?", (id,)).fetchone()
         self._ids.add(id)
         self._db.execute(SET_LABEL, (id, self.now_s(), truth, slice))

@@ -16,6 +16,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 
 from ..predictor import Prediction
+from ..problem.answer import TENSORS as ANSWER_TENSORS
 from ..refusal import parse_json
 from ..task.features import MAX_PAYLOAD_BYTES
 from .champion import Served
@@ -42,8 +43,7 @@ MAX_BASE = 60  # characters of an id to which the number of a payload is added
 HEADER = "inference-header-content-length"
 INPUTS = [{"name": "payload", "datatype": "BYTES", "shape": [-1]}]
 OUTPUTS: list[dict[str, Any]] = [
-    {"name": "label", "datatype": "BYTES", "shape": [-1]},
-    {"name": "confidence", "datatype": "FP32", "shape": [-1]},
+    {"name": name, "datatype": datatype, "shape": [-1]} for name, datatype in ANSWER_TENSORS
 ]
 TENSOR = {
     "name": {"const": "payload"},
@@ -165,12 +165,12 @@ async def version_metadata(request: Request, version: str) -> dict[str, Any]:
 
 
 async def infer_tensor(request: Request) -> Response:
-    """Return labels and confidences for a tensor of payloads."""
+    """Return the answers for a tensor of payloads."""
     return await _infer(request, champion_only=False)
 
 
 async def infer_tensor_with_version(request: Request, version: str) -> Response:
-    """Return labels and confidences by this version, or 404 if it is not in use."""
+    """Return the answers of this version, or 404 if it is not in use."""
     _check_version(request, version)
     return await _infer(request, champion_only=True)
 
@@ -192,7 +192,7 @@ async def _infer(request: Request, champion_only: bool) -> Response:
         requested = _requested_outputs(document)
     except (*INVALID, struct.error) as error:
         rule = f"one input `payload` of type BYTES and shape [1] to [{MAX_PAYLOADS}], "
-        rule += "and outputs among `label` and `confidence`"
+        rule += "and outputs among " + " and ".join(f"`{name}`" for name, _ in ANSWER_TENSORS)
         why = printable(str(error))[:MAX_REASON]
         REFUSALS.labels("400").inc()
         wanted = f"expected {rule}, in JSON or as binary data"
@@ -218,8 +218,7 @@ async def _infer(request: Request, champion_only: bool) -> Response:
         for payload, result, id in zip(payloads, results, ids, strict=True)
     ]
     data = {
-        "label": [prediction.label for prediction, _ in results],
-        "confidence": [prediction.confidence for prediction, _ in results],
+        name: [prediction.answer[name] for prediction, _ in results] for name, _ in ANSWER_TENSORS
     }
     outputs = []
     tail = b""

@@ -11,6 +11,8 @@ from typing import Literal, NamedTuple
 from prometheus_client import REGISTRY
 
 from ..monitoring.scope_limits import IN_TIME
+from ..problem import metrics as problem_metrics
+from ..problem import words
 from ..schema import PREDICTION_SIGNALS
 from ..scope import load_params, load_scope
 
@@ -217,21 +219,24 @@ def _quality(metrics: MetricsSnapshot) -> LimitStatus:
     scope = load_scope()
     window = load_params().labelled_window
     name = f"Quality ({scope.metric})"
-    limit = f"at least {scope.min_metric:g}"
+    promised = getattr(scope, problem_metrics.LIMIT)
+    limit = f"{words.AT_LEAST} {promised:g}"
     runbook = f"{SERVER_RUNBOOK}#qualitybelowpromise"
     action = "Check the labels. Roll back if the release is new, or label more and retrain."
     quality = metrics.value("labelled_quality")
-    upper_bound = metrics.value("labelled_quality_at_most")
+    best = metrics.value(words.AT_BEST_GAUGE[0])
     if not math.isnan(quality):
         state: State
-        if upper_bound < scope.min_metric:
+        sign = problem_metrics.SIGN
+        if sign * best < sign * promised:
             state = "missed"
-        elif quality >= scope.min_metric:
+        elif sign * quality >= sign * promised:
             state = "met"
         else:
             state = "unclear"
-        limit += f"; upper bound ({100 * scope.confidence:g} % confidence): {upper_bound:.3f}"
-        return LimitStatus(name, state, f"{quality:.3f}", limit, runbook, action)
+        sure = f"{100 * scope.confidence:g} % confidence"
+        limit += f"; {words.AT_BEST} ({sure}): {words.format_value(best)}"
+        return LimitStatus(name, state, words.format_value(quality), limit, runbook, action)
     labels = window * metrics.value("labelled_window_fill_ratio")
     limit += f"; {labels:.0f} of {window} labels"
     estimate = metrics.value("estimated_accuracy")

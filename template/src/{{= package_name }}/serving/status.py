@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..artifacts import RAW, REPORTS
 from ..monitoring.scope_limits import IN_TIME
+from ..problem import words
 from ..releases.registry import RELEASES
 from ..schema import EMBEDDING_SIGNAL, PREDICTION_SIGNALS
 from .champion import UNRELEASED, Served
@@ -160,7 +161,7 @@ def _drift(metrics: MetricsSnapshot, limit: float) -> dict[str, list[Bar]]:
 
 def _labels(metrics: MetricsSnapshot) -> dict[str, str]:
     last_s = metrics.value("label_last_timestamp_seconds")
-    error = metrics.value("calibration_error")
+    error = metrics.value(words.CALIBRATION_GAUGE[0])
     joined = metrics.by_label("labels_total", "joined")
     slices = metrics.by_label("labelled_slice_quality", "slice").items()
     return (
@@ -168,11 +169,9 @@ def _labels(metrics: MetricsSnapshot) -> dict[str, str]:
         | {
             "Matched to a request": f"{joined.get('yes', 0):.0f} since start",
             "Unknown request": f"{joined.get('no', 0):.0f}",
-            "Calibration error": "–"
-            if math.isnan(error)
-            else f"{error:.3f} (0 = perfectly calibrated)",
+            words.CALIBRATION_ROW: "–" if math.isnan(error) else words.format_calibration(error),
         }
-        | {f"Slice {name}": f"{value:.3f}" for name, value in slices if value >= 0}
+        | {f"Slice {name}": words.format_value(value) for name, value in slices if value >= 0}
     )
 
 

@@ -3,21 +3,16 @@
 from pydantic import BaseModel, Field, field_validator
 from pydantic_core import PydanticCustomError
 
+from ..problem.safe_answer import SafeAnswer
 from .alert_limits import LOOK_BACK_S, AlertLimits, never_fires
 from .upload import UploadParams
 
 SEND = "curl --unix-socket data/decide.sock --data-binary @{path} http://device/decide"
 
 
-class FailSafe(BaseModel, frozen=True, extra="forbid"):
+class FailSafe(SafeAnswer, frozen=True, extra="forbid"):
     """The decision of a device whose model fails or is too slow."""
 
-    label: str = Field(
-        min_length=1,
-        max_length=64,
-        description="Label of a decision without a prediction. Programs that read decisions must "
-        "know it.",
-    )
     after_times_p95: float = Field(
         ge=1, description="Time limit of a decision, as a multiple of max_latency_p95_ms."
     )
@@ -47,7 +42,7 @@ class DeviceScope(BaseModel, frozen=True, extra="forbid"):
 
     max_latency_p95_ms: float  # `Scope` describes it
     fail_safe: FailSafe = Field(
-        FailSafe(label="review", after_times_p95=10),
+        FailSafe(after_times_p95=10),
         description="The decision of a device whose model fails or is too slow.",
     )
     fleet: Fleet | None = Field(

@@ -20,9 +20,11 @@ class Challenger(BaseModel, frozen=True, extra="forbid"):
         gt=0, description="Median of its time over the champion's, for the same input."
     )
     max_disagreement: float = Field(
-        gt=0, le=1, description="Share of predictions with another label than the champion's."
+        gt=0, le=1, description="Share of predictions that are not the champion's."
     )
-    max_shift: float = Field(gt=0, le=1, description="Median change of the confidence.")
+    max_shift: float = Field(
+        gt=0, le=1, description="Median change of a prediction, from 0 to 1: see scope.yaml."
+    )
 
 
 class ServerWatch(AlertLimits, frozen=True, extra="forbid"):

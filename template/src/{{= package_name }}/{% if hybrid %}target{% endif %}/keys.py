@@ -2,21 +2,15 @@
 
 from pydantic import Field
 
+from ..problem.doubt import DoubtScope
 from . import device, server
 
 TARGET = "hybrid"
 EXAMPLES = {"the server": server.SEND, "a device": device.SEND}
 
 
-class TargetScope(server.ServerScope, device.DeviceScope, frozen=True, extra="forbid"):
+class TargetScope(server.ServerScope, device.DeviceScope, DoubtScope, frozen=True, extra="forbid"):
     """Keys of scope.yaml for this target."""
-
-    ask_server_below: float = Field(
-        0,
-        ge=0,
-        le=1,
-        description="Confidence below which a device also asks the server, to compare the two.",
-    )
 
 
 class TargetParams(server.ServerParams, device.DeviceParams, frozen=True, extra="forbid"):

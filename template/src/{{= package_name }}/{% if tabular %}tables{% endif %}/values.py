@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..refusal import Refusal, reject_look_alikes
+from ..refusal import Refusal, is_amount, reject_look_alikes
 from .table import Table
 
 MAX_VALUES = 50  # distinct ones of a label, slice or category
@@ -96,10 +96,18 @@ def read_texts(table: Table, name: str, key: str = "columns in schema.yaml") -> 
             " column under ignored_columns in schema.yaml"
         )
         if key.startswith("label"):
-            rule = f"at most {many:.0f} labels; an amount cannot be predicted, unless you group it"
+            rule = f"at most {many:.0f} labels; group them" + _describe_amounts(distinct)
         raise Refusal(name, f"{len(distinct)} values in {len(values)} rows", rule, ["food", "rent"])
     reject_look_alikes(name, distinct)
     return values
+
+
+def _describe_amounts(distinct: list[str]) -> str:
+    """Return how to predict a number, if these texts are numbers."""
+    if not all(map(is_amount, distinct)):
+        return ""
+    command = "`poc2prod update --to current --answer problem=regression`"
+    return f", or predict the number itself: this looks like `problem: regression` ({command})"
 
 
 def read_keys(table: Table, name: str) -> list[str]:

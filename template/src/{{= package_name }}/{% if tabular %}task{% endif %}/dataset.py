@@ -1,6 +1,6 @@
-"""Read labelled rows from a CSV or Parquet file.
+"""Read rows and their answers from a CSV or Parquet file.
 
-In `schema.yaml`, `label_column` is the label, and `slice_column` divides rows into slices with
+In `schema.yaml`, `label_column` is the answer, and `slice_column` divides rows into slices with
 their own quality gates (empty: one slice); it stays an input. Columns that you delete from
 `schema.yaml`, and those in `ignored_columns`, are not read. `ingest` keeps the `kind` that you give
 to a column. A column that `split` names is not an input. Ids are row numbers.
@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from ..examples import Example
+from ..problem.answer import COLUMN
+from ..problem.data import check_column, list_labels, strata
 from ..refusal import Refusal
 from ..schema import Schema, is_signal, load_schema
 from ..splitting.divide import choose_seed, divide
@@ -50,13 +52,12 @@ def infer_schema(source: Path) -> Schema:
     """
     schema = load_schema()
     table = read_table(source, schema)
-    labels = sorted(set(_labels(table, schema)))
-    if len(labels) < 2:
-        raise Refusal(schema.label_column, labels, "at least two labels", ["no", "yes"])
+    labels = list_labels(set(_answers(table, schema)))
+    check_column(schema.label_column, labels, schema.labels)
     not_inputs = (schema.label_column, schema.split.column)
     names = [name for name in table.cells.column_names if name not in not_inputs]
     if not names:
-        rule = "at least one besides the label"
+        rule = "at least one besides the answer"
         raise Refusal("columns", table.cells.column_names, rule, "amount_usd")
     if taken := sorted(filter(is_signal, names)):
         rule = "not a name that the drift monitor uses; rename the column"
@@ -65,7 +66,7 @@ def infer_schema(source: Path) -> Schema:
     found_rows = _rows(table, kinds, schema)
     rows = [(row.id, row.label, key_of(row, schema.split)) for row in found_rows]
     ids, row_labels, keys = map(list, zip(*rows, strict=True))
-    split = choose_seed(keys, ids, row_labels, schema.split)
+    split = choose_seed(keys, ids, strata(row_labels), schema.split)
     is_training = np.array(divide(keys, ids, split)) == "train"
     columns = {
         name: _infer(table, name, kind, is_training, is_chosen=bool(_chosen_kind(name, schema)))
@@ -78,18 +79,21 @@ def infer_schema(source: Path) -> Schema:
 
 def _rows(table: Table, kinds: Mapping[str, str], schema: Schema) -> Iterator[Example]:
     """Yield the rows of a table, with columns of these kinds as inputs."""
-    labels, slices, groups = _labels(table, schema), _slices(table, schema), _groups(table, schema)
+    answers, slices, groups = (f(table, schema) for f in (_answers, _slices, _groups))
     columns = [
         read_numbers(table, name) if kind == "number" else read_texts(table, name)
         for name, kind in kinds.items()
     ]
     for i, values in enumerate(zip(*columns, strict=True)):
         payload = json.dumps(dict(zip(kinds, values, strict=True)))
-        yield Example(f"row-{i:06}", payload.encode(), labels[i], slices[i], groups[i])
+        yield Example(f"row-{i:06}", payload.encode(), answers[i], slices[i], groups[i])
 
 
-def _labels(table: Table, schema: Schema) -> list[str]:
-    return read_texts(table, schema.label_column, "label_column in schema.yaml")
+def _answers(table: Table, schema: Schema) -> list[str]:
+    name = schema.label_column
+    if COLUMN == "number":
+        return [repr(value) for value in read_numbers(table, name)]
+    return read_texts(table, name, "label_column in schema.yaml")
 
 
 def _slices(table: Table, schema: Schema) -> list[str]:

@@ -1,0 +1,260 @@
+"""Errors of numbers, with upper bounds.
+
+`truth` holds the correct answers as `answer.encode` returns them, `outputs` what a model returned,
+decoded; both are float64 (n, 1). `limits` is the scope of the project.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from ..bounds import bootstrap_ratio, share_bounds
+from . import answer
+from .answer import Answer, Head
+from .keys import ProblemScope
+
+LIMIT = "max_error"  # key of scope.yaml
+SIGN = -1  # lower values are better
+BOUND = "upper_bound"  # key of a score
+NAME = "error"
+QUANTILE = 0.9  # of `pinball`: too little costs nine times as much as too much
+TENTHS = 10
+NOT_ZERO = 1e-12  # avoids 0 / 0
+# Each metric is a ratio of two means: the loss of each example, and its weight.
+Loss = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def _absolute(truth: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    return np.asarray(np.abs(outputs - truth)[:, 0])
+
+
+def _relative(truth: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    return np.asarray(_absolute(truth, outputs) / np.maximum(np.abs(truth[:, 0]), NOT_ZERO))
+
+
+def _pinball(truth: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    """Koenker and Bassett 1978, "Regression quantiles"."""
+    missing = (truth - outputs)[:, 0]
+    return np.asarray(np.maximum(QUANTILE * missing, (QUANTILE - 1) * missing))
+
+
+def _one(truth: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    return np.ones(len(truth))
+
+
+def _size(truth: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    return np.asarray(np.abs(truth[:, 0]))
+
+
+METRICS: dict[str, tuple[Loss, Loss]] = {
+    "mae": (_absolute, _one),
+    "wape": (_absolute, _size),
+    "mape": (_relative, _one),
+    "pinball": (_pinball, _one),
+}
+
+
+def measure(
+    truth: np.ndarray,
+    outputs: np.ndarray,
+    fp32: np.ndarray,
+    slices: np.ndarray,
+    head: Head,
+    limits: ProblemScope,
+) -> dict[str, Any]:
+    """Score a model, in total and per slice, and compare it with the exported one (`fp32`)."""
+    inside = _absolute(truth, outputs) <= head.half_width
+    lower, upper = share_bounds(inside, limits.confidence)
+    return {
+        "score": score(truth, outputs, head, limits),
+        "fp32": score(truth, fp32, head, limits),
+        "slices": {
+            str(name): score(truth[slices == name], outputs[slices == name], head, limits)
+            for name in np.unique(slices)
+        },
+        "agreement": float(answer.agree(outputs, fp32, limits).mean()),
+        "coverage": {
+            "value": float(inside.mean()),
+            "lower_bound": lower,
+            "upper_bound": upper,
+            "half_width": head.half_width,
+        },
+    }
+
+
+def score(
+    truth: np.ndarray, outputs: np.ndarray, head: Head, limits: ProblemScope
+) -> dict[str, Any]:
+    """Return the metric and its upper bound.
+
+    The bound adds one example as bad as the worst one: a few good answers are not certainty.
+    """
+    losses, sizes = _parts(truth, outputs, limits)
+    draws = bootstrap_ratio([losses], sizes, extra=int(losses.argmax()))[0]
+    return {
+        "examples": len(truth),
+        "value": float(losses.sum() / max(sizes.sum(), NOT_ZERO)),
+        "upper_bound": float(np.quantile(draws, limits.confidence)),
+    }
+
+
+def _parts(
+    truth: np.ndarray, outputs: np.ndarray, limits: ProblemScope
+) -> tuple[np.ndarray, np.ndarray]:
+    loss, size = METRICS[limits.metric]
+    return loss(truth, outputs), size(truth, outputs)
+
+
+def _paired(
+    truth: np.ndarray, outputs: np.ndarray, other: np.ndarray, limits: ProblemScope
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the metric of two models on the same examples, with the one least in favour twice."""
+    losses, sizes = _parts(truth, outputs, limits)
+    others = _parts(truth, other, limits)[0]
+    extra = int((losses - others).argmax())
+    first, second = bootstrap_ratio([losses, others], sizes, extra)
+    return first, second
+
+
+def measure_gain(
+    truth: np.ndarray, outputs: np.ndarray, baseline: np.ndarray, head: Head, limits: ProblemScope
+) -> dict[str, float]:
+    """Return the lower bound of the share of the baseline's error that the model removes."""
+    model, simple = _paired(truth, outputs, baseline, limits)
+    gains = 1 - model / np.maximum(simple, NOT_ZERO)
+    return {"gain_lower_bound": float(np.quantile(gains, 1 - limits.confidence))}
+
+
+def drop_upper_bound(
+    truth: np.ndarray, outputs: np.ndarray, fp32: np.ndarray, head: Head, limits: ProblemScope
+) -> float:
+    """Return how much worse than `fp32` a model is at most, as a share of `max_error`."""
+    model, exported = _paired(truth, outputs, fp32, limits)
+    return float(np.quantile(model - exported, limits.confidence) / limits.max_error)
+
+
+def drop(before: float, after: float, limits: ProblemScope) -> float:
+    """Return how much worse a value of the metric is, in the unit of max_int8_drop."""
+    return (after - before) / limits.max_error
+
+
+def allowed_wrong(limits: ProblemScope) -> float:
+    """Return which share of the answers may be wrong, according to `answer.is_right`."""
+    return 1 - limits.min_coverage
+
+
+def gain(value: float, baseline: float) -> float:
+    """Return the gain of a value over that of a baseline, in the unit of min_gain_over_baseline."""
+    return 1 - value / baseline if baseline > 0 else math.nan
+
+
+def more_gates(quality: dict[str, Any]) -> list[tuple[str, str, float, str]]:
+    """Return further gates on the result of `measure`: id, name, measured value and key of each."""
+    coverage = quality.get("coverage", {}).get("lower_bound", math.nan)
+    return [("coverage", "answers inside intervals, lower bound", coverage, "min_coverage")]
+
+
+def tune(truth: np.ndarray, outputs: np.ndarray, head: Head, limits: ProblemScope) -> Head:
+    """Return the head with an interval for the answers, fitted on the validation split.
+
+    Split conformal prediction (Vovk, Gammerman and Shafer 2005, "Algorithmic learning in a random
+    world"). The intervals aim at half the misses that `min_coverage` allows, and reach the aim with
+    the confidence of scope.yaml: the split is small, and the best epoch was chosen on it.
+    """
+    errors, n = np.sort(_absolute(truth, outputs)), len(truth)
+    aim = 1 - (1 - limits.min_coverage) / 2
+    # The rank is a quantile of the binomial distribution, here as a normal one.
+    margin = NormalDist().inv_cdf(limits.confidence) * math.sqrt(n * aim * (1 - aim))
+    rank = min(n, math.ceil(n * aim + margin) + 1)
+    return head.model_copy(update={"half_width": float(errors[rank - 1])})
+
+
+def fit_confidence_threshold(truth: np.ndarray, outputs: np.ndarray) -> float | None:
+    """Return None: the error cannot be estimated from numbers alone, without labels."""
+    return None
+
+
+def count_nonfinite(outputs: np.ndarray) -> int:
+    """Count rows that contain NaN or infinity."""
+    return int((~np.isfinite(outputs).all(axis=1)).sum())
+
+
+def evidence(truth: np.ndarray, outputs: np.ndarray, head: Head) -> dict[str, Any]:
+    """Return what the report shows of the answers, without a value of any single example."""
+    errors = (outputs - truth)[:, 0]
+    values, answers = truth[:, 0], outputs[:, 0]
+    spread = max(float(np.mean((values - values.mean()) ** 2)), NOT_ZERO)
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, TENTHS + 1)))
+    counts, _, _ = np.histogram2d(values, np.clip(answers, edges[0], edges[-1]), (edges, edges))
+    return {
+        "bias": float(errors.mean()),
+        "rmse": float(np.sqrt(np.mean(errors**2))),
+        "r2": 1 - float(np.mean(errors**2)) / spread,
+        "error_p90": float(np.quantile(np.abs(errors), 0.9)),
+        "edges": edges.tolist(),
+        "counts": counts.astype(int).tolist(),
+        "by_truth": _by_tenth(values, errors),
+        "by_answer": [
+            {"answer": float(answers[rows].mean()), "truth": float(values[rows].mean())}
+            for rows in np.array_split(np.argsort(answers), min(TENTHS, len(answers)))
+        ],
+    }
+
+
+def _by_tenth(values: np.ndarray, errors: np.ndarray) -> list[dict[str, float]]:
+    return [
+        {
+            "from": float(values[rows].min()),
+            "to": float(values[rows].max()),
+            "error": float(np.abs(errors[rows]).mean()),
+            "bias": float(errors[rows].mean()),
+        }
+        for rows in np.array_split(np.argsort(values), min(TENTHS, len(values)))
+    ]
+
+
+def align(outputs: np.ndarray, head: Head, new: Head) -> np.ndarray:
+    """Return outputs of a model in the form of another one's: numbers have the same unit."""
+    return outputs
+
+
+def compare(
+    truth: np.ndarray, new: np.ndarray, old: np.ndarray, head: Head, limits: ProblemScope
+) -> tuple[float, float, float, float]:
+    """Return the metric of an old and a new model, and the interval of the gain.
+
+    Each bound counts the example twice that speaks most against it: one example must not decide.
+    """
+    values = [score(truth, outputs, head, limits)["value"] for outputs in (old, new)]
+    model, before = _paired(truth, new, old, limits)
+    at_least = float(np.quantile(before - model, 1 - limits.confidence))
+    before, model = _paired(truth, old, new, limits)
+    at_most = float(np.quantile(before - model, limits.confidence))
+    return values[0], values[1], at_least, at_most
+
+
+class LabelledAnswers:
+    """Answers of a model whose correct answers have arrived; `rows` are pairs of both."""
+
+    def __init__(self, rows: Sequence[tuple[Answer, Mapping[str, Any]]], head: Head) -> None:
+        self._truth = np.array([[right.value] for right, _ in rows])
+        self._outputs = np.array([[said["value"]] for _, said in rows])
+        self._is_inside = np.array([answer.is_right(right, said) for right, said in rows])
+
+    def value(self, limits: ProblemScope) -> float:
+        """Return the metric."""
+        losses, sizes = _parts(self._truth, self._outputs, limits)
+        return float(losses.sum() / max(sizes.sum(), NOT_ZERO))
+
+    def best_value(self, limits: ProblemScope) -> float:
+        """Return the best value that the metric has at the confidence of scope.yaml."""
+        losses, sizes = _parts(self._truth, self._outputs, limits)
+        draws = bootstrap_ratio([losses], sizes, extra=int(losses.argmin()))[0]
+        return float(np.quantile(draws, 1 - limits.confidence))
+
+    def calibration(self, limits: ProblemScope) -> float:
+        """Return the upper bound of the share of correct answers inside their interval."""
+        return share_bounds(self._is_inside, limits.confidence)[1]

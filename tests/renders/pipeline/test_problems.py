@@ -1,0 +1,108 @@
+"""Projects whose answer is a number: from data to a served answer, and every limit seen failing."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from conftest import Render, Shared
+from repository import done, run_in
+from server import release, serving
+
+PIPELINE = (
+    "from scratch_detector.cli import STAGES, run; [run(n) for n in (*STAGES, 'card', 'example')]"
+)
+STRICT = {"max_error": "0.000001", "min_coverage": "0.9999", "min_gain_over_baseline": "0.9999"}
+
+
+@pytest.fixture
+def numbers(render: Render, shared: Shared) -> Path:
+    """A table project with a number as its answer, and a model that meets its limits."""
+
+    def make(folder: Path) -> None:
+        done(run_in(folder, "git", "init", "-q", "-b", "main"))
+        printed = done(run_in(folder, "python", "-c", PIPELINE))
+        assert "All 22 limits met." in printed
+
+    answers = {"modality": "tabular", "target": "cloud", "problem": "regression"}
+    return shared("numbers", render(**answers), make)
+
+
+@pytest.mark.long
+def test_a_number_is_served_with_an_interval_and_judged_by_feedback(
+    numbers: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "repo"
+    shutil.copytree(numbers, folder, symlinks=True)
+    release(folder)
+    with serving(folder, command="serve") as server:
+        first = json.loads(server.ask("/predict", server.payload).body)
+        assert first["low"] < first["value"] < first["high"] and "label" not in first
+        schema = json.loads(server.ask("/openapi.json").body)["components"]["schemas"]["Answer"]
+        assert list(schema["properties"]) == ["id", "value", "low", "high", "model_sha256"]
+        for number in range(200):  # all labels are far from the answers
+            id = f"r-{number}"
+            said = json.loads(server.ask("/predict", server.payload, x_request_id=id).body)
+            label = {"id": id, "value": said["high"] + 1000}
+            body = json.dumps(label).encode()
+            reply = server.ask("/feedback", body, content_type="application/json")
+            assert json.loads(reply.body) == {"joined": True}
+        assert server.metric("labelled_quality_at_least") > 900
+        assert server.metric("interval_coverage_at_most") < 0.1
+        page = server.ask("/").body.decode()
+        assert "Quality (mae)" in page and "at most 20" in page and "✗ not met" in page
+        wrong = server.ask(
+            "/feedback", b'{"id": "r-1", "value": "much"}', content_type="application/json"
+        )
+        assert wrong.status == 422 and b"value" in wrong.body
+        tensor = {"name": "payload", "datatype": "BYTES", "shape": [1]}
+        tensor["data"] = [server.payload.decode()]
+        sent = json.dumps({"inputs": [tensor]}).encode()
+        path = "/v2/models/scratch-detector/infer"
+        outputs = json.loads(server.ask(path, sent).body)["outputs"]
+        assert [output["name"] for output in outputs] == ["value", "low", "high"]
+        assert outputs[0]["data"] == [pytest.approx(first["value"])]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("key", "gate"),
+    [
+        ("max_error", "quality"),
+        ("min_coverage", "coverage"),
+        ("min_gain_over_baseline", "baseline_gain"),
+    ],
+)
+def test_a_stricter_limit_is_not_met(numbers: Path, tmp_path: Path, key: str, gate: str) -> None:
+    folder = tmp_path / "repo"
+    shutil.copytree(numbers, folder, symlinks=True)
+    scope = (folder / "scope.yaml").read_text()
+    (folder / "scope.yaml").write_text(re.sub(rf"(?m)^{key}: \S+", f"{key}: {STRICT[key]}", scope))
+    result = run_in(folder, "python", "-m", "scratch_detector", "check")
+    assert result.returncode == 1 and f"  {gate}: " in result.stderr
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("modality", "target"), [("image", "hybrid"), ("audio", "edge")])
+def test_numbers_of_images_and_sounds_meet_their_limits(
+    render: Render, tmp_path: Path, modality: str, target: str
+) -> None:
+    folder = tmp_path / "repo"
+    shutil.copytree(render(modality=modality, target=target, problem="regression"), folder)
+    done(run_in(folder, "git", "init", "-q", "-b", "main"))
+    assert " limits met." in done(run_in(folder, "python", "-c", PIPELINE))
+    decide = (
+        "from scratch_detector.device.decide import Decider; import sys; print(Decider().decide("
+    )
+    (example,) = (folder / "data").glob("example.*")
+    code = f"{decide}open('{example}', 'rb').read()))"
+    assert "'low': " in done(run_in(folder, "python", "-c", code))
+
+
+@pytest.mark.long
+def test_the_tests_of_the_project_pass(numbers: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "repo"
+    shutil.copytree(numbers, folder, symlinks=True)
+    done(run_in(folder, "python", "-m", "pytest", "-q", "-x", "tests/problem", "tests/serving"))
