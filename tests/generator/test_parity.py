@@ -59,7 +59,7 @@ TEXTS = {
     ],
     "data_source": ["exports/2026 (neu)", "тест/データ", "it's {{ here }}", "C:\\new", "- null"],
     "export_formats": ["", "openvino", "litert,coreml", "executorch, litert, coreml, openvino"],
-    "answer_unit": ["", "°C", "m/s²", 'in "x"'],
+    "answer_unit": ["°C", "m/s²", 'in "x"'],
     "dvc_remote": ["s3://bucket/dvc", "/srv/a=b%20c+d", "~/store", "null"],
 }
 WRONG = {

@@ -35,7 +35,7 @@ def read(folder: Path) -> Files:
         "context": {
             line.removeprefix("!") for line in (folder / ".dockerignore").read_text().split()
         },
-        "secrets": (folder / ".gitignore").read_text().count("/deploy/secrets/\n"),
+        "secrets": (folder / ".gitignore").read_text().count("/deploy/secrets/*\n"),
         "rules": sorted(f"alerts/{path.name}" for path in (deploy / "alerts").glob("*.yml")),
         "journal": re.findall(
             r'JOURNAL = Path\("(\w+)/', (package / "serving/journal.py").read_text()

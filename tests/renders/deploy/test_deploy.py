@@ -344,7 +344,7 @@ def test_the_image_contains_the_runbook_pages_of_the_status_page(folder: Path) -
 def test_compose_passes_api_keys_that_git_ignores(folder: Path) -> None:
     server = yaml.safe_load((folder / "deploy/compose.yaml").read_text())["services"]["server"]
     assert "SCRATCH_DETECTOR_API_KEYS" in server["environment"]
-    assert {"/deploy/.env", "/deploy/secrets/"} <= {*(folder / ".gitignore").read_text().split()}
+    assert {"/deploy/.env", "/deploy/secrets/*"} <= {*(folder / ".gitignore").read_text().split()}
 
 
 @pytest.mark.parametrize(

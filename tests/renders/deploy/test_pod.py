@@ -90,7 +90,7 @@ def running(project: Path, tmp_path: Path, **changes: str | None) -> Iterator[Po
             target.parent.mkdir(parents=True, exist_ok=True)
             copy(project / name, target)
     (app / "data").mkdir()
-    place = environment(requirements(project, "serve"))
+    place = environment(requirements(project, "serve")).resolve()
     env = dict(SET.findall(" ".join(re.findall(r"^ENV (.+)$", dockerfile, re.M)[-1:])))
     for name in (*SERVICES, "kubernetes"):
         env |= service(name)

@@ -64,6 +64,10 @@ def main() -> None:
     make_read_only(root)
     for place, size in spec["volumes"].items():
         mount("-t", "tmpfs", "-o", f"size={size},mode=1777", "tmpfs", root / place.lstrip("/"))
+    for path in map(Path, spec["reachable"]):
+        if not (at := root / path.relative_to("/")).exists():  # a volume, such as /tmp, hides it
+            at.mkdir(parents=True)
+            mount("--bind", "-o", "ro", path, at)
     for place, text in spec["secrets"].items():
         (root / place.lstrip("/")).parent.mkdir(parents=True)
         (root / place.lstrip("/")).write_text(text)
