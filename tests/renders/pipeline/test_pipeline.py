@@ -151,7 +151,8 @@ def test_untouched_render_runs_end_to_end(
     if target != "cloud":
         check_device(folder)
     if not has_all_tests:
-        done(run_in(folder, "python", "-m", "pytest", "-q", *OF_BOTH, *OF_TARGET[target]))
+        paths = [path for path in OF_BOTH + OF_TARGET[target] if (folder / path).exists()]
+        done(run_in(folder, "python", "-m", "pytest", "-q", *paths))
     elif modality != "tabular":  # tests must not change files in use
         before = hash_files(folder)
         make(folder, "test", env | {"SCRATCH_DETECTOR_API_KEYS": "secret"})
