@@ -140,7 +140,7 @@ def test_does_not_ship_an_untrained_student(project: Path) -> None:
         "    fit(network, training, validation",
         "    (network, training, validation",
     )
-    edit(project, "pipeline/distill.py", ', "Distilling", criterion=_soft_cross_entropy)', ")")
+    edit(project, "pipeline/distill.py", ', "Distilling", criterion=distillation_loss)', ")")
     done(run_in(project, *COMPRESS))
     rows = read_report(project)["candidates"]
     assert read_report(project)["shipped"] == "fp32"
