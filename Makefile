@@ -9,7 +9,7 @@ WORKERS ?= 3
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' generator/poc2prod/__init__.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-container lint soak mutate real-data screenshots archive deps bench
+.PHONY: help setup demo test test-all test-matrix test-container lint soak mutate real-data screenshots archive deps bench
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+%?):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -38,8 +38,12 @@ lint: setup ## Check the style and types of this repo
 test: lint ## Run the everyday tests: all nine renders linted and typed, one of them run end to end
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-test-all: lint ## Also run the long tests: all nine renders end to end, a real `make setup`
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not container and not real_data"
+test-all: lint ## Also run the long tests: five of nine renders end to end, a real `make setup`
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal \
+	  -m "not matrix and not container and not real_data"
+
+test-matrix: setup ## Run the other four renders end to end
+	$(BIN)/python -m pytest -n $(WORKERS) -m matrix
 
 test-container: setup ## Run images and device packages; needs docker.io, docker-compose, mmdebstrap
 	$(BIN)/python -m pytest -m container

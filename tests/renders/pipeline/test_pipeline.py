@@ -1,8 +1,9 @@
 """Run renders end to end: from data to an evaluated model, then to a prediction.
 
 `make test` runs one of the nine, for images on server and device; `modelled` in conftest.py covers
-tables. `make test-all` runs all nine: three of them with all their own tests, so that each modality
-and each target has them once, the others with the tests of what depends on both.
+tables. `make test-all` runs five: three with all their own tests, so that each modality and each
+target has them once, and hybrids of the other modalities, which have the code of both targets.
+`make test-matrix` runs the other four.
 """
 
 import hashlib
@@ -26,14 +27,16 @@ from repository import commit_files, done, git, run_in
 
 EVERYDAY = ("image", "hybrid")  # the only target with all code; shared code is tested once
 WITH_ALL_TESTS = (EVERYDAY, ("audio", "edge"), ("tabular", "cloud"))
+LONG = {*WITH_ALL_TESTS, ("audio", "hybrid"), ("tabular", "hybrid")} - {EVERYDAY}
+MARKS = dict.fromkeys(NINE, pytest.mark.matrix) | dict.fromkeys(LONG, pytest.mark.long)
+COMBINATIONS = [
+    pytest.param(*pair, marks=[] if pair == EVERYDAY else MARKS[pair], id="-".join(pair))
+    for pair in NINE
+]
 # Tests that read the payloads of the render, in the folders of its target.
 OF_BOTH = ["tests/task", *(f"tests/test_{name}.py" for name in ("data", "deploy", "layers"))]
 OF_TARGET = {"cloud": ["tests/serving/test_app.py"], "edge": ["tests/device/test_loop.py"]}
 OF_TARGET["hybrid"] = [path for paths in OF_TARGET.values() for path in paths]
-COMBINATIONS = [
-    pytest.param(*pair, marks=[] if pair == EVERYDAY else pytest.mark.long, id="-".join(pair))
-    for pair in NINE
-]
 SECONDS = 900
 
 
