@@ -160,15 +160,3 @@ def test_untouched_render_runs_end_to_end(
         before = hash_files(folder)
         make(folder, "test", env | {"SCRATCH_DETECTOR_API_KEYS": "secret"})
         assert hash_files(folder) == before and any(path.suffix == ".db" for path in before)
-
-
-@pytest.mark.long
-def test_audio_stages_meet_all_limits(render: Render, tmp_path: Path) -> None:
-    """The tests of the task pass, and its stages, run in one process, make a model."""
-    folder = tmp_path / "repo"
-    shutil.copytree(render(modality="audio", target="hybrid"), folder)
-    done(run_in(folder, "python", "-m", "pytest", "-q", "tests/task"))
-    code = "from scratch_detector.cli import STAGES, run; [run(name) for name in STAGES]"
-    printed = done(run_in(folder, "python", "-c", code))
-    gates = json.loads((folder / "reports" / "gates.json").read_text())
-    assert all(gate["passed"] for gate in gates) and printed.count("pass  ") == len(gates)
