@@ -10,8 +10,8 @@ from conftest import Render
 PLACES = {"cloud": {"server"}, "edge": {"device"}, "hybrid": {"server", "device"}}
 DEVICE_WORDS = re.compile(r"\b(edge|devices?|outbox|fleet|TUF|collector|MQTT)\b", re.IGNORECASE)
 FORMAT_WORDS = re.compile(r"executorch|litert|coreml|openvino", re.IGNORECASE)
-MODULES = ("gates", "problem/metrics", "bounds", "artifacts", "intake", "examples", "schema", "refusal")
-MODULES += ("predictor", "ingest")
+MODULES = ("gates", "problem/metrics", "bounds", "artifacts", "intake", "examples", "schema")
+MODULES += ("refusal", "predictor", "ingest")
 
 
 @pytest.mark.parametrize("target", PLACES)
