@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 
 RATE_HZ = 16_000
 WORDS = ("go", "no", "stop", "yes")
@@ -41,6 +41,16 @@ def write_diagnoses(path: Path) -> None:
         rows.writerow([*table.feature_names, "diagnosis"])
         for numbers, label in zip(table.data, table.target_names[table.target], strict=True):
             rows.writerow([*map(float, numbers), label])
+
+
+def write_progressions(path: Path) -> None:
+    """Write the diabetes table: 442 rows, ten numbers and the progression after one year."""
+    table = load_diabetes(scaled=False)
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow([*table.feature_names, "progression"])
+        for numbers, progression in zip(table.data, table.target, strict=True):
+            rows.writerow([*map(float, numbers), float(progression)])
 
 
 def write_keywords(folder: Path) -> None:

@@ -96,3 +96,34 @@ def test_finds_a_mention(line: str, word: str, tmp_path: Path) -> None:
 def test_finds_the_name_of_a_file_and_keeps_other_meanings(tmp_path: Path) -> None:
     (tmp_path / "fleet.json").write_text('<meta content="width=device-width">\n"knowledge"\n')
     assert places(tmp_path, DEVICE) == ["fleet.json:0: fleet: fleet.json"]
+
+
+# What only labels have. A `label` that arrives later may be a number: the word is not here.
+OF_LABELS = re.compile(
+    r"confusion matrix|majority|entropy|min_metric|calibration_error|ask_server_below|macro_|accuracy:"
+    r"|per label\b|names of labels|fail.safe.label|label: review|/<label>|unsure labels"
+    r"|`label`|confidence (?:below|of an answer)|low confidence",
+    re.IGNORECASE,
+)
+OF_NUMBERS = re.compile(r"\bmax_error\b|min_coverage|answer_unit|interval_coverage|pinball|wape|mape")
+
+
+@pytest.mark.parametrize("problem", ["classification", "regression"])
+@pytest.mark.parametrize(
+    ("modality", "target"), [("image", "edge"), ("audio", "hybrid"), ("tabular", "cloud")]
+)
+def test_mentions_only_its_type_of_answer(
+    problem: str, modality: str, target: str, render: Render
+) -> None:
+    pattern = OF_NUMBERS if problem == "classification" else OF_LABELS
+    folder = render(modality=modality, target=target, problem=problem)
+    # Code is shared by the types of answers, and names what it does for each.
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".py")
+    found = [
+        f"{path.relative_to(folder)}:{number}: {line.strip()[:90]}"
+        for path in paths
+        if path.name != ".copier-answers.yml"
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if pattern.search(line)
+    ]
+    assert found == []

@@ -42,4 +42,4 @@ parts = {
     "decode_features": cpu_ms(lambda: features(decode(payload))),
     "contract": cpu_ms(lambda: take_in(payload)) - cpu_ms(lambda: decode(payload)),
 }
-print(json.dumps(parts | {"label": Predictor().predict(payload).label}))
+print(json.dumps(parts | {"label": Predictor().predict(payload).answer["label"]}))

@@ -47,7 +47,7 @@ COMMANDS = {
     "featurize": Command("pipeline.featurize", "Compute the features of all examples"),
     "train": Command("pipeline.train", "Train the network and the baseline it has to beat"),
     "export": Command("pipeline.export", "Export the model to ONNX and compare the outputs"),
-    "compress": Command("pipeline.compress", "Find the smallest model file that meets all limits"),
+    "compress": Command("pipeline.compress", "Find the best model file that meets all limits"),
     "evaluate": Command("pipeline.evaluate", "Score the models on held-out data"),
     "benchmark": Command("pipeline.benchmark", "Measure latency and throughput"),
     "report": Command("pipeline.report", "Write reports/report.html"),

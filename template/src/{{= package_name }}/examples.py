@@ -103,8 +103,9 @@ def labelled_files(source: Path, suffixes: set[str]) -> Iterator[Example]:
             read.
     """
     if not source.is_dir():
-        rule = "an existing folder with one folder per label"
-        raise Refusal("source", printable(source), rule, "my-data/, with my-data/LABEL/...")
+        content = "one folder per label" if COLUMN == "category" else f"inputs and {ANSWERS}"
+        rule = f"an existing folder with {content}"
+        raise Refusal("source", printable(source), rule, "my-data/")
     answers = _read_answers(source)
     paths, unusable, reasons = list[Path](), list[Path](), dict[Path, str]()
     for path, reason in _walk(source):
@@ -122,9 +123,10 @@ def labelled_files(source: Path, suffixes: set[str]) -> Iterator[Example]:
         _check_labels(sorted({path.relative_to(source).parts[0] for path in paths}))
     examples = (_read_file(path, source, answers) for path in paths)
     if unusable:
-        place = "in the folder of its label" if answers is None else f"and listed in {ANSWERS}"
+        is_label = answers is None and COLUMN == "category"
+        place = "in the folder of its label" if is_label else f"and listed in {ANSWERS}"
         rule = f"every file must be {' or '.join(sorted(suffixes))}, {place}"
-        example = f"{printable(source)}/a-label/1{min(suffixes)}"
+        example = f"{printable(source)}/{'a-label/' * is_label}1{min(suffixes)}"
         raise UnusableFiles(unusable, rule, example, examples, reasons)
     yield from examples
 

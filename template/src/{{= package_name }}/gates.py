@@ -109,9 +109,12 @@ def _quality_gates() -> list[Gate]:
         raise SystemExit(f"reports/evaluate.json is about {quality['metric']}. Run evaluate again.")
     gain = quality["baseline"]["gain_lower_bound"]
     name = f"gain over {scope.baseline} baseline, lower bound"
+    better = gate("baseline_gain", name, gain, "min_gain_over_baseline")
+    if read_report("compress").get("shipped") == "baseline":
+        better = forbid("baseline_shipped", "shipped model is worse than the baseline", 0)
     return [
         *quality_gates(quality),
-        gate("baseline_gain", name, gain, "min_gain_over_baseline"),
+        better,
         *(gate(*row) for row in metrics.more_gates(quality)),
     ]
 

@@ -13,6 +13,7 @@ from .intake import take_in
 from .problem.answer import Head, decode, to_answers
 from .task.features import FEATURES_VERSION, features
 
+INT8_WEIGHTS = "int8_weights"  # the variant whose weights alone are in int8
 REMEDY = "Run `make model`, or pull a release."
 
 
@@ -52,6 +53,10 @@ class Predictor:
             model = path.read_bytes()
             self._session = onnxruntime.InferenceSession(model, options)
             metadata = self._session.get_modelmeta().custom_metadata_map
+            self.candidate = metadata.get("candidate", "")  # the variant that `compress` chose
+            if self.candidate == INT8_WEIGHTS:  # decode them now, not in each run
+                options.add_session_config_entry("session.disable_quant_qdq", "1")
+                self._session = onnxruntime.InferenceSession(model, options)
             known = {name: json.loads(metadata[name]) for name in Head.model_fields}
             self.head = Head.model_validate(known)
             self.input_shape = tuple(self._session.get_inputs()[0].shape[1:])

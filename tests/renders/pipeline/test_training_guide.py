@@ -11,11 +11,23 @@ from repository import done, run_in
 
 pytestmark = pytest.mark.long
 PRELUDE = "import math\nfrom pathlib import Path\n\nimport torch\nfrom torch import nn\n\n\n"
-AUGMENTED = """
-
-
-def build_model(input_shape: tuple[int, ...], classes: int) -> nn.Module:
-    return nn.Sequential(Augment(), build_plain(input_shape, classes))
+# Records what `augment` saw, and makes it useless for anything but training.
+RECORD = """    with open("seen.txt", "a") as file:
+        print(hashlib.sha256(x.tobytes()).hexdigest(), file=file)
+"""
+SPLITS = """
+import hashlib, json
+from scratch_detector.pipeline.splits import load_split
+found = {name: load_split(name)[0] for name in ("train", "validation", "test")}
+hash = lambda x: hashlib.sha256(x.tobytes()).hexdigest()
+print(json.dumps({name: [*map(hash, arrays)] for name, arrays in found.items()}))
+"""
+USES = """
+from pathlib import Path
+from scratch_detector.cli import run
+from scratch_detector.pipeline import compress, quantize
+compress.variants = lambda: {"fp32": quantize.fp32, "int8_minmax": quantize.int8_minmax}
+[run(name) for name in ("export", "compress", "evaluate")]
 """
 BACKBONE = """
 class Backbone(nn.Module):
@@ -53,7 +65,7 @@ def project(built: Path, tmp_path: Path) -> Path:
 
 
 def blocks(project: Path) -> list[str]:
-    """The Python of the guide: a network, augmentation, pretrained weights."""
+    """The Python of the guide: a network, `task/training.py`, pretrained weights."""
     text = (project / "docs/training.md").read_text()
     found = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     assert len(found) == 3
@@ -68,11 +80,61 @@ def export(project: Path, model: str) -> float:
     return float(report["max_difference"])
 
 
-def test_augmentation_is_active_in_training_only(project: Path) -> None:
-    network, augment, _ = blocks(project)
-    plain = network.replace("def build_model", "def build_plain")
-    assert export(project, augment + "\n\n" + plain + AUGMENTED) < 1e-4
-    assert b"RandomNormal" not in (project / "models/model.onnx").read_bytes()
+def test_functions_of_the_guide_change_the_training_only(project: Path) -> None:
+    _, training, _ = blocks(project)
+    start = '    """Change one training example; x is what `features()` returns."""\n'
+    recorded = training.replace(start, start + RECORD).replace(
+        "import numpy", "import hashlib\n\nimport numpy", 1
+    )
+    assert RECORD in recorded
+    (project / "src/scratch_detector/task/training.py").write_text(recorded)
+    done(run_in(project, "python", "-c", "from scratch_detector.cli import run; run('train')"))
+    report = json.loads((project / "reports/train.json").read_text())
+    assert report["hooks"] == ["augment", "loss", "optimizer", "sample_weights"]
+    hashes = json.loads(done(run_in(project, "python", "-c", SPLITS)))
+    seen = (project / "seen.txt").read_text().split()
+    assert set(seen) <= set(hashes["train"]) and len(set(seen)) > len(hashes["train"]) / 3
+    assert not set(seen) & {*hashes["validation"], *hashes["test"]}
+    done(run_in(project, "python", "-c", USES))
+    assert (project / "seen.txt").read_text().split() == seen
+
+
+def test_a_function_with_another_name_is_an_error(project: Path) -> None:
+    path = project / "src/scratch_detector/task/training.py"
+    path.write_text("def optimiser(model, learning_rate):\n    return None\n")
+    result = run_in(project, "python", "-m", "scratch_detector", "train")
+    assert result.returncode == 1 and "task/training.py: got optimiser; " in result.stderr
+    path.write_text("def augment(x, rng):\n    return x[:1]\n")
+    result = run_in(project, "python", "-m", "scratch_detector", "train")
+    assert result.returncode == 1 and "augment in task/training.py: got (1" in result.stderr
+    path.write_text("def sample_weights(targets):\n    return targets * 0.0\n")
+    result = run_in(project, "python", "-m", "scratch_detector", "train")
+    assert result.returncode == 1 and "sample_weights in task/training.py: got " in result.stderr
+    path.write_text("import not_installed\n")
+    result = run_in(project, "python", "-m", "scratch_detector", "train")
+    assert "No module named 'not_installed'" in result.stderr
+
+
+def test_frozen_parts_stay_as_they_were(project: Path) -> None:
+    frozen = """
+def build_model(input_shape: tuple[int, ...], classes: int) -> nn.Module:
+    torch.manual_seed(3)
+    size = math.prod(input_shape)
+    body = nn.Sequential(nn.Flatten(), nn.Linear(size, 32), nn.BatchNorm1d(32))
+    return nn.Sequential(body.requires_grad_(False), nn.ReLU(), nn.Linear(32, classes))
+"""
+    assert export(project, frozen) < 1e-4
+    code = """
+import torch
+from scratch_detector.pipeline.train import load_checkpoint
+from scratch_detector.task.model import build_model
+model, content = load_checkpoint()
+fresh = build_model(tuple(content["input_shape"]), model[-1].out_features)
+pairs = zip(model.state_dict().values(), fresh.state_dict().values())
+print([bool((trained == built).all()) for trained, built in pairs])
+"""
+    same = done(run_in(project, "python", "-c", code)).split("[")[-1]
+    assert same.count("True") == 7 and same.count("False") == 2
 
 
 def test_pretrained_weights_in_task_are_loaded_and_watched(project: Path) -> None:

@@ -1,7 +1,9 @@
-"""Write smaller or faster variants of the ONNX file, and ship the smallest that meets all limits.
+"""Write smaller or faster variants of the ONNX file, and ship the best that meets all limits.
 
-If no variant does, the closest one is shipped, with the reason in `reports/compress.json`: later
-stages can then report on it, and `check` rejects it.
+The best is the smallest or the fastest one, whichever the target pays for. The linear baseline is
+shipped if it meets all limits and the network is not better by `min_gain_over_baseline`. If no
+variant meets all limits, the closest one is shipped, with the reason in `reports/compress.json`:
+later stages can then report on it, and `check` rejects it.
 """
 
 import math
@@ -26,13 +28,14 @@ from ..gates import Gate, gate, quality_gates
 from ..predictor import Predictor
 from ..problem import answer, metrics, words
 from ..scope import Scope, load_scope
-from . import distill, quantize
+from ..target.keys import CHEAPEST_BY
+from . import baseline, distill, quantize
 from .footprint import Network, footprint
 from .splits import load_split, require_head
 
 # Among files within 1 % of the smallest, the most accurate one is shipped: metadata alone can make
-# a difference of that size.
-SAME_SIZE = 1.01
+# a difference of that size. Medians of the same file differ by up to 10 % between runs.
+ABOUT_AS_GOOD = {"size_mb": 1.01, "latency_p50_ms": 1.1}
 UNKNOWN = "0" * 64  # same length as the hash that replaces it, to keep the measured size
 BATCH = 32  # examples, predicted singly and together; larger than any batch in production
 _BOUND = metrics.BOUND.replace("_", " ")
@@ -44,6 +47,7 @@ def variants() -> dict[str, Callable[[Path], None]]:
     made: dict[str, Callable[[Path], None]] = {
         "fp32": quantize.fp32,
         "fp16": quantize.fp16,
+        "int8_weights": quantize.int8_weights,
         "int8_dynamic": quantize.int8_dynamic,
         "int8_minmax": quantize.int8_minmax,
         "int8_entropy": quantize.int8_entropy,
@@ -52,11 +56,13 @@ def variants() -> dict[str, Callable[[Path], None]]:
     }
     if distill.BUILD:
         made |= {"student": distill.student, "student_int8": distill.student_int8}
+    if load_scope().baseline != words.CONSTANT_BASELINE:
+        made[baseline.VARIANT] = baseline.write_baseline
     return made
 
 
 def compress() -> None:
-    """Measure every variant on the validation split, and ship the smallest that meets all limits.
+    """Measure every variant on the validation split, and ship the best that meets all limits.
 
     The test split is for `evaluate` alone: scores on the split used for selection are too high.
 
@@ -77,6 +83,8 @@ def compress() -> None:
         }
         shipped, why = _choose(rows)
         report: Row = {"shipped": shipped, "fits": not why, "why": why, "candidates": rows}
+        if (gain := _network_gain(rows)) is not None:
+            report["gain_over_baseline"] = gain
         if shipped:
             report["size_mb"] = rows[shipped]["size_mb"]
             _stamp(files[shipped], sha256(to_json(rows[shipped])).hexdigest())
@@ -86,6 +94,9 @@ def compress() -> None:
     if not shipped:
         raise SystemExit(why)
     print(f"Shipped: {shipped}. {why or _describe_quality(rows[shipped])}")
+    if shipped == baseline.VARIANT:
+        needed = f"min_gain_over_baseline: {scope.min_gain_over_baseline:g} in scope.yaml"
+        print(f"On the validation split, the network gains {gain:.4g} over it ({needed}).")
 
 
 def _describe_quality(row: Row) -> str:
@@ -160,7 +171,9 @@ def _try_variant(
     try:
         write(path)
         _stamp(path, UNKNOWN)
-        row = measure_quality(Predictor(path), exported, scope)
+        is_baseline = path.stem == baseline.VARIANT  # another model, to be compared with itself
+        written = Predictor(path)
+        row = measure_quality(written, written if is_baseline else exported, scope)
         row |= {"size_mb": path.stat().st_size / 1e6} | footprint(path)
     except (Exception, SystemExit) as error:  # converters raise any exception
         return {"failed": f"{type(error).__name__}: {error}".splitlines()[0]}
@@ -170,7 +183,8 @@ def _try_variant(
 def _stamp(path: Path, evidence_sha256: str) -> None:
     """Add the metadata of the exported file, the variant, and the hash of its measurements."""
     model = onnx.load(path)
-    known = {p.key: p.value for p in onnx.load(ONNX, load_external_data=False).metadata_props}
+    source = model if path.stem == baseline.VARIANT else onnx.load(ONNX, load_external_data=False)
+    known = {p.key: p.value for p in source.metadata_props}
     named = {"candidate": path.stem, "evidence_sha256": evidence_sha256}
     onnx.helper.set_model_props(model, known | named)
     onnx.save(model, path)
@@ -183,14 +197,34 @@ def _choose(rows: dict[str, Row]) -> tuple[str | None, str]:
         failures = "".join(f"\n  {name}: {row['failed']}" for name, row in rows.items())
         return None, f"No variant of {ONNX} could be written and run:{failures}"
     fitting = {name: row for name, row in measured.items() if not row["broken"]}
+    simple, gain = fitting.pop(baseline.VARIANT, None), _network_gain(rows)
+    if simple and (not fitting or gain is None or gain < load_scope().min_gain_over_baseline):
+        return baseline.VARIANT, ""
     if not fitting:
-        nearest = min(measured, key=lambda name: _distance(variant_gates(measured[name])))
+        networks = {name: row for name, row in measured.items() if name != baseline.VARIANT}
+        nearest = min(
+            networks or measured, key=lambda name: _distance(variant_gates(measured[name]))
+        )
         missed = ", ".join(measured[nearest]["broken"])
         return nearest, f"No variant meets all limits; the closest, {nearest}, misses {missed}."
-    smallest_mb = min(row["size_mb"] for row in fitting.values())
-    small = [name for name, row in fitting.items() if row["size_mb"] <= SAME_SIZE * smallest_mb]
-    bounds = {name: metrics.SIGN * rows[name]["score"][metrics.BOUND] for name in small}
-    return max(small, key=lambda name: (bounds[name], rows[name]["agreement"])), ""
+    for key in (CHEAPEST_BY, "size_mb"):
+        fitting = _near_lowest(fitting, key)
+    bounds = {name: metrics.SIGN * rows[name]["score"][metrics.BOUND] for name in fitting}
+    return max(fitting, key=lambda name: (bounds[name], rows[name]["agreement"])), ""
+
+
+def _network_gain(rows: dict[str, Row]) -> float | None:
+    """Return the gain of the exported network over the baseline; None without either."""
+    row, simple = rows.get("fp32", {}), rows.get(baseline.VARIANT, {})
+    if "broken" not in row or "broken" not in simple:
+        return None
+    return metrics.gain(row["score"]["value"], simple["score"]["value"])
+
+
+def _near_lowest(rows: dict[str, Row], key: str) -> dict[str, Row]:
+    """Return the rows whose value is about as good as the lowest one."""
+    highest = ABOUT_AS_GOOD[key] * min(row[key] for row in rows.values())
+    return {name: row for name, row in rows.items() if row[key] <= highest}
 
 
 def _distance(gates: list[Gate]) -> tuple[int, float]:

@@ -24,10 +24,11 @@ def explain_gates(gates: list[Gate]) -> dict[str, list[str]]:
         "worst_slice": _score_notes(
             quality["slices"][worst], limits["worst_slice"], f"{scope.metric} of slice {worst}"
         ),
-        "baseline_gain": _gain_notes(quality, limits["baseline_gain"]),
         "finite_weights": [f"of {read_report('export').get('weights')} in models/model.onnx"],
         "finite_answers": [f"of {quality['score'].get('examples')} held-out examples"],
     }
+    if "baseline_gain" in limits:  # not if the baseline is shipped
+        notes["baseline_gain"] = _gain_notes(quality, limits["baseline_gain"])
     variant = [f"shipped variant: {compressed.get('shipped')}", compressed.get("why")]
     for id in ("int8_parity", "int8_drop", "batch_parity", "latency_p95_network", "model_size"):
         notes[id] = [line for line in variant if line]

@@ -36,6 +36,9 @@ MEANINGS = {
         QUALITY, "The same bound for the weakest slice. All slices are listed below."
     ),
     "baseline_gain": Meaning(QUALITY, words.MEANINGS["baseline_gain"]),
+    "baseline_shipped": Meaning(
+        QUALITY, "The network is not better by min_gain_over_baseline: the baseline is shipped."
+    ),
     **{id: Meaning(QUALITY, words.MEANINGS[id]) for id in ("coverage",) if id in words.MEANINGS},
     "finite_weights": Meaning(FILE, "All weights of the exported model are finite numbers."),
     "finite_answers": Meaning(FILE, words.MEANINGS["finite_answers"]),

@@ -1,6 +1,7 @@
 """Variants of the exported model. Each function writes one ONNX file."""
 
 import io
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -29,6 +30,9 @@ INT8: dict[str, Any] = {
     "reduce_range": True,
 }
 WITH_WEIGHTS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+# A node and a scale more take about as many bytes as they save on so few weights.
+MIN_WEIGHTS = 100
+TINY = np.finfo(np.float32).tiny  # avoids 0 / 0 for channels of zeros
 
 
 def fp32(path: Path) -> None:
@@ -39,6 +43,43 @@ def fp32(path: Path) -> None:
 def fp16(path: Path) -> None:
     """Store and compute in float16; inputs and outputs stay float32."""
     onnx.save(convert_float_to_float16(onnx.load(ONNX), keep_io_types=True), path)
+
+
+def int8_weights(path: Path) -> None:
+    """Store weights in int8, with one scale per output channel; compute in float32.
+
+    Outputs keep the resolution of float32, and no calibration is needed. `Predictor` lets the
+    runtime decode the weights once, so that it is as fast as `fp32`.
+    """
+    model = _preprocess(ONNX, path)
+    decoders = []
+    for weights, axis in _find_weights(model.graph):
+        name, values = weights.name, onnx.numpy_helper.to_array(weights)
+        others = tuple(i for i in range(values.ndim) if i != axis)
+        scale = np.maximum(np.abs(values).max(axis=others), TINY) / 127
+        rounded = np.round(values / np.expand_dims(scale, others)).astype(np.int8)
+        model.graph.initializer.remove(weights)
+        parts = {f"{name}_int8": rounded, f"{name}_scale": scale.astype(np.float32)}
+        for part, array in parts.items():
+            model.graph.initializer.append(onnx.numpy_helper.from_array(array, part))
+        decoders.append(onnx.helper.make_node("DequantizeLinear", [*parts], [name], axis=axis))
+    for decoder in decoders:
+        model.graph.node.insert(0, decoder)
+    onnx.save(model, path)
+
+
+def _find_weights(graph: onnx.GraphProto) -> Iterator[tuple[onnx.TensorProto, int]]:
+    """Yield large float32 matrices and kernels, and the axis of their output channels."""
+    floats = {t.name: t for t in graph.initializer if t.data_type == onnx.TensorProto.FLOAT}
+    for node in graph.node:
+        weights = floats.pop(node.input[1], None) if node.op_type in WITH_WEIGHTS else None
+        if weights is None or len(weights.dims) < 2 or math.prod(weights.dims) < MIN_WEIGHTS:
+            continue
+        is_transposed = any(a.name == "transB" and a.i for a in node.attribute)
+        if node.op_type == "MatMul":
+            yield weights, len(weights.dims) - 1
+        else:
+            yield weights, 0 if node.op_type == "Conv" or is_transposed else 1
 
 
 def int8_dynamic(path: Path) -> None:

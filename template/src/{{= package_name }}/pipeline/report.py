@@ -18,6 +18,8 @@ from ..artifacts import REPORTS, list_conversions, read_report
 from ..gates import verdicts
 from ..problem import metrics, pictures, words
 from ..scope import load_scope
+from ..target.keys import CHEAPEST_BY
+from .baseline import VARIANT
 from .pages import fill
 from .rows import list_gates, list_slices, list_variants
 from .summary import (
@@ -54,6 +56,10 @@ SVG_TAG, SVG_ID = re.compile("<[^>]+>"), re.compile(r'(\bid="|href="#|url\(#)')
 WIDTH_IN = 4.2  # on a phone, text of 9 pt is then still 11 px high
 LABELS_WITH_COUNTS = 12  # of a confusion matrix: counts of more labels would overlap
 NAME_LENGTH = 16
+COSTS = {  # what a target pays for: the name of the axis, and the limit
+    "size_mb": ("MB", "max_model_mb"),
+    "latency_p50_ms": ("median time of one prediction, ms", "max_latency_p95_ms"),
+}
 
 
 def report() -> None:
@@ -79,7 +85,7 @@ def report() -> None:
         findings=findings(quality),
         is_sample=is_sample(),
         model=identity(),
-        parameters=optional_report("train").get("parameters"),
+        parameters=_count_parameters(),
         commit=describe_commit(),
         written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         parts=list_gates(gates),
@@ -90,8 +96,15 @@ def report() -> None:
         pictures=drawn,
         variants=list_variants(read_variants(), read_report("compress")["shipped"]),
         figures=figures,
+        cheapest="smallest" if CHEAPEST_BY == "size_mb" else "fastest",
     )
     (REPORTS / "report.html").write_text(page, encoding="utf-8")
+
+
+def _count_parameters() -> int | None:
+    """Return the size of the network; None if it is unknown, or the baseline is shipped."""
+    is_baseline = optional_report("compress").get("shipped") == VARIANT
+    return None if is_baseline else optional_report("train").get("parameters")
 
 
 def read_variants() -> dict[str, Any]:
@@ -136,32 +149,33 @@ def _draw_losses() -> Figure:
 
 
 def _draw_variants() -> Figure:
-    """Draw size and metric: variants further left are better, and on the better side."""
-    scope = load_scope()
+    """Draw the metric over what the target pays for: variants further left are cheaper."""
+    scope, (cost, cost_limit) = load_scope(), COSTS[CHEAPEST_BY]
     shipped = read_report("compress")["shipped"]
     rows = {name: row for name, row in read_variants().items() if "latency_p95_ms" in row}
     figure = Figure(figsize=(WIDTH_IN, 3), layout="constrained")
     axes = figure.subplots()
     for row in rows.values():
-        point = row["size_mb"], row["score"]["value"]
+        point = row[CHEAPEST_BY], row["score"]["value"]
         colour = BAD if row["broken"] else SOFT
         axes.scatter(*point, s=26, color=colour, marker="s" if row["broken"] else "o", alpha=0.6)
     if shipped in rows:
         row = rows[shipped]
-        point = row["size_mb"], row["score"]["value"]
+        point = row[CHEAPEST_BY], row["score"]["value"]
         look: dict[str, Any] = {"color": BAD if row["broken"] else GOOD, "zorder": 3}
         axes.scatter(*point, s=110, marker="s" if row["broken"] else "o", **look)
         place: dict[str, Any] = {"xytext": (0, 9), "textcoords": "offset points", "ha": "center"}
         axes.annotate(shipped, point, weight="bold", **place, **look)
     axes.set_xscale("log")
-    if rows and scope.max_model_mb < 2 * max(row["size_mb"] for row in rows.values()):
-        axes.axvline(scope.max_model_mb, color=BAD, linestyle="--", linewidth=1)
+    limit = getattr(scope, cost_limit)
+    if rows and limit < 2 * max(row[CHEAPEST_BY] for row in rows.values()):
+        axes.axvline(limit, color=BAD, linestyle="--", linewidth=1)
     axes.axhline(getattr(scope, metrics.LIMIT), color=BAD, linestyle="--", linewidth=1)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(0.25, 0.25)
-    axes.set(xlabel="MB", ylabel=f"{scope.metric}, validation split")
+    axes.set(xlabel=cost, ylabel=f"{scope.metric}, validation split")
     return figure
 
 

@@ -18,20 +18,19 @@ from ..schema import SCHEMA, load_schema
 from ..scope import load_params, load_scope
 from ..task.features import FEATURES_VERSION
 from ..task.model import build_model
+from .hooks import Hooks, augment_batch, draw_order, load_hooks, make_optimizer, start_epoch
 from .networks import check_outputs
 from .splits import load_head, load_split, require_head
 
 # On little data, the epochs of `params.yaml` are few steps. Beating a baseline that has not
 # converged would prove nothing.
 BASELINE_STEPS = 2000
-# PyTorch's default for AdamW (Loshchilov and Hutter 2019, "Decoupled weight decay regularization").
-WEIGHT_DECAY = 1e-2
 INVALID = (TypeError, ValueError, pickle.UnpicklingError)  # other contents of a checkpoint
 
 
 def train() -> None:
     """Fit the network and the baseline on the training split, with the seed of `params.yaml`."""
-    params = load_params()
+    params, hooks = load_params(), load_hooks()
     head = load_head()
     refuse_other_labels(SCHEMA, load_schema().labels, FEATURES, head.names)
     torch.manual_seed(params.seed)
@@ -40,7 +39,7 @@ def train() -> None:
     model = build_model(x.shape[1:], head.width)
     check_outputs(model, x, head)
     training, validation = (x, to_targets(y, head)), _load_validation(head)
-    curve = fit(model, training, validation, "Training")
+    curve = fit(model, training, validation, "Training", hooks=hooks)
     facts = head.model_dump() | {"features_version": FEATURES_VERSION, "trained_at": time.time()}
     weights = {"weights": model.state_dict(), "input_shape": list(x.shape[1:])}
     CHECKPOINT.parent.mkdir(parents=True, exist_ok=True)
@@ -51,6 +50,7 @@ def train() -> None:
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "best_epoch": 1 + int(np.nanargmin(curve["validation_loss"])),  # whose weights are kept
         "curve": curve,
+        "hooks": hooks.names,
     }
     write_report("train", facts | measurements)
 
@@ -62,32 +62,29 @@ def fit(
     title: str,
     min_steps: int = 0,
     criterion: Criterion | None = None,
+    hooks: Hooks = Hooks(),  # noqa: B008 (immutable)
 ) -> dict[str, list[float]]:
     """Minimise a loss; return it for every epoch, and leave the weights of the best one.
-
-    Learning rate: one cycle (Smith and Topin 2018, "Super-convergence").
 
     Raises:
         SystemExit: the validation loss was NaN after every epoch.
     """
-    params, criterion = load_params(), criterion or choose_loss(load_scope())
+    params, criterion = load_params(), criterion or hooks.loss or choose_loss(load_scope())
     torch.set_num_threads(params.training_threads)
     x, y = map(torch.from_numpy, training)
     batches = -(-len(x) // params.batch_size)
     epochs = max(params.epochs, -(-min_steps // batches))
-    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=WEIGHT_DECAY, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, params.learning_rate, total_steps=epochs * batches
-    )
+    optimizer, schedule = make_optimizer(model, hooks, params.learning_rate, epochs * batches)
+    rng = np.random.default_rng(params.seed)
     curve: dict[str, list[float]] = {"training_loss": [], "validation_loss": []}
     best: dict[str, Any] = {}
     lowest = math.inf
     for _ in track(range(epochs), title):
-        model.train()
+        start_epoch(model)
         losses = []
-        for rows in torch.randperm(len(x)).split(params.batch_size):
+        for rows in draw_order(y, hooks).split(params.batch_size):
             optimizer.zero_grad()
-            loss = criterion(model(x[rows]), y[rows])
+            loss = criterion(model(augment_batch(x[rows], hooks, rng)), y[rows])
             loss.backward()
             optimizer.step()
             schedule.step()

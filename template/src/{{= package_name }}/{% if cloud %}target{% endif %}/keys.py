@@ -3,6 +3,7 @@
 from .server import SEND, ServerParams, ServerScope, ServerWatch
 
 TARGET = "cloud"
+CHEAPEST_BY = "latency_p50_ms"  # a server is paid by time
 EXAMPLES = {"the server": SEND}
 
 

@@ -4,6 +4,7 @@ from .alert_limits import AlertLimits
 from .device import SEND, DeviceParams, DeviceScope
 
 TARGET = "edge"
+CHEAPEST_BY = "size_mb"  # space on a device is scarce, and its time is paid
 EXAMPLES = {"a device": SEND}
 
 

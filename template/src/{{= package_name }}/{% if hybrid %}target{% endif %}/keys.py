@@ -6,6 +6,7 @@ from ..problem.doubt import DoubtScope
 from . import device, server
 
 TARGET = "hybrid"
+CHEAPEST_BY = "size_mb"  # space on a device is scarce, and its time is paid
 EXAMPLES = {"the server": server.SEND, "a device": device.SEND}
 
 

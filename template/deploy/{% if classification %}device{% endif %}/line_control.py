@@ -32,8 +32,8 @@ def ask(payload: bytes) -> str:
     try:
         device.request("POST", "/decide", payload)
         decision = json.loads(device.getresponse().read())
-        return str(decision.get("label", decision.get("value", decision)))
-    except (OSError, http.client.HTTPException, ValueError) as error:
+        return str(decision["label"])
+    except (OSError, http.client.HTTPException, KeyError, ValueError) as error:
         return f"no decision ({error})"
     finally:
         device.close()

@@ -1,0 +1,74 @@
+"""Print how often the bounds of a render hold: `[metric, population, examples, share]` per line.
+
+python bounds.py PACKAGE SAMPLES CONFIDENCE
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+Sample = Callable[[np.random.Generator, int], tuple[np.ndarray, np.ndarray]]  # truth, outputs
+TRUE_N = 400_000  # examples whose metric counts as the true value
+
+package, samples, confidence = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+problem = import_module(f"{package}.problem")
+metrics = import_module(f"{package}.problem.metrics")
+answer = import_module(f"{package}.problem.answer")
+
+
+def draw_labels(
+    share: float, frequencies: list[float], rng: np.random.Generator, n: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw labels, and predictions of which a share is right; the others are the next label."""
+    truth = rng.choice(len(frequencies), n, p=frequencies)
+    predicted = np.where(rng.random(n) < share, truth, (truth + 1) % len(frequencies))
+    return truth, np.eye(len(frequencies))[predicted]
+
+
+def draw_numbers(kind: str, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw numbers around 100, and predictions with errors of a distribution."""
+    truth = rng.normal(100, 20, (n, 1))
+    errors = {
+        "normal": partial(rng.normal, 0, 1),
+        "lognormal": partial(rng.lognormal, 0, 1),
+        "t, 3 degrees": partial(rng.standard_t, 3),
+    }[kind]
+    return truth, truth + errors(size=(n, 1))
+
+
+EVEN, RARE = [0.25] * 4, [0.7, 0.2, 0.1]
+POPULATIONS: dict[str, list[tuple[str, str, Sample]]] = {
+    "classification": [
+        ("accuracy", "80 % right", partial(draw_labels, 0.8, EVEN)),
+        ("accuracy", "95 % right", partial(draw_labels, 0.95, EVEN)),
+        ("accuracy", "99 % right", partial(draw_labels, 0.99, EVEN)),
+        ("macro_f1", "90 % right, rare labels", partial(draw_labels, 0.9, RARE)),
+        ("macro_recall", "90 % right, rare labels", partial(draw_labels, 0.9, RARE)),
+    ],
+    "regression": [
+        (metric, f"{kind} errors", partial(draw_numbers, kind))
+        for metric in ("mae", "wape", "mape", "pinball")
+        for kind in ("normal", "lognormal", "t, 3 degrees")
+    ],
+}
+HEADS: dict[str, dict[str, Any]] = {"classification": {"labels": [*"abcd"]}, "regression": {}}
+
+for metric, population, sample in POPULATIONS[problem.PROBLEM]:
+    rng = np.random.default_rng(1)
+    limits = SimpleNamespace(metric=metric, confidence=confidence)
+    width = sample(rng, 1)[1].shape[1]
+    known = HEADS[problem.PROBLEM]
+    head = answer.Head(**{key: value[:width] for key, value in known.items()})
+    true = metrics.score(*sample(rng, TRUE_N), head, limits)["value"]
+    for n in (30, 100, 400):
+        bounds = np.array(
+            [metrics.score(*sample(rng, n), head, limits)[metrics.BOUND] for _ in range(samples)]
+        )
+        holds = metrics.SIGN * bounds <= metrics.SIGN * true
+        print(json.dumps([metric, population, n, float(holds.mean())]), flush=True)

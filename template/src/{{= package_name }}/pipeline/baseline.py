@@ -1,0 +1,55 @@
+"""The linear baseline as a model: `compress` ships it if the network is not better."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from ..artifacts import BASELINE, ONNX
+from ..problem.answer import Head, decode
+from ..problem.metrics import tune
+from ..scope import load_scope
+from .splits import load_split, read_head, require_head
+
+VARIANT = "baseline"  # name of this variant in `compress`
+
+
+def predict_baseline(x: np.ndarray) -> np.ndarray:
+    """Return the decoded outputs of the baseline for features (n, ...)."""
+    head, weight, bias = _read()
+    return decode(x.reshape(len(x), -1) @ weight.T + bias, head)
+
+
+def write_baseline(path: Path) -> None:
+    """Write the baseline as ONNX, with the inputs and the metadata of the exported model.
+
+    What the head needs from the validation split is fitted to the baseline.
+    """
+    exported = onnx.load(ONNX)
+    inputs, outputs = exported.graph.input[0], exported.graph.output[0]
+    head, weight, bias = _read()
+    arrays = {"weight": weight.astype(np.float32), "bias": bias.astype(np.float32)}
+    nodes = [
+        helper.make_node("Flatten", [inputs.name], ["flat"]),
+        helper.make_node("Gemm", ["flat", *arrays], [outputs.name], transB=1),
+    ]
+    output = helper.make_tensor_value_info(outputs.name, TensorProto.FLOAT, ["batch", head.width])
+    weights = [onnx.numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    graph = helper.make_graph(nodes, VARIANT, [inputs], [output], weights)
+    model = helper.make_model(graph, opset_imports=exported.opset_import)
+    model.ir_version = exported.ir_version
+    x, truth, _ = load_split("validation")
+    head = tune(truth, predict_baseline(x), head, load_scope())
+    known = {entry.key: entry.value for entry in exported.metadata_props}
+    fitted = {name: json.dumps(value) for name, value in head.model_dump().items()}
+    helper.set_model_props(model, known | fitted)
+    onnx.save(model, path)
+
+
+def _read() -> tuple[Head, np.ndarray, np.ndarray]:
+    """Return the head, the weights (width, inputs) and the bias (width,)."""
+    head = require_head(BASELINE, read_head(BASELINE))
+    with np.load(BASELINE) as linear:
+        return head, linear["weight"], linear["bias"]
