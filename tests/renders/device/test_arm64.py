@@ -135,7 +135,10 @@ def compare(result: dict[str, Any], expected: dict[str, Any]) -> tuple[int, floa
     return others, max(abs(x - y) for a, b in pairs for x, y in zip(a, b, strict=True))
 
 
-@pytest.mark.parametrize("processor", PROCESSORS)
+@pytest.mark.parametrize(
+    "processor",
+    [PROCESSORS[0], *(pytest.param(each, marks=pytest.mark.matrix) for each in PROCESSORS[1:])],
+)
 def test_predicts_as_on_x86(
     processor: str, qemu: str, home: Path, deployable: Path, payloads: Path, on_x86: dict[str, Any]
 ) -> None:

@@ -202,7 +202,7 @@ except NotRunnableError as reason:
 """
 
 
-@pytest.mark.long
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", sorted(FROM_PYTORCH))
 def test_converters_support_all_bundled_networks(
     name: str, project: Path, render: Render, tmp_path: Path

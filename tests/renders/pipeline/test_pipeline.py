@@ -3,7 +3,7 @@
 `make test` runs one of the nine, for images on server and device; `modelled` in conftest.py covers
 tables. `make test-all` runs five: three with all their own tests, so that each modality and each
 target has them once, and hybrids of the other modalities, which have the code of both targets.
-`make test-matrix` runs the other four.
+`make test-matrix` runs the others.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from repository import commit_files, done, git, run_in
 
 EVERYDAY = ("image", "hybrid")  # the only target with all code; shared code is tested once
 WITH_ALL_TESTS = (EVERYDAY, ("audio", "edge"), ("tabular", "cloud"))
-LONG = {*WITH_ALL_TESTS, ("audio", "hybrid"), ("tabular", "hybrid")} - {EVERYDAY}
+LONG = {*WITH_ALL_TESTS, ("audio", "hybrid")} - {EVERYDAY}
 MARKS = dict.fromkeys(NINE, pytest.mark.matrix) | dict.fromkeys(LONG, pytest.mark.long)
 COMBINATIONS = [
     pytest.param(*pair, marks=[] if pair == EVERYDAY else MARKS[pair], id="-".join(pair))
