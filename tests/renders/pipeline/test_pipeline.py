@@ -1,9 +1,8 @@
 """Run renders end to end: from data to an evaluated model, then to a prediction.
 
 `make test` runs one of the nine, for images on server and device; `modelled` in conftest.py covers
-tables. `make test-all` runs five: three with all their own tests, so that each modality and each
-target has them once, and hybrids of the other modalities, which have the code of both targets.
-`make test-matrix` runs the others.
+tables. `make test-all` runs four: three with all their own tests, so that each modality and each
+target has them once, and the hybrid for sounds. `make test-matrix` runs the others.
 """
 
 import hashlib
