@@ -1,14 +1,12 @@
 """Measure the exported model, the shipped file and the baseline on the test split."""
 
-import numpy as np
-
-from ..artifacts import BASELINE, ONNX, SHIPPED, write_report
+from ..artifacts import ONNX, SHIPPED, write_report
 from ..predictor import Predictor
-from ..problem.answer import decode
 from ..problem.metrics import count_nonfinite, evidence, measure, measure_gain, score
 from ..scope import load_scope
+from .baseline import predict_baseline
 from .reference import save_reference
-from .splits import load_data_sha256, load_split, read_head, require_head
+from .splits import load_data_sha256, load_split, require_head
 
 
 def evaluate() -> None:
@@ -17,7 +15,7 @@ def evaluate() -> None:
     require_head(ONNX, exported.head)
     require_head(SHIPPED, shipped.head)
     x, truth, slices = load_split("test")
-    head, outputs, simple = shipped.head, shipped.outputs(x), _baseline(x)
+    head, outputs, simple = shipped.head, shipped.outputs(x), predict_baseline(x)
     report = measure(truth, outputs, exported.outputs(x), slices, head, scope) | {
         "model_sha256": shipped.sha256,
         "data_sha256": load_data_sha256(),
@@ -29,10 +27,3 @@ def evaluate() -> None:
     }
     write_report("evaluate", report)
     save_reference(shipped)
-
-
-def _baseline(x: np.ndarray) -> np.ndarray:
-    head = require_head(BASELINE, read_head(BASELINE))
-    with np.load(BASELINE) as linear:
-        scores = x.reshape(len(x), -1) @ linear["weight"].T + linear["bias"]
-    return decode(scores, head)
