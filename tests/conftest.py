@@ -30,14 +30,19 @@ OPTIONS: dict[str, list[Any]] = {  # all choices, and texts that switch files on
     "data_owner": ["", "ana@example.com"],
     "export_formats": ["", "executorch, litert, coreml, openvino"],
 }
-# What fits a number, instead of a choice for labels.
-FITTING = {"accuracy": "mae", "macro_f1": "wape", "macro_recall": "pinball", "majority": "mean"}
+# What fits another type of answer, instead of a choice for one label.
+FITTING: dict[str, dict[str, str]] = {
+    "classification": {},
+    "multilabel": {"accuracy": "macro_f1", "macro_recall": "mean_ap", "majority": "shares"},
+    "regression": {"accuracy": "mae", "macro_f1": "wape", "macro_recall": "pinball"}
+    | {"majority": "mean"},
+}
 
 
 def fit_answers(row: dict[str, Any]) -> dict[str, Any]:
     """Replace the choices that do not fit the problem."""
-    is_number = row["problem"] == "regression"
-    return {name: FITTING.get(value, value) if is_number else value for name, value in row.items()}
+    fitting = FITTING[row["problem"]]
+    return {name: fitting.get(value, value) for name, value in row.items()}
 
 
 PAIRWISE = [fit_answers(dict(zip(OPTIONS, row, strict=True))) for row in AllPairs(OPTIONS.values())]

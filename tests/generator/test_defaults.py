@@ -190,6 +190,26 @@ def test_the_quick_interview_has_at_most_ten_questions_and_the_full_one_all() ->
         assert asked == [name for name in OPEN if name not in others]
 
 
+@pytest.mark.parametrize(
+    ("problem", "metrics", "baselines"),
+    [
+        ("classification", "accuracy macro_f1 macro_recall", "linear majority"),
+        ("multilabel", "macro_f1 mean_ap", "linear shares"),
+        ("regression", "mae wape mape pinball", "linear mean"),
+    ],
+)
+def test_only_metrics_and_baselines_that_fit_are_valid(
+    problem: str, metrics: str, baselines: str
+) -> None:
+    choices = {"metric": metrics.split(), "baseline": baselines.split()}
+    for name, fitting in choices.items():
+        before, _ = QUESTIONS.settle({"problem": problem}, until=name)
+        listed = QUESTIONS.specs[name]["choices"].values()
+        every = [each["value"] if isinstance(each, dict) else each for each in listed]
+        valid = [each for each in every if not QUESTIONS.problem(name, each, before)]
+        assert valid == fitting and QUESTIONS.default(name, before) in fitting
+
+
 # Pairs
 
 

@@ -38,7 +38,7 @@ GATE_IDS = {
         ),
     )
     for place in ("server", "device")
-} | {"coverage"}  # of numbers, in problem/metrics.py
+} | {"coverage", "worst_label"}  # of numbers and of several labels, in problem/metrics.py
 
 
 def gates(text: str) -> list[str]:

@@ -22,7 +22,7 @@ HEADER = """\
 """
 MODALITIES = ("image", "audio", "tabular")
 TARGETS = ("cloud", "edge", "hybrid")
-PROBLEMS = ("classification", "regression")
+PROBLEMS = ("classification", "multilabel", "regression")
 Kind = tuple[str, str, str]
 KINDS: list[Kind] = list(product(MODALITIES, TARGETS, PROBLEMS))
 CONDITIONS: dict[str, set[Kind]] = {  # Jinja conditions, and the renders where they are true

@@ -23,28 +23,40 @@ KINDS = {  # in this order, a kind has most lines of those after it
     "edge, https": {"target": "edge"},
     "cloud": {"target": "cloud"},
 }
-KINDS |= {f"{kind}, number": how | {"problem": "regression"} for kind, how in KINDS.items()}
-SERVER = {"hybrid, mqtt", "hybrid, https", "cloud"}
-HYBRID = {"hybrid, mqtt", "hybrid, https"}
-NUMBERS = {kind for kind in KINDS if kind.endswith(", number")}
+PROBLEMS = {"classification": "", "multilabel": ", several", "regression": ", number"}
+KINDS = {
+    f"{kind}{end}": how | {"problem": problem}
+    for problem, end in PROBLEMS.items()
+    for kind, how in KINDS.items()
+}
+ALL = set(KINDS)
 
 
-def _both(kinds: set[str]) -> set[str]:
-    return kinds | {f"{kind}, number" for kind in kinds}
+def _of(*ends: str) -> set[str]:
+    """Return the kinds with one of these ends; those with one label have none."""
+    return {kind for kind in ALL if any(_end(kind) == end for end in ends)}
 
 
-CONDITIONS = {
-    "regression": NUMBERS,
-    "classification": set(KINDS) - NUMBERS,
-    "server": _both(SERVER),
-    "device": set(KINDS) - _both({"cloud"}),
-    "device and regression": NUMBERS - {"cloud, number"},
-    "device and classification": set(KINDS) - NUMBERS - {"cloud"},
-    "hybrid": _both(HYBRID),
-    "hybrid and classification": HYBRID,
-    "hybrid and regression": _both(HYBRID) - HYBRID,
-    "mqtt": _both({"hybrid, mqtt", "edge, mqtt"}),
-    "https": _both({"hybrid, https", "edge, https"}),
+def _end(kind: str) -> str:
+    return next((end for end in PROBLEMS.values() if end and kind.endswith(end)), "")
+
+
+PLACES = {  # Jinja conditions, and the kinds where they are true
+    "server": {kind for kind in ALL if not kind.startswith("edge")},
+    "device": {kind for kind in ALL if not kind.startswith("cloud")},
+    "hybrid": {kind for kind in ALL if kind.startswith("hybrid")},
+    "mqtt": {kind for kind in ALL if "mqtt" in kind},
+    "https": {kind for kind in ALL if "https" in kind},
+}
+ANSWERS = {
+    **{name: _of(end) for name, end in PROBLEMS.items()},
+    **{f"not {name}": ALL - _of(end) for name, end in PROBLEMS.items()},
+}
+CONDITIONS = PLACES | ANSWERS
+CONDITIONS |= {
+    f"{place} and {answer}": PLACES[place] & ANSWERS[answer]
+    for place in PLACES
+    for answer in ANSWERS
 }
 BLANK = "{{= '' }}\n"  # Jinja would drop a blank line after a statement
 Line = tuple[str, int, str]  # the heading above it, its number among equal lines, its text

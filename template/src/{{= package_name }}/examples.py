@@ -4,7 +4,7 @@ import csv
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .problem.answer import COLUMN
+from .problem.answer import COLUMN, EXAMPLE, Answer, write
 from .refusal import Refusal
 from .schema import load_schema
 from .splitting.divide import hash_split
@@ -26,6 +26,8 @@ SPLIT_FOLDERS = {"train", "training", "val", "valid", "validation", "dev", "test
 ANSWERS = "answers.csv"  # in a source folder: the answer of each file, unless folders are labels
 EXAMPLES_PER_SHARD = 5000  # DVC is slow with many small files
 BYTES_PER_SHARD = 64_000_000  # a shard is in memory as a whole
+_EXAMPLE_ROW = f"1.png,{write(Answer.model_validate(EXAMPLE))}"  # of `answers.csv`
+Normalize = Callable[[str, Sequence[str]], list[str]]  # see `problem.data`
 
 
 class Example(NamedTuple):
@@ -90,10 +92,13 @@ def printable(path: Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def labelled_files(source: Path, suffixes: set[str]) -> Iterator[Example]:
+def labelled_files(
+    source: Path, suffixes: set[str], normalize: Normalize | None = None
+) -> Iterator[Example]:
     """Yield `<label>/<file>` and `<label>/<slice>/<file>` below a folder.
 
-    If answers are no labels, the folder may have an `answers.csv` instead. Hidden files, and all
+    If answers are no single labels, the folder may have an `answers.csv` instead; it must, if they
+    have a function `normalize`, because folders cannot name such answers. Hidden files, and all
     files in hidden folders, are left out: `count_hidden_files` counts them.
 
     Raises:
@@ -107,6 +112,13 @@ def labelled_files(source: Path, suffixes: set[str]) -> Iterator[Example]:
         rule = f"an existing folder with {content}"
         raise Refusal("source", printable(source), rule, "my-data/")
     answers = _read_answers(source)
+    if normalize and answers is None:
+        rule = f"a folder with {ANSWERS}: the name of a folder is one label only"
+        raise Refusal("source", printable(source), rule, f"file,answer\n{_EXAMPLE_ROW}")
+    if normalize and answers:
+        texts = normalize(ANSWERS, [text for text, _ in answers.values()])
+        parts = (part for _, part in answers.values())
+        answers = dict(zip(answers, zip(texts, parts, strict=True), strict=True))
     paths, unusable, reasons = list[Path](), list[Path](), dict[Path, str]()
     for path, reason in _walk(source):
         inside = path.relative_to(source).as_posix()
@@ -149,9 +161,9 @@ def _read_answers(source: Path) -> dict[str, tuple[str, str]] | None:
     for row in rows:
         name = row["file"] or ""
         if name in answers:
-            raise Refusal(ANSWERS, name, "each file once", "1.png,12.5")
+            raise Refusal(ANSWERS, name, "each file once", _EXAMPLE_ROW)
         if not (source / name).is_file():
-            raise Refusal(ANSWERS, name, "files in the same folder", "1.png,12.5")
+            raise Refusal(ANSWERS, name, "files in the same folder", _EXAMPLE_ROW)
         answers[name] = row["answer"] or "", row.get("slice") or "all"
     return answers
 

@@ -8,7 +8,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, Field
 
-from .problem.answer import MIN_LABELS, SIGNALS
+from .problem import answer
 from .scope import read_yaml
 from .splitting.rules import Split
 
@@ -20,8 +20,9 @@ DECIMALS = 3
 # Cells of a CSV file that count as missing, besides empty ones; the defaults of pyarrow and pandas.
 MISSING = ["NA", "N/A", "n/a", "#N/A", "#N/A N/A", "#NA", "<NA>", "NULL", "null"]
 MISSING += ["NaN", "nan", "-NaN", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"]
-# Signals of drift monitoring that are not inputs. The embedding has several, with this prefix.
-PREDICTION_SIGNALS = SIGNALS
+# Signals of drift monitoring that are not inputs: those of answers, and of the embedding, with this
+# prefix.
+is_answer_signal = answer.is_signal
 EMBEDDING_SIGNAL = "embedding_"
 
 
@@ -32,7 +33,7 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
     sha256: str = ""  # of the ingested examples: the source may change under the same name
     feedback_sha256: str = ""  # of the labelled requests that `feedback` added
     split: Split = Split()
-    labels: list[str] = Field(default=[], min_length=MIN_LABELS, validate_default=True)
+    labels: list[str] = Field(default=[], min_length=answer.MIN_LABELS, validate_default=True)
     label_column: str = ""
     slice_column: str = ""
     columns: dict[str, dict[str, Any]] = {}
@@ -53,7 +54,7 @@ def fingerprint(x: np.ndarray) -> bytes:
 
 def is_signal(name: str) -> bool:
     """Whether drift monitoring uses this name for something other than an input."""
-    return name in PREDICTION_SIGNALS or name.startswith(EMBEDDING_SIGNAL)
+    return is_answer_signal(name) or name.startswith(EMBEDDING_SIGNAL)
 
 
 def load_schema() -> Schema:

@@ -1,4 +1,4 @@
-"""Projects whose answer is a number: from data to a served answer, and every limit seen failing."""
+"""Projects with other answers than one label: from data to a served answer, every limit seen failing."""
 
 import csv
 import json
@@ -217,3 +217,131 @@ def test_the_tests_of_the_project_pass(numbers: Path, tmp_path: Path) -> None:
     shutil.copytree(numbers, folder, symlinks=True)
     done(run_in(folder, "python", "-m", "scratch_detector", "size"))
     done(run_in(folder, "python", "-m", "pytest", "-q"))
+
+
+# Several labels
+
+
+STRICT_SETS = {"min_metric": "0.998", "max_label_gap": "0", "min_gain_over_baseline": "0.9999"}
+
+
+@pytest.fixture
+def sets(render: Render, shared: Shared) -> Path:
+    """A table project with any of several labels as its answer; the model meets its limits."""
+
+    def make(folder: Path) -> None:
+        done(run_in(folder, "git", "init", "-q", "-b", "main"))
+        printed = done(run_in(folder, "python", "-c", PIPELINE))
+        assert "All 22 limits met." in printed
+
+    answers = {"modality": "tabular", "target": "cloud", "problem": "multilabel"}
+    return shared("sets", render(**answers), make)
+
+
+@pytest.mark.long
+def test_labels_are_served_with_scores_and_judged_by_feedback(sets: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "repo"
+    shutil.copytree(sets, folder, symlinks=True)
+    release(folder)
+    with serving(folder, command="serve") as server:
+        first = json.loads(server.ask("/predict", server.payload).body)
+        labels = ["card_testing", "stolen_card", "takeover"]
+        assert list(first["scores"]) == labels and "label" not in first
+        assert first["labels"] == [name for name in labels if first["scores"][name] >= 0.5]
+        schema = json.loads(server.ask("/openapi.json").body)["components"]["schemas"]["Answer"]
+        assert list(schema["properties"]) == ["id", "labels", "scores", "model_sha256"]
+        opposite = [name for name in labels if name not in first["labels"]]
+        for number in range(200):  # all labels are wrong
+            id = f"r-{number}"
+            server.ask("/predict", server.payload, x_request_id=id)
+            body = json.dumps({"id": id, "labels": opposite}).encode()
+            reply = server.ask("/feedback", body, content_type="application/json")
+            assert json.loads(reply.body) == {"joined": True}
+        assert server.metric("labelled_quality_at_most") < 0.5
+        assert server.metric("calibration_error") > 0.5
+        text = server.ask("/metrics").body.decode()
+        assert 'predictions_total{label=""} 201.0' in text
+        for name in labels:
+            count = 201.0 if name in first["labels"] else 0.0
+            assert f'labels_said_total{{label="{name}"}} {count}' in text
+        assert 'drift_score{signal="label:takeover"}' in text
+        page = server.ask("/").body.decode()
+        assert "Quality (macro_f1)" in page and "at least 0.9" in page and "✗ not met" in page
+        for body, status in (
+            (b'{"id": "r-1", "labels": []}', 200),
+            (b'{"id": "r-1", "labels": ["takeover", "typo"]}', 422),
+            (b'{"id": "r-1", "labels": "takeover"}', 422),
+            (b'{"id": "r-1", "label": "takeover"}', 422),
+        ):
+            reply = server.ask("/feedback", body, content_type="application/json")
+            assert reply.status == status and (status == 200 or b"labels" in reply.body)
+        tensor = {"name": "payload", "datatype": "BYTES", "shape": [1]}
+        tensor["data"] = [server.payload.decode()]
+        sent = json.dumps({"inputs": [tensor]}).encode()
+        outputs = json.loads(server.ask("/v2/models/scratch-detector/infer", sent).body)["outputs"]
+        assert [output["name"] for output in outputs] == ["labels", "scores"]
+        assert json.loads(outputs[0]["data"][0]) == first["labels"]
+        assert json.loads(outputs[1]["data"][0]) == first["scores"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("key", "gate"),
+    [
+        ("min_metric", "quality"),
+        ("max_label_gap", "worst_label"),
+        ("min_gain_over_baseline", "baseline_gain"),
+    ],
+)
+def test_a_stricter_limit_of_labels_is_not_met(
+    sets: Path, tmp_path: Path, key: str, gate: str
+) -> None:
+    folder = tmp_path / "repo"
+    shutil.copytree(sets, folder, symlinks=True)
+    scope = (folder / "scope.yaml").read_text()
+    scope = re.sub(rf"(?m)^{key}: \S+", f"{key}: {STRICT_SETS[key]}", scope)
+    if key == "max_label_gap":  # between the bound of the metric and that of the worst label
+        report = json.loads((folder / "reports/evaluate.json").read_text())
+        worst = min(label["lower_bound"] for label in report["by_label"].values())
+        limit = (worst + report["score"]["lower_bound"]) / 2
+        scope = re.sub(r"(?m)^min_metric: \S+", f"min_metric: {limit}", scope)
+    (folder / "scope.yaml").write_text(scope)
+    result = run_in(folder, "python", "-m", "scratch_detector", "check")
+    assert result.returncode == 1 and f"  {gate}: " in result.stderr
+    if key == "max_label_gap":
+        assert "  quality: " not in result.stderr
+
+
+@pytest.mark.long
+def test_sets_of_labels_in_images_and_on_devices(render: Render, tmp_path: Path) -> None:
+    check_sets(render, tmp_path, "image", "hybrid")
+
+
+@pytest.mark.matrix
+def test_sets_of_labels_in_sounds_on_devices(render: Render, tmp_path: Path) -> None:
+    check_sets(render, tmp_path, "audio", "edge")
+
+
+def check_sets(render: Render, tmp_path: Path, modality: str, target: str) -> None:
+    """Train on the sample data, and decide on an example as a device does."""
+    folder = tmp_path / "repo"
+    shutil.copytree(render(modality=modality, target=target, problem="multilabel"), folder)
+    done(run_in(folder, "git", "init", "-q", "-b", "main"))
+    assert " limits met." in done(run_in(folder, "python", "-c", PIPELINE))
+    (example,) = (folder / "data").glob("example.*")
+    code = (
+        "from scratch_detector.device.decide import Decider\n"
+        f"print(Decider().decide(open('{example}', 'rb').read()))\n"
+        "print(Decider().decide(b'no input'))"
+    )
+    decided, refused = done(run_in(folder, "python", "-c", code)).splitlines()
+    assert "'scores': " in decided
+    assert "'labels': ['review']" in refused and "'fail_safe': 'refused'" in refused
+
+
+@pytest.mark.long
+def test_the_tests_of_the_project_with_sets_pass(sets: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "repo"
+    shutil.copytree(sets, folder, symlinks=True)
+    tests = ["tests/problem", "tests/serving", "tests/task"]
+    done(run_in(folder, "python", "-m", "pytest", "-q", "-x", *tests))

@@ -18,18 +18,16 @@ VARIANT = "baseline"  # name of this variant in `compress`
 
 def predict_baseline(x: np.ndarray) -> np.ndarray:
     """Return the decoded outputs of the baseline for features (n, ...)."""
-    head, weight, bias = _read()
-    return decode(x.reshape(len(x), -1) @ weight.T + bias, head)
+    weight, bias = _read_weights()
+    return decode(_score(x, weight, bias), _fit_head(weight, bias))
 
 
 def write_baseline(path: Path) -> None:
-    """Write the baseline as ONNX, with the inputs and the metadata of the exported model.
-
-    What the head needs from the validation split is fitted to the baseline.
-    """
+    """Write the baseline as ONNX, with the inputs and the metadata of the exported model."""
     exported = onnx.load(ONNX)
     inputs, outputs = exported.graph.input[0], exported.graph.output[0]
-    head, weight, bias = _read()
+    weight, bias = _read_weights()
+    head = _fit_head(weight, bias)
     arrays = {"weight": weight.astype(np.float32), "bias": bias.astype(np.float32)}
     nodes = [
         helper.make_node("Flatten", [inputs.name], ["flat"]),
@@ -40,16 +38,27 @@ def write_baseline(path: Path) -> None:
     graph = helper.make_graph(nodes, VARIANT, [inputs], [output], weights)
     model = helper.make_model(graph, opset_imports=exported.opset_import)
     model.ir_version = exported.ir_version
-    x, truth, _ = load_split("validation")
-    head = tune(truth, predict_baseline(x), head, load_scope())
     known = {entry.key: entry.value for entry in exported.metadata_props}
     fitted = {name: json.dumps(value) for name, value in head.model_dump().items()}
     helper.set_model_props(model, known | fitted)
     onnx.save(model, path)
 
 
-def _read() -> tuple[Head, np.ndarray, np.ndarray]:
-    """Return the head, the weights (width, inputs) and the bias (width,)."""
-    head = require_head(BASELINE, read_head(BASELINE))
+def _read_weights() -> tuple[np.ndarray, np.ndarray]:
+    """Return the weights (width, inputs) and the bias (width,)."""
     with np.load(BASELINE) as linear:
-        return head, linear["weight"], linear["bias"]
+        return linear["weight"], linear["bias"]
+
+
+def _score(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    return np.asarray(x.reshape(len(x), -1) @ weight.T + bias)
+
+
+def _fit_head(weight: np.ndarray, bias: np.ndarray) -> Head:
+    """Return the head, fitted on the validation split.
+
+    `export` does the same for the network: both are compared at their best.
+    """
+    head = require_head(BASELINE, read_head(BASELINE))
+    x, truth, _ = load_split("validation")
+    return tune(truth, decode(_score(x, weight, bias), head), head, load_scope())

@@ -189,9 +189,10 @@ def _find_invalid(labelled: list[Example]) -> list[str]:
 def _find_problems(rows: list[Row], splits: list[str], schema: Schema) -> list[str]:
     """Describe names that look alike, and answers that are unknown, or too few in a split."""
     problems = []
-    for field in ("label", "slice") if problem_data.ARE_NAMES else ("slice",):
+    labels = problem_data.list_labels({row.label for row in rows})
+    for field, names in {"label": labels, "slice": {row.slice for row in rows}}.items():
         try:
-            reject_look_alikes(field, {getattr(row, field) for row in rows})
+            reject_look_alikes(field, names)
         except Refusal as error:
             problems.append(str(error))
     found, keys = [row.label for row in rows], [row.key for row in rows]
@@ -260,7 +261,7 @@ def example() -> None:
     kind = _content_type(chosen.payload)
     path = Path("data") / f"example{CONTENT_TYPES[kind]}"
     path.write_bytes(chosen.payload)
-    print(f"{path} is {chosen.label}.")
+    print(f"{path} is {problem_data.describe(chosen.label)}.")
     for place, command in EXAMPLES.items():
         print(f"Send it to {place}:\n  {command.format(kind=kind, path=path)}")
 

@@ -22,7 +22,7 @@ OTHER = "Other limits"
 PARTS = (QUALITY, USE, FILE, DATA, OTHER)  # as on the page
 
 # By the id of the gate. An id with a place or a file format matches the longest entry it contains.
-MEANINGS = {
+MEANINGS = {id: Meaning(QUALITY, sentence) for id, sentence in words.MEANINGS.items()} | {
     "contract": Meaning(DATA, "Every example satisfies the input contract."),
     "split_labels": Meaning(DATA, words.MEANINGS["split_labels"]),
     "leakage": Meaning(DATA, "No input is in two splits: the model is tested on unseen inputs."),
@@ -31,15 +31,12 @@ MEANINGS = {
     ),
     "label_conflicts": Meaning(DATA, words.MEANINGS["label_conflicts"]),
     "repeated_ids": Meaning(DATA, "No two examples share an id."),
-    "quality": Meaning(QUALITY, words.MEANINGS["quality"]),
     "worst_slice": Meaning(
         QUALITY, "The same bound for the weakest slice. All slices are listed below."
     ),
-    "baseline_gain": Meaning(QUALITY, words.MEANINGS["baseline_gain"]),
     "baseline_shipped": Meaning(
         QUALITY, "The network is not better by min_gain_over_baseline: the baseline is shipped."
     ),
-    **{id: Meaning(QUALITY, words.MEANINGS[id]) for id in ("coverage",) if id in words.MEANINGS},
     "finite_weights": Meaning(FILE, "All weights of the exported model are finite numbers."),
     "finite_answers": Meaning(FILE, words.MEANINGS["finite_answers"]),
     "onnx_parity": Meaning(FILE, words.MEANINGS["onnx_parity"]),

@@ -10,12 +10,14 @@ from ..artifacts import REFERENCE, SHIPPED
 from ..monitoring.labelled_quality import LabelledWindow
 from ..monitoring.live import Monitor
 from ..predictor import Predictor
+from ..problem import words
 from ..problem.answer import count_names
 from ..releases.registry import UnfitRelease, read_rollout, verify_release
 from .batching import LoadedModel, warm_up
 
 UNRELEASED = "unreleased"
 PREDICTIONS = Counter("predictions_total", "Predictions, by label", ["label"])
+SAID = Counter(*words.SAID_COUNTER, ["label"]) if words.SAID_COUNTER else None
 LAST_PREDICTION = Gauge(
     "prediction_last_timestamp_seconds",
     "Unix time of the latest prediction; 0 before the first",
@@ -43,6 +45,9 @@ class Served(NamedTuple):
         # seen.
         for name in count_names(self.model.predictor.head):
             PREDICTIONS.labels(name)
+        if SAID:
+            for name in self.model.predictor.head.names:
+                SAID.labels(name)
 
 
 def load_release(id: str) -> Served:

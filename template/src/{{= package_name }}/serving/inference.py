@@ -13,11 +13,11 @@ from prometheus_client import Counter, Histogram
 from starlette.requests import ClientDisconnect
 
 from ..predictor import Prediction
-from ..problem.answer import count_name
+from ..problem.answer import count_name, list_said
 from ..refusal import Refusal, check_size
 from ..settings import is_authorized
 from .batching import Overloaded
-from .champion import LAST_PREDICTION, PREDICTIONS, Served
+from .champion import LAST_PREDICTION, PREDICTIONS, SAID, Served
 from .http_server import BODY_HAS_ARRIVED
 from .state import ServerState, state_of
 
@@ -154,6 +154,9 @@ def record(
     """
     served.monitor.observe(prediction)
     PREDICTIONS.labels(count_name(prediction.answer)).inc()
+    if SAID:
+        for name in list_said(prediction.answer):
+            SAID.labels(name).inc()
     LAST_PREDICTION.set_to_current_time()
     return state.journal.note(id, payload, prediction, served.sha256, is_new)
 

@@ -17,6 +17,7 @@ from fastapi.responses import JSONResponse
 
 from ..predictor import Prediction
 from ..problem.answer import TENSORS as ANSWER_TENSORS
+from ..problem.answer import to_tensors
 from ..refusal import parse_json
 from ..task.features import MAX_PAYLOAD_BYTES
 from .champion import Served
@@ -217,9 +218,8 @@ async def _infer(request: Request, champion_only: bool) -> Response:
         record(state, payload, *result, id, is_new)
         for payload, result, id in zip(payloads, results, ids, strict=True)
     ]
-    data = {
-        name: [prediction.answer[name] for prediction, _ in results] for name, _ in ANSWER_TENSORS
-    }
+    elements = [to_tensors(prediction.answer) for prediction, _ in results]
+    data = {name: [each[name] for each in elements] for name, _ in ANSWER_TENSORS}
     outputs = []
     tail = b""
     for spec in OUTPUTS:

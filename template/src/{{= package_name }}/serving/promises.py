@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY
 from ..monitoring.scope_limits import IN_TIME
 from ..problem import metrics as problem_metrics
 from ..problem import words
-from ..schema import PREDICTION_SIGNALS
+from ..schema import is_answer_signal
 from ..scope import load_params, load_scope
 
 STARTED_S = time.time()
@@ -76,7 +76,7 @@ class MetricsSnapshot:
         """Return whether the alert InputDrift would fire now."""
         limit = load_scope().watch.max_drift_score
         scores = self.by_label("drift_score", "signal").items()
-        return any(score > limit for signal, score in scores if signal not in PREDICTION_SIGNALS)
+        return any(score > limit for signal, score in scores if not is_answer_signal(signal))
 
 
 def budget_left(bad: float, total: float, objective: float) -> float:
@@ -113,7 +113,7 @@ def check_limits(metrics: MetricsSnapshot, gates: Mapping[str, float]) -> list[L
     size_mb, usd = (gates.get(gate, math.nan) for gate in ("model_size", "cost"))
     age_days = (time.time() - metrics.value("model_trained_timestamp_seconds")) / 86_400
     drift, signal = metrics.worst_drift()
-    drift_alert = "predictiondrift" if signal in PREDICTION_SIGNALS else "inputdrift"
+    drift_alert = "predictiondrift" if is_answer_signal(signal) else "inputdrift"
     return [
         _latency(metrics),
         _availability(metrics),
@@ -245,7 +245,7 @@ def _quality(metrics: MetricsSnapshot) -> LimitStatus:
     elif math.isnan(estimate):
         value = "–"
     else:
-        value, limit = f"≈ {estimate:.3f}", f"{limit}; estimated from the confidence"
+        value, limit = f"≈ {estimate:.3f}", f"{limit}; {words.ESTIMATE}"
     return LimitStatus(name, "waiting", value, limit, runbook, action)
 
 

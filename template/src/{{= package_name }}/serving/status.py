@@ -21,7 +21,7 @@ from ..artifacts import RAW, REPORTS
 from ..monitoring.scope_limits import IN_TIME
 from ..problem import words
 from ..releases.registry import RELEASES
-from ..schema import EMBEDDING_SIGNAL, PREDICTION_SIGNALS
+from ..schema import EMBEDDING_SIGNAL, is_answer_signal
 from .champion import UNRELEASED, Served
 from .promises import (
     RUNBOOK,
@@ -153,7 +153,7 @@ def _drift(metrics: MetricsSnapshot, limit: float) -> dict[str, list[Bar]]:
     groups: dict[str, list[Bar]] = {"Input": [], "Embedding": [], "Prediction": []}
     for name, score in metrics.by_label("drift_score", "signal").items():
         group = "Embedding" if name.startswith(EMBEDDING_SIGNAL) else "Input"
-        group = "Prediction" if name in PREDICTION_SIGNALS else group
+        group = "Prediction" if is_answer_signal(name) else group
         if score >= 0:
             groups[group].append(_with_limit_line(name, score, limit))
     return groups

@@ -83,11 +83,21 @@ def to_answers(outputs: np.ndarray, head: Head) -> list[dict[str, Any]]:
     return [{"label": n, "confidence": c} for n, c in zip(labels, confidences, strict=True)]
 
 
+def to_tensors(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the elements of `TENSORS` for the answer of a model."""
+    return {name: answer[name] for name, _ in TENSORS}
+
+
 def signals(outputs: np.ndarray, head: Head) -> dict[str, np.ndarray]:
     """Return the values of `SIGNALS`, each a float array (n,). The entropy is in nats."""
     entropy = -(outputs * np.log(outputs + TINY)).sum(axis=1)
     label = outputs.argmax(axis=1).astype(np.float64)
     return {"confidence": outputs.max(axis=1), "entropy": entropy, "label": label}
+
+
+def is_signal(name: str) -> bool:
+    """Whether drift monitoring uses this name for a signal of answers."""
+    return name in SIGNALS
 
 
 def agree(first: np.ndarray, second: np.ndarray, limits: ProblemScope) -> np.ndarray:
@@ -123,6 +133,11 @@ def count_names(head: Head) -> list[str]:
 def count_name(answer: Mapping[str, Any]) -> str:
     """Return under which of these an answer is counted."""
     return str(answer["label"])
+
+
+def list_said(answer: Mapping[str, Any]) -> list[str]:
+    """Return what a second counter counts: nothing, labels are counted in `predictions_total`."""
+    return []
 
 
 def to_journal(answer: Mapping[str, Any]) -> tuple[str, float | None]:

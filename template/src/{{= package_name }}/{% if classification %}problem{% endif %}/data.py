@@ -8,7 +8,6 @@ from ..refusal import Refusal, is_amount, reject_amounts
 from .keys import ProblemScope
 
 SCHEMA = "schema.yaml"
-ARE_NAMES = True  # answers are names, of which two must not look alike
 # Two of 20 are in the validation split on average.
 MIN_EXAMPLES_PER_LABEL = 20
 # With so many examples, one is in the split with 95 % probability: log(0.05) / log(1 - share).
@@ -40,6 +39,11 @@ def strata(found: Sequence[str]) -> list[str]:
 def summarize(found: Sequence[str]) -> dict[str, Any]:
     """Return the entry of `reports/ingest.json` about the answers: the examples of each label."""
     return {"labels": dict(sorted(Counter(found).items()))}
+
+
+def describe(text: str) -> str:
+    """Return the answer of an example in words."""
+    return text
 
 
 def find_advice(found: Sequence[str], splits: Sequence[str]) -> str:

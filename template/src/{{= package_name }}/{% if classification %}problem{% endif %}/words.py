@@ -52,7 +52,9 @@ CALIBRATION_GAUGE = (
     "calibration_error",
     "Calibration error of the confidence on labelled requests; 0 means perfectly calibrated",
 )
+SAID_COUNTER: tuple[str, str] | None = None  # of the labels in answers that have several
 CALIBRATION_ROW = "Calibration error"
+ESTIMATE = "estimated from the confidence"
 AT_LEAST, AT_BEST = "at least", "upper bound"  # of the metric, in lists of limits
 LOSS_NAME = "cross-entropy"  # on the axis of a picture
 CONSTANT_BASELINE = "majority"

@@ -95,9 +95,19 @@ def to_answers(outputs: np.ndarray, head: Head) -> list[dict[str, Any]]:
     return [{"value": v, "low": v - half, "high": v + half} for v in outputs[:, 0].tolist()]
 
 
+def to_tensors(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the elements of `TENSORS` for the answer of a model."""
+    return {name: answer[name] for name, _ in TENSORS}
+
+
 def signals(outputs: np.ndarray, head: Head) -> dict[str, np.ndarray]:
     """Return the values of `SIGNALS`, each a float array (n,)."""
     return {"answer": outputs[:, 0]}
+
+
+def is_signal(name: str) -> bool:
+    """Whether drift monitoring uses this name for a signal of answers."""
+    return name in SIGNALS
 
 
 def agree(first: np.ndarray, second: np.ndarray, limits: ProblemScope) -> np.ndarray:
@@ -138,6 +148,11 @@ def count_names(head: Head) -> list[str]:
 def count_name(answer: Mapping[str, Any]) -> str:
     """Return under which of these an answer is counted."""
     return ""
+
+
+def list_said(answer: Mapping[str, Any]) -> list[str]:
+    """Return what a second counter counts: nothing, numbers are not counted."""
+    return []
 
 
 def to_journal(answer: Mapping[str, Any]) -> tuple[str, float | None]:

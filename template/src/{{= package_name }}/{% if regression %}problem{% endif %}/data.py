@@ -11,7 +11,6 @@ from ..refusal import Refusal
 from .answer import MAX_SIZE
 from .keys import ProblemScope
 
-ARE_NAMES = False  # answers are not names, of which two must not look alike
 # Two of 20 would be the 90 % quantile of the error: an interval needs at least as many.
 MIN_EXAMPLES_PER_SPLIT = 20
 QUARTERS = 4
@@ -53,6 +52,11 @@ def summarize(found: Sequence[str]) -> dict[str, Any]:
     values = np.array([parse(text) for text in found])
     cuts = {"smallest": 0, "quarter": 0.25, "median": 0.5, "three_quarters": 0.75, "largest": 1}
     return {"answers": {name: float(f"{np.quantile(values, q):.6g}") for name, q in cuts.items()}}
+
+
+def describe(text: str) -> str:
+    """Return the answer of an example in words."""
+    return text
 
 
 def find_advice(found: Sequence[str], splits: Sequence[str]) -> str:

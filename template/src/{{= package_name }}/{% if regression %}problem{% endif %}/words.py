@@ -53,7 +53,9 @@ CALIBRATION_GAUGE = (
     "interval_coverage_at_most",
     "Upper bound of the share of correct answers inside their interval, on labelled requests",
 )
+SAID_COUNTER: tuple[str, str] | None = None  # of the labels in answers that have several
 CALIBRATION_ROW = "Answers inside intervals"
+ESTIMATE = "estimated from the confidence"
 AT_LEAST, AT_BEST = "at most", "lower bound"  # of the metric, in lists of limits
 LOSS_NAME = "loss"  # on the axis of a picture
 CONSTANT_BASELINE = "mean"

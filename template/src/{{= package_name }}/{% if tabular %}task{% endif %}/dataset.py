@@ -1,9 +1,9 @@
 """Read rows and their answers from a CSV or Parquet file.
 
-In `schema.yaml`, `label_column` is the answer, and `slice_column` divides rows into slices with
-their own quality gates (empty: one slice); it stays an input. Columns that you delete from
-`schema.yaml`, and those in `ignored_columns`, are not read. `ingest` keeps the `kind` that you give
-to a column. A column that `split` names is not an input. Ids are row numbers.
+In `schema.yaml`, `label_column` is the answer (see `tables/answers.py`), and `slice_column` divides
+rows into slices with their own quality gates (empty: one slice); it stays an input. Columns that
+you delete from `schema.yaml`, and those in `ignored_columns`, are not read. `ingest` keeps the
+`kind` that you give to a column. A column that `split` names is not an input. Ids are row numbers.
 """
 
 import json
@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from ..examples import Example
-from ..problem.answer import COLUMN
-from ..problem.data import check_column, list_labels, strata
+from ..problem.data import check_column, strata
 from ..refusal import Refusal
 from ..schema import Schema, is_signal, load_schema
 from ..splitting.divide import choose_seed, divide
 from ..splitting.keys import key_of
+from ..tables.answers import list_columns, list_labels, read_answers
 from ..tables.table import Table, read_table
 from ..tables.values import (
     infer_kind,
@@ -52,9 +52,9 @@ def infer_schema(source: Path) -> Schema:
     """
     schema = load_schema()
     table = read_table(source, schema)
-    labels = list_labels(set(_answers(table, schema)))
-    check_column(schema.label_column, labels, schema.labels)
-    not_inputs = (schema.label_column, schema.split.column)
+    labels = list_labels(set(read_answers(table, schema)), schema)
+    check_column(schema.label_column or "labels", labels, schema.labels)
+    not_inputs = (*list_columns(schema), schema.split.column)
     names = [name for name in table.cells.column_names if name not in not_inputs]
     if not names:
         rule = "at least one besides the answer"
@@ -79,7 +79,7 @@ def infer_schema(source: Path) -> Schema:
 
 def _rows(table: Table, kinds: Mapping[str, str], schema: Schema) -> Iterator[Example]:
     """Yield the rows of a table, with columns of these kinds as inputs."""
-    answers, slices, groups = (f(table, schema) for f in (_answers, _slices, _groups))
+    answers, slices, groups = (f(table, schema) for f in (read_answers, _slices, _groups))
     columns = [
         read_numbers(table, name) if kind == "number" else read_texts(table, name)
         for name, kind in kinds.items()
@@ -87,13 +87,6 @@ def _rows(table: Table, kinds: Mapping[str, str], schema: Schema) -> Iterator[Ex
     for i, values in enumerate(zip(*columns, strict=True)):
         payload = json.dumps(dict(zip(kinds, values, strict=True)))
         yield Example(f"row-{i:06}", payload.encode(), answers[i], slices[i], groups[i])
-
-
-def _answers(table: Table, schema: Schema) -> list[str]:
-    name = schema.label_column
-    if COLUMN == "number":
-        return [repr(value) for value in read_numbers(table, name)]
-    return read_texts(table, name, "label_column in schema.yaml")
 
 
 def _slices(table: Table, schema: Schema) -> list[str]:

@@ -3,7 +3,7 @@
 Copy this file as a start. It needs only Python: no package of this project and no network. A part
 passes only with the right label. Any other label, a late reply or no connection stops it.
 
-    python line_control.py LABEL FILE...    parts with this LABEL pass
+    python line_control.py LABEL FILE...    parts with this LABEL pass; `-` stands for no label
 """
 
 import http.client
@@ -32,6 +32,8 @@ def ask(payload: bytes) -> str:
     try:
         device.request("POST", "/decide", payload)
         decision = json.loads(device.getresponse().read())
+        if "labels" in decision:
+            return "|".join(decision["labels"]) or "-"
         return str(decision["label"])
     except (OSError, http.client.HTTPException, KeyError, ValueError) as error:
         return f"no decision ({error})"
