@@ -343,5 +343,4 @@ def check_sets(render: Render, tmp_path: Path, modality: str, target: str) -> No
 def test_the_tests_of_the_project_with_sets_pass(sets: Path, tmp_path: Path) -> None:
     folder = tmp_path / "repo"
     shutil.copytree(sets, folder, symlinks=True)
-    tests = ["tests/problem", "tests/serving", "tests/task"]
-    done(run_in(folder, "python", "-m", "pytest", "-q", "-x", *tests))
+    done(run_in(folder, "python", "-m", "pytest", "-q", "-x", "tests/problem", "tests/task"))

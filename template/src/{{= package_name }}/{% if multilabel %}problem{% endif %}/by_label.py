@@ -46,9 +46,7 @@ def average_precision(truth: np.ndarray, outputs: np.ndarray, weights: np.ndarra
     return np.stack(values, axis=1)
 
 
-def _average_precision(
-    scores: np.ndarray, is_given: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
+def _average_precision(scores: np.ndarray, is_given: np.ndarray, weights: np.ndarray) -> np.ndarray:
     order = np.argsort(-scores)
     ranked = scores[order]
     # The precision of an example counts all that have its score.

@@ -59,7 +59,7 @@ def _read_column(table: Table, name: str) -> list[str]:
         raise Refusal(name, count, f"{rule} not labelled", data.EXAMPLE)
     if name not in names:
         rule = (
-            f"{KEY} must be one of the columns {', '.join(names)}; or set `label_column: \"\"`, and"
+            f'{KEY} must be one of the columns {", ".join(names)}; or set `label_column: ""`, and'
             " `labels` to the columns with 0 and 1, one per label"
         )
         raise Refusal("label_column", name, rule, names[-1])
