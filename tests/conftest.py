@@ -35,9 +35,12 @@ FITTING = {"accuracy": "mae", "macro_f1": "wape", "macro_recall": "pinball", "ma
 
 
 def fit_answers(row: dict[str, Any]) -> dict[str, Any]:
-    """Replace the choices that do not fit the problem."""
+    """Replace the choices that do not fit the problem or the framework."""
     is_number = row["problem"] == "regression"
-    return {name: FITTING.get(value, value) if is_number else value for name, value in row.items()}
+    row = {name: FITTING.get(value, value) if is_number else value for name, value in row.items()}
+    if row.get("framework") == "onnx" and row.get("export_formats"):
+        row["export_formats"] = "openvino"
+    return row
 
 
 PAIRWISE = [fit_answers(dict(zip(OPTIONS, row, strict=True))) for row in AllPairs(OPTIONS.values())]

@@ -24,22 +24,25 @@ KINDS = {  # in this order, a kind has most lines of those after it
     "cloud": {"target": "cloud"},
 }
 KINDS |= {f"{kind}, number": how | {"problem": "regression"} for kind, how in KINDS.items()}
+KINDS["cloud, given"] = {"target": "cloud", "framework": "onnx"}
 SERVER = {"hybrid, mqtt", "hybrid, https", "cloud"}
 HYBRID = {"hybrid, mqtt", "hybrid, https"}
 NUMBERS = {kind for kind in KINDS if kind.endswith(", number")}
 
 
 def _both(kinds: set[str]) -> set[str]:
-    return kinds | {f"{kind}, number" for kind in kinds}
+    more = {"cloud, given"} if "cloud" in kinds else set()
+    return kinds | {f"{kind}, number" for kind in kinds} | more
 
 
 CONDITIONS = {
     "regression": NUMBERS,
     "classification": set(KINDS) - NUMBERS,
     "server": _both(SERVER),
+    "pytorch": set(KINDS) - {"cloud, given"},
     "device": set(KINDS) - _both({"cloud"}),
     "device and regression": NUMBERS - {"cloud, number"},
-    "device and classification": set(KINDS) - NUMBERS - {"cloud"},
+    "device and classification": set(KINDS) - NUMBERS - {"cloud", "cloud, given"},
     "hybrid": _both(HYBRID),
     "hybrid and classification": HYBRID,
     "hybrid and regression": _both(HYBRID) - HYBRID,

@@ -26,8 +26,9 @@ from ..gates import Gate, gate, quality_gates
 from ..predictor import Predictor
 from ..problem import answer, metrics, words
 from ..scope import Scope, load_scope
-from . import distill, quantize
+from . import quantize
 from .footprint import Network, footprint
+from .more_variants import more_variants
 from .splits import load_split, require_head
 
 # Among files within 1 % of the smallest, the most accurate one is shipped: metadata alone can make
@@ -41,7 +42,7 @@ Row = dict[str, Any]
 
 def variants() -> dict[str, Callable[[Path], None]]:
     """Return the functions that write a variant, by name."""
-    made: dict[str, Callable[[Path], None]] = {
+    return {
         "fp32": quantize.fp32,
         "fp16": quantize.fp16,
         "int8_dynamic": quantize.int8_dynamic,
@@ -49,10 +50,8 @@ def variants() -> dict[str, Callable[[Path], None]]:
         "int8_entropy": quantize.int8_entropy,
         "int8_percentile": quantize.int8_percentile,
         "int8_float_ends": quantize.int8_float_ends,
+        **more_variants(),
     }
-    if distill.BUILD:
-        made |= {"student": distill.student, "student_int8": distill.student_int8}
-    return made
 
 
 def compress() -> None:

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from ..artifacts import REPORTS, list_conversions, read_report
+from ..framework import MODEL_REPORT
 from ..gates import verdicts
 from ..problem import metrics, pictures, words
 from ..scope import load_scope
@@ -60,11 +61,11 @@ def report() -> None:
     """Write the page from the reports of the other stages."""
     scope = load_scope()
     gates = verdicts()
-    quality = read_report("evaluate")
+    quality, made = read_report("evaluate"), optional_report(MODEL_REPORT)
     with rc_context(STYLE):
         figures = {
             "variants": _draw("variants", _draw_variants()),
-            "losses": _draw("losses", _draw_losses()) if optional_report("train") else "",
+            "losses": _draw("losses", _draw_losses()) if "curve" in made else "",
         }
         drawn = [
             picture._asdict() | {"svg": _draw(picture.id, picture.figure or _draw_counts(picture))}
@@ -79,7 +80,7 @@ def report() -> None:
         findings=findings(quality),
         is_sample=is_sample(),
         model=identity(),
-        parameters=optional_report("train").get("parameters"),
+        parameters=made.get("parameters"),
         commit=describe_commit(),
         written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         parts=list_gates(gates),
