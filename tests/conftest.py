@@ -40,9 +40,14 @@ FITTING: dict[str, dict[str, str]] = {
 
 
 def fit_answers(row: dict[str, Any]) -> dict[str, Any]:
-    """Replace the choices that do not fit the problem."""
+    """Replace the choices that do not fit the problem or the framework."""
     fitting = FITTING[row["problem"]]
-    return {name: fitting.get(value, value) for name, value in row.items()}
+    row = {name: fitting.get(value, value) for name, value in row.items()}
+    if row.get("framework") == "onnx" and row.get("export_formats"):
+        row["export_formats"] = "openvino"
+    if row["problem"] == "multilabel":
+        row["framework"] = "pytorch"
+    return row
 
 
 PAIRWISE = [fit_answers(dict(zip(OPTIONS, row, strict=True))) for row in AllPairs(OPTIONS.values())]

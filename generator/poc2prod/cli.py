@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.prompt import Confirm
 
-from . import __version__, project
+from . import __version__, given_model, project
 from .estimate import Estimator, doubt
 from .explain import explain_question
 from .make import set_up
@@ -70,11 +70,15 @@ def new(
     answers: AnswersFile = None,
     defaults: Annotated[bool, typer.Option("--defaults", help="Accept all defaults.")] = False,
     full: Annotated[
-        bool, typer.Option("--full/--quick", help="Ask all 26 questions, or the 10 most important.")
+        bool, typer.Option("--full/--quick", help="Ask all 28 questions, or the 10 most important.")
     ] = False,
     setup: Annotated[
         bool | None,
         typer.Option(help="Create environment, git, hooks, first commit. Asks if not given."),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A trained model, as ONNX: the project takes it in."),
     ] = None,
     template: TemplateSource = None,
 ) -> None:
@@ -85,8 +89,11 @@ def new(
         folder = project.check_destination(destination)
         saved = Path(f"{folder}.answers.yml")
         is_interview = not (answers or defaults)
+        brought = given_model.find_files(model) if model else []
         with open_template(template or default_source()) as source:
             questions = Questions.read(source.root, full)
+            if model:
+                questions = given_model.offer(questions)
             if is_interview:
                 from .interview import run_interview  # the terminal library loads slowly
 
@@ -97,7 +104,9 @@ def new(
                 )
             else:
                 given = project.answers_from(answers, questions)
-            created = project.create(source, questions, given, folder)
+            if model:
+                given = given_model.settle(given)
+            created = project.create(source, questions, given, folder, brought)
         if is_interview:
             saved.unlink(missing_ok=True)
         doubts = [] if is_interview else [doubt(questions, given, name) for name in given]
@@ -107,6 +116,8 @@ def new(
         if setup or (setup is None and is_interview and _confirm(SETUP)):
             set_up(created.folder)
             steps = [step for step in steps if "make setup" not in step]
+        if model:
+            steps = given_model.with_data(steps, created.answers["package_name"])
         console.print("\n".join(with_install(steps)), soft_wrap=True)
 
 

@@ -5,7 +5,7 @@ import re
 import shlex
 import shutil
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -34,9 +34,16 @@ class Project:
 
 
 def create(
-    template: Template, questions: Questions, given: Mapping[Any, Any], folder: Path
+    template: Template,
+    questions: Questions,
+    given: Mapping[Any, Any],
+    folder: Path,
+    model: Sequence[Path] = (),
 ) -> Project:
     """Render a template into a folder, with defaults for questions that are not in `given`.
+
+    `model` are the files of a trained model, which are copied into `task/`; the first one is named
+    `model.onnx` there.
 
     Raises Refusal, with all problems, before anything is written.
     """
@@ -46,7 +53,10 @@ def create(
     where = {"dst_path": shlex.quote(str(folder))}
     message = questions.settings.get("_message_after_copy", f"{folder} is ready.")
     next_steps = questions.text(message, {**answers, "_copier_conf": where})
-    return Project(folder, answers, next_steps, _write(template, dict(given), folder))
+    task = Path("src", str(answers.get("package_name", "")), "task")
+    names = [Path("model.onnx"), *(Path(path.name) for path in model[1:])]
+    more = {task / name: path for name, path in zip(names, model, strict=False)}
+    return Project(folder, answers, next_steps, _write(template, dict(given), folder, more))
 
 
 def answers_from(path: Path | None, questions: Questions) -> dict[str, Any]:
@@ -95,13 +105,23 @@ def check_destination(destination: Path) -> Path:
     return folder
 
 
-def _write(template: Template, given: dict[str, Any], folder: Path) -> list[str]:
-    """Render next to the destination, then move the files there; return warnings."""
+def _write(
+    template: Template, given: dict[str, Any], folder: Path, more: Mapping[Path, Path]
+) -> list[str]:
+    """Render next to the destination, then move the files there; return warnings.
+
+    `more` are further files, by their path in the project.
+    """
     # An existing folder is not replaced: it may be a mount, or the working directory of a shell.
     existed = folder.is_dir()
     with _workspace(folder if existed else folder.parent) as workspace:
         rendered = workspace / folder.name
         warned = render(template, given, rendered)
+        try:
+            for path, source in more.items():
+                shutil.copyfile(source, rendered / path)
+        except OSError as error:
+            raise Refusal(f"{source} cannot be copied; {error.strerror}") from None
         try:
             with _ignore_interrupts():
                 if existed:

@@ -182,11 +182,14 @@ def test_the_quick_interview_has_at_most_ten_questions_and_the_full_one_all() ->
     full = Questions.read(ROOT, full=True)
     for situation in SITUATIONS:
         answers, _ = QUESTIONS.settle(situation)
-        assert sum(QUESTIONS.is_asked(name, answers) for name in OPEN) <= 10
+        # With devices, also for the size of the model.
+        most = 10 + (answers["target"] != "cloud")
+        assert sum(QUESTIONS.is_asked(name, answers) for name in OPEN) <= most
         answers, _ = full.settle(situation)
         asked = [name for name in full.specs if full.is_asked(name, answers)]
         is_number = answers["problem"] == "regression"
-        others = {"min_metric"} if is_number else OF_NUMBERS
+        others = {"min_metric"} if is_number else set(OF_NUMBERS)
+        others |= {"torch_source"} if answers["framework"] == "onnx" else set()
         assert asked == [name for name in OPEN if name not in others]
 
 
@@ -219,7 +222,8 @@ def test_every_pair_of_options_is_rendered() -> None:
         choices = {value for _, value in QUESTIONS.choices(name, before)}
         assert not choices or set(OPTIONS[name]) == choices
     for (one, ones), (other, others) in itertools.combinations(OPTIONS.items(), 2):
-        if {one, other} & {"metric", "baseline"}:  # which choices there are, depends on the problem
+        # Which choices there are, depends on the problem or the framework.
+        if {one, other} & {"metric", "baseline", "export_formats"}:
             continue
         rendered = {(row[one], row[other]) for row in PAIRWISE}
         assert set(itertools.product(ones, others)) == rendered, (one, other)

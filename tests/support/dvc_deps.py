@@ -10,9 +10,8 @@ from itertools import groupby, product
 from pathlib import Path
 from types import ModuleType
 
-import copier
-
 from environment import ROOT, release
+from rendering import cache_compiled_templates, render_to
 
 LISTS = ROOT / "includes" / "dvc_deps.yml"
 PACKAGE = ROOT / "template" / "src" / "{{= package_name }}"
@@ -23,14 +22,20 @@ HEADER = """\
 MODALITIES = ("image", "audio", "tabular")
 TARGETS = ("cloud", "edge", "hybrid")
 PROBLEMS = ("classification", "multilabel", "regression")
-Kind = tuple[str, str, str]
-KINDS: list[Kind] = list(product(MODALITIES, TARGETS, PROBLEMS))
+FRAMEWORKS = ("pytorch", "onnx")
+Kind = tuple[str, str, str, str]
+KINDS: list[Kind] = [
+    kind
+    for kind in product(MODALITIES, TARGETS, PROBLEMS, FRAMEWORKS)
+    if kind[2:] != ("multilabel", "onnx")
+]
 CONDITIONS: dict[str, set[Kind]] = {  # Jinja conditions, and the renders where they are true
     "server": {kind for kind in KINDS if kind[1] != "edge"},
     "device": {kind for kind in KINDS if kind[1] != "cloud"},
     "server and device": {kind for kind in KINDS if kind[1] == "hybrid"},
     **{name: {kind for kind in KINDS if kind[0] == name} for name in MODALITIES},
     **{name: {kind for kind in KINDS if kind[2] == name} for name in PROBLEMS},
+    **{name: {kind for kind in KINDS if kind[3] == name} for name in FRAMEWORKS},
     "image or audio": {kind for kind in KINDS if kind[0] != "tabular"},
 }
 
@@ -48,17 +53,15 @@ def derive_all(folder: Path, deps: ModuleType) -> dict[str, dict[str, set[Kind]]
     """Return, by stage and file, the kinds of renders in which the stage needs the file."""
     source = release(folder / "source")
     needed: dict[str, dict[str, set[Kind]]] = {}
-    for modality, target, problem in KINDS:
-        render = folder / f"{modality}-{target}-{problem}"
-        answers = {"modality": modality, "target": target, "problem": problem, "uplink": "mqtt"}
-        answers |= {"export_formats": "executorch, litert, coreml, openvino"}
-        copier.run_copy(str(source), render, data=answers, defaults=True, quiet=True)
+    for kind in KINDS:
+        answers = dict(zip(("modality", "target", "problem", "framework"), kind, strict=True))
+        formats = "openvino" if "onnx" in kind else "executorch, litert, coreml, openvino"
+        render = folder / "-".join(kind)
+        render_to(render, source, answers | {"uplink": "mqtt", "export_formats": formats})
         package = deps.Package(next((render / "src").iterdir()))
         for stage, paths in deps.derive((render / "dvc.yaml").read_text(), package).items():
             for path in paths:
-                needed.setdefault(stage, {}).setdefault(path, set()).add(
-                    (modality, target, problem)
-                )
+                needed.setdefault(stage, {}).setdefault(path, set()).add(kind)
     return needed
 
 
@@ -66,18 +69,19 @@ def write_lists(needed: dict[str, dict[str, set[Kind]]], deps: ModuleType) -> st
     """Return the lists as YAML, with Jinja conditions around files that only some renders need."""
     lines = [HEADER]
     for stage, paths in needed.items():
+        having = set().union(*paths.values())  # the kinds of renders that have the stage
         lines.append(f"{stage}:\n")
         for kinds, group in groupby(sorted(paths, key=deps.sort_key), paths.__getitem__):
             block = [f"  - {path}\n" for path in group]
-            if kinds != set(KINDS):
-                block = [f"  # ? if {_condition(kinds)}\n", *block, "  # ? endif\n"]
+            if kinds != having:
+                block = [f"  # ? if {_condition(kinds, having)}\n", *block, "  # ? endif\n"]
             lines += block
     return "".join(lines)
 
 
-def _condition(kinds: set[Kind]) -> str:
+def _condition(kinds: set[Kind], having: set[Kind]) -> str:
     for words, where in CONDITIONS.items():
-        if kinds == where:
+        if kinds == where & having:
             return words
     raise SystemExit(f"CONDITIONS has no entry for exactly {sorted(kinds)}: add one")
 
@@ -85,7 +89,7 @@ def _condition(kinds: set[Kind]) -> str:
 def main() -> None:
     deps = read_deps()
     before = LISTS.read_text() if LISTS.exists() else ""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, cache_compiled_templates():
         after = write_lists(derive_all(Path(folder), deps), deps)
     LISTS.write_text(after)
     print(f"{LISTS.relative_to(ROOT)}: {'unchanged' if after == before else 'rewritten'}")

@@ -29,6 +29,8 @@ KINDS = {
     for problem, end in PROBLEMS.items()
     for kind, how in KINDS.items()
 }
+GIVEN = "cloud, given"
+KINDS[GIVEN] = {"target": "cloud", "framework": "onnx"}
 ALL = set(KINDS)
 
 
@@ -52,7 +54,7 @@ ANSWERS = {
     **{name: _of(end) for name, end in PROBLEMS.items()},
     **{f"not {name}": ALL - _of(end) for name, end in PROBLEMS.items()},
 }
-CONDITIONS = PLACES | ANSWERS
+CONDITIONS = PLACES | ANSWERS | {"pytorch": ALL - {GIVEN}}
 CONDITIONS |= {
     f"{place} and {answer}": PLACES[place] & ANSWERS[answer]
     for place in PLACES

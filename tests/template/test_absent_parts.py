@@ -14,8 +14,10 @@ SERVER = {"fastapi", "uvicorn", "uvloop", "httptools", "kubernetes", "canary", "
 MQTT = {"mqtt", "mqtts", "paho"}
 FORMATS = {"executorch", "litert", "coreml", "coremltools", "openvino"}
 CI = {"workflow", "workflows", "zizmor"}
+TRAINING = {"distill", "student"}
 PHRASES = {
     "tuf": re.compile(r"the update framework", re.IGNORECASE),
+    "distill": re.compile(r"build_model|make retrain|learning_rate|batch_size:|torch==", re.IGNORECASE),
     "canary": re.compile(r"status page|load.test|make serve\b", re.IGNORECASE),
 }
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
@@ -45,6 +47,11 @@ KINDS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "edge, MQTT": ({"target": "edge", "uplink": "mqtt"}, SERVER | FORMATS),
     "edge, no CI": ({"target": "edge", "ci": "none"}, SERVER | CI),
     "hybrid": ({"target": "hybrid"}, MQTT | FORMATS),
+    "cloud, given": ({"target": "cloud", "framework": "onnx"}, DEVICE | MQTT | FORMATS | TRAINING),
+    "edge, given number": (
+        {"target": "edge", "framework": "onnx", "problem": "regression", "modality": "tabular"},
+        SERVER | MQTT | FORMATS | TRAINING,
+    ),
     "hybrid, no CI": ({"target": "hybrid", "ci": "none"}, MQTT | FORMATS | CI),
 }
 

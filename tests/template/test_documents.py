@@ -16,12 +16,15 @@ KINDS: dict[str, dict[str, str]] = {
     "edge": {"target": "edge", "modality": "audio"},
     "hybrid": {"target": "hybrid", "modality": "tabular", "uplink": "mqtt"},
     "formats": {"target": "cloud", "export_formats": "openvino", "ci": "none"},
+    "given": {"target": "hybrid", "framework": "onnx"},
+    "given, number": {"target": "cloud", "framework": "onnx", "problem": "regression"},
 }
 LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"")
 FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 # Written by `make model`, `make release`, a server or a device; a fresh project has none of them.
 WRITTEN = ("data", "models", "reports", "releases", "repository", "keys", "dist", "uv.lock")
 WRITTEN_DOCS = ("docs/card.md",)
+BROUGHT = "task/model.onnx"  # the user copies it there
 
 
 def find_pages(folder: Path) -> list[Path]:
@@ -102,7 +105,7 @@ def test_files_that_a_project_names_exist(project: Path) -> None:
     wrong = []
     for page in documents(project):
         for name in re.findall(r"`([\w./-]+/[\w.-]+\.\w+)`", page.read_text()):
-            if name.startswith((*WRITTEN, "/")) or name in WRITTEN_DOCS:
+            if name.startswith((*WRITTEN, "/")) or name in WRITTEN_DOCS or name.endswith(BROUGHT):
                 continue
             if not any((base / name).exists() for base in (project, package, page.parent)):
                 wrong.append(f"{page.relative_to(project)}: {name}")

@@ -11,6 +11,8 @@ from typing import Annotated, NamedTuple
 
 import typer
 
+from . import framework
+
 PACKAGE = Path(__file__).parent
 
 
@@ -31,8 +33,7 @@ STAGES = (
     "ingest",
     "validate",
     "featurize",
-    "train",
-    "export",
+    *framework.STAGES,
     "compress",
     "evaluate",
     "benchmark",
@@ -45,8 +46,6 @@ COMMANDS = {
     ),
     "validate": Command("pipeline.validate", "Check the data against schema.yaml"),
     "featurize": Command("pipeline.featurize", "Compute the features of all examples"),
-    "train": Command("pipeline.train", "Train the network and the baseline it has to beat"),
-    "export": Command("pipeline.export", "Export the model to ONNX and compare the outputs"),
     "compress": Command("pipeline.compress", "Find the best model file that meets all limits"),
     "evaluate": Command("pipeline.evaluate", "Score the models on held-out data"),
     "benchmark": Command("pipeline.benchmark", "Measure latency and throughput"),
@@ -65,9 +64,6 @@ COMMANDS = {
     "monitor": Command("monitoring.live", "Read the drift scores of a running model"),
     "settings": Command("cli", "List all settings, or write docs/settings.md", flag="--write"),
     "due": Command("monitoring.due", "Ask Prometheus whether a candidate is due", "REASON"),
-    "retrain": Command(
-        "retraining.retrain", "Train and propose a candidate if one is due, or for REASON", "REASON"
-    ),
 }
 
 
@@ -77,12 +73,12 @@ def run(name: str, *arguments: object) -> None:
 
 
 def all_commands() -> dict[str, Command]:
-    """Return the commands above and those of each folder."""
+    """Return the commands above and those of each folder; the stages first, in their order."""
     commands = dict(COMMANDS)
     for path in sorted(PACKAGE.glob("*/commands.py")):
         listed = import_module(f".{path.parent.name}.commands", __package__).COMMANDS
         commands |= {name: Command(*row) for name, row in listed.items()}
-    return commands
+    return {name: commands[name] for name in dict.fromkeys((*STAGES, *commands))}
 
 
 def settings(write: bool = False) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ModelWrapValidatorHandler, computed_field, model_validator
 
+from . import framework
 from .artifacts import read_conversions, read_report
 from .cost import cost_usd_month
 from .problem import metrics, words
@@ -139,13 +140,13 @@ def worst_slice(quality: dict[str, Any], by: str = metrics.BOUND) -> str:
 
 
 def _export_gates() -> list[Gate]:
-    export, quality = read_report("export"), read_report("evaluate")
+    export, quality = read_report("export", framework.STAGES[-1]), read_report("evaluate")
     weights, answers = export.get("nonfinite_weights"), quality.get("nonfinite_answers")
-    difference = export["max_difference"]
+    difference, name = export["max_difference"], "original and ONNX model, difference"
     return [
         forbid("finite_weights", "NaN or infinite weights", _number(weights)),
         forbid("finite_answers", "NaN or infinite predictions", _number(answers)),
-        gate("onnx_parity", "PyTorch and ONNX, difference", difference, "max_onnx_difference"),
+        gate("onnx_parity", name, difference, "max_onnx_difference"),
     ]
 
 

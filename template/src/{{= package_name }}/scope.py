@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 import yaml
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
 
+from .framework.keys import FrameworkParams
 from .problem import PROBLEM
 from .problem.keys import ProblemScope
 from .target.alert_limits import LOOK_BACK_S, never_fires
@@ -110,19 +111,10 @@ class Scope(TargetScope, ProblemScope, frozen=True, extra="forbid"):
         return str(self.max_latency_p95_s)
 
 
-class Params(TargetParams, frozen=True, extra="forbid"):
+class Params(FrameworkParams, TargetParams, frozen=True, extra="forbid"):
     """Parameters for experiments and operation; none of them is a limit."""
 
     seed: int = Field(description="Seed of every random number.")
-    training_threads: int = Field(
-        ge=1, description="Threads of PyTorch. Another number changes the last bits of the weights."
-    )
-    epochs: int = Field(ge=1, description="Passes over the training split.")
-    batch_size: int = Field(ge=2, description="Examples per training step.")
-    learning_rate: float = Field(gt=0, description="Highest learning rate of the schedule.")
-    extra: dict[str, bool | int | float | str] = Field(
-        default={}, description="Settings of your own, which `task/` may read."
-    )
     calibration_examples: int = Field(
         ge=1, description="Examples that set the ranges of the int8 model."
     )

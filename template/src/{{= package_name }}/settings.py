@@ -77,7 +77,7 @@ class ProjectSettings(Settings):
     )
     prometheus_url: str = Field(
         "",
-        description="Prometheus server that `retrain` queries for the alert RetrainDue.",
+        description="Prometheus server that is asked for the alert RetrainDue.",
         examples=["http://127.0.0.1:9090"],
     )
     signing_key: str = Field(

@@ -108,14 +108,14 @@ def test_the_baseline_is_shipped_if_the_network_is_not_better(project: Path) -> 
     set_limit(project, "min_gain_over_baseline", round(gain + 0.01, 3))
     printed = done(run_in(project, *COMPRESS))
     assert "Shipped: baseline. " in printed
-    assert f"the network gains {gain:.4g} over it (min_gain_over_baseline: " in printed
+    assert f"the float32 model gains {gain:.4g} over it (min_gain_over_baseline: " in printed
     checked = check(project)
     assert checked.returncode == 0, checked.stderr
     assert "pass  shipped model is worse than the baseline" in checked.stdout
     steps = "from scratch_detector.cli import run; [run(n) for n in ('report', 'card')]"
     done(run_in(project, "python", "-c", steps))
     assert (
-        "The linear baseline, shipped as ONNX: the network of"
+        "The linear baseline, shipped as ONNX: the model of"
         in (project / "docs/card.md").read_text()
     )
     decide = "from scratch_detector.predictor import Predictor; import sys;"

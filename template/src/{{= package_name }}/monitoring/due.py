@@ -60,5 +60,5 @@ def firing_alerts() -> Counter[str]:
             answer = json.load(response)
         return Counter(series["metric"]["alertname"] for series in answer["data"]["result"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        remedy = f"Set {name}, for example to http://127.0.0.1:9090, or run `make retrain FORCE=1`."
+        remedy = f"Set {name}, for example to http://127.0.0.1:9090, or add FORCE=1."
         raise SystemExit(f"No Prometheus at {url!r} ({error}). {remedy}") from None

@@ -1,4 +1,4 @@
-"""The linear baseline as a model: `compress` ships it if the network is not better."""
+"""The linear baseline as a model: `compress` ships it if the model is not better."""
 
 import json
 from pathlib import Path
@@ -57,7 +57,7 @@ def _score(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
 def _fit_head(weight: np.ndarray, bias: np.ndarray) -> Head:
     """Return the head, fitted on the validation split.
 
-    `export` does the same for the network: both are compared at their best.
+    `export` does the same for the model: both are compared at their best.
     """
     head = require_head(BASELINE, read_head(BASELINE))
     x, truth, _ = load_split("validation")

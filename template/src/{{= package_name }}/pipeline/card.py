@@ -6,6 +6,7 @@ from typing import Any
 
 from ..artifacts import read_report
 from ..cost import PRICES, Prices
+from ..framework import MODEL_REPORT, STAGES
 from ..problem import metrics, words
 from ..schema import load_schema
 from ..scope import load_scope, read_yaml
@@ -43,14 +44,15 @@ def model_card() -> str:
     """
     scope = load_scope()
     quality = read_report("evaluate")
-    data = read_report("ingest")
+    data, made = read_report("ingest"), read_report(MODEL_REPORT, STAGES[0])
     return fill(
         "card.md",
         **_verdict(),
         root="../",
         scope=scope,
         purpose=purpose(quality),
-        training=read_report("train"),
+        training=made,
+        origin=made.get("origin", []),  # of a model that was not trained here
         data=data,
         findings=findings(quality),
         quality=quality,

@@ -1,7 +1,7 @@
 """Write smaller or faster variants of the ONNX file, and ship the best that meets all limits.
 
 The best is the smallest or the fastest one, whichever the target pays for. The linear baseline is
-shipped if it meets all limits and the network is not better by `min_gain_over_baseline`. If no
+shipped if it meets all limits and the model is not better by `min_gain_over_baseline`. If no
 variant meets all limits, the closest one is shipped, with the reason in `reports/compress.json`:
 later stages can then report on it, and `check` rejects it.
 """
@@ -29,8 +29,9 @@ from ..predictor import Predictor
 from ..problem import answer, metrics, words
 from ..scope import Scope, load_scope
 from ..target.keys import CHEAPEST_BY
-from . import baseline, distill, quantize
+from . import baseline, quantize
 from .footprint import Network, footprint
+from .more_variants import more_variants
 from .splits import load_split, require_head
 
 # Among files within 1 % of the smallest, the most accurate one is shipped: metadata alone can make
@@ -53,9 +54,8 @@ def variants() -> dict[str, Callable[[Path], None]]:
         "int8_entropy": quantize.int8_entropy,
         "int8_percentile": quantize.int8_percentile,
         "int8_float_ends": quantize.int8_float_ends,
+        **more_variants(),
     }
-    if distill.BUILD:
-        made |= {"student": distill.student, "student_int8": distill.student_int8}
     if load_scope().baseline != words.CONSTANT_BASELINE:
         made[baseline.VARIANT] = baseline.write_baseline
     return made
@@ -96,7 +96,7 @@ def compress() -> None:
     print(f"Shipped: {shipped}. {why or _describe_quality(rows[shipped])}")
     if shipped == baseline.VARIANT:
         needed = f"min_gain_over_baseline: {scope.min_gain_over_baseline:g} in scope.yaml"
-        print(f"On the validation split, the network gains {gain:.4g} over it ({needed}).")
+        print(f"On the validation split, the float32 model gains {gain:.4g} over it ({needed}).")
 
 
 def _describe_quality(row: Row) -> str:
@@ -214,7 +214,7 @@ def _choose(rows: dict[str, Row]) -> tuple[str | None, str]:
 
 
 def _network_gain(rows: dict[str, Row]) -> float | None:
-    """Return the gain of the exported network over the baseline; None without either."""
+    """Return the gain of the exported model over the baseline; None without either."""
     row, simple = rows.get("fp32", {}), rows.get(baseline.VARIANT, {})
     if "broken" not in row or "broken" not in simple:
         return None

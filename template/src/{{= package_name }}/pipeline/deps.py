@@ -17,7 +17,8 @@ DVC_YAML = Path("dvc.yaml")
 # Files in these folders are listed one by one, other folders as a whole: production runs all their
 # code, and 20 lines per folder would hide the rest of the stage.
 BY_FILE = {"pipeline", "monitoring", "problem", "task"}
-SAMPLE = "task.sample_data"  # read only if it is the source of the data; it may be deleted
+SAMPLE = "task.sample_"  # modules with this prefix are read for the sample data only
+GIVEN = "model.onnx"  # with its weights, like `model.onnx.data`: read only through `task/given.py`
 # Group 1: path in the package; group 2: comment, which protects lines written by hand.
 CODE_LINE = re.compile(r'\s*- "?\$\{src\}(?:/(.*?))?"?(\s+#.*)?')
 STAGE_LINE = re.compile(r"  ([\w-]+):.*")
@@ -41,7 +42,8 @@ class Package:
         paths = {path.relative_to(folder.parent): path for path in sorted(folder.rglob("*.py"))}
         self.modules = {_module_name(short): path for short, path in paths.items()}
         if source != "sample":
-            self.modules.pop(f"{self.name}.{SAMPLE}", None)
+            made_up = f"{self.name}.{SAMPLE}"
+            self.modules = {n: p for n, p in self.modules.items() if not n.startswith(made_up)}
         self._trees: dict[str, ast.Module] = {}
         self._known: dict[str, set[str]] = {}  # references of modules that were parsed
         self._texts: dict[str, set[str]] = {}
@@ -125,11 +127,15 @@ class Package:
         """
         task = self.folder / "task"
         uses_task = any(name.startswith(f"{self.name}.task.") for name in loaded)
+        given = f"{self.name}.task.given"
+        is_unread = given in self.modules and given not in loaded
         named = {self.modules[name].parent / text for name in loaded for text in self._texts[name]}
         data: set[Path] = set()
         for path in self.folder.rglob("*"):
             hidden = any(part[0] in "._" for part in path.relative_to(self.folder).parts)
             if path.is_dir() or path.suffix == ".py" or hidden:
+                continue
+            if is_unread and path.parent == task and path.name.startswith(GIVEN):
                 continue
             if uses_task and path.is_relative_to(task):
                 tracked = path.with_suffix("") if path.suffix == ".dvc" else path  # by `dvc add`

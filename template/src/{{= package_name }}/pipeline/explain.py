@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..artifacts import REPORTS, read_report
+from ..framework import SIMPLER
 from ..gates import Gate, worst_slice
 from ..problem import metrics, words
 from ..scope import load_scope
@@ -90,7 +91,7 @@ def _gain_notes(quality: dict[str, Any], limit: float) -> list[str]:
         "options: more or harder held-out examples"
         if scope.baseline == words.CONSTANT_BASELINE
         else f"options: `baseline: {words.CONSTANT_BASELINE}` in scope.yaml, then keep this model,"
-        " or ship the simple one by returning one linear layer from `build_model`",
+        f" or ship the simple one {SIMPLER}",
     ]
 
 

@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
 from onnxscript import ir
 from torch import nn
 
 from ..artifacts import ONNX, write_report
 from ..predictor import Predictor
-from ..problem.answer import Head, decode, difference
-from ..problem.metrics import count_nonfinite, tune
-from ..scope import load_scope
+from ..problem.answer import Head, decode
+from .onnx_file import measure, tune_head
 from .splits import load_split
 from .train import load_checkpoint
 
@@ -26,34 +24,11 @@ def export() -> None:
     model, checkpoint = load_checkpoint()
     x, _, _ = load_split("test")
     write_onnx(model, x[:2], checkpoint, ONNX)
-    _tune()
+    tune_head()
     exported = Predictor(ONNX)
     with torch.no_grad():
         expected = decode(model(torch.from_numpy(x)).numpy(), exported.head)
-    outputs = exported.outputs(x)
-    arrays = [onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(ONNX).graph.initializer]
-    weights = [array for array in arrays if array.dtype.kind == "f"]
-    measurements = {
-        "examples": len(x),
-        "max_difference": difference(outputs, expected, exported.head),
-        "weights": sum(array.size for array in weights),
-        "nonfinite_weights": sum(int((~np.isfinite(array)).sum()) for array in weights),
-        "nonfinite_answers": count_nonfinite(outputs),
-    }
-    write_report("export", measurements)
-
-
-def _tune() -> None:
-    """Fit what the head needs from the outputs of the exported model, on the validation split."""
-    exported = Predictor(ONNX)
-    x, truth, _ = load_split("validation")
-    head = tune(truth, exported.outputs(x), exported.head, load_scope())
-    if head != exported.head:
-        model = onnx.load(ONNX)
-        known = {entry.key: entry.value for entry in model.metadata_props}
-        tuned = {name: json.dumps(value) for name, value in head.model_dump().items()}
-        onnx.helper.set_model_props(model, known | tuned)
-        onnx.save(model, ONNX)
+    write_report("export", measure(exported, x, expected))
 
 
 def write_onnx(model: nn.Module, x: np.ndarray, checkpoint: dict[str, Any], path: Path) -> None:

@@ -35,7 +35,8 @@ MEANINGS = {id: Meaning(QUALITY, sentence) for id, sentence in words.MEANINGS.it
         QUALITY, "The same bound for the weakest slice. All slices are listed below."
     ),
     "baseline_shipped": Meaning(
-        QUALITY, "The network is not better by min_gain_over_baseline: the baseline is shipped."
+        QUALITY,
+        "No other model is better by min_gain_over_baseline: the linear baseline is shipped.",
     ),
     "finite_weights": Meaning(FILE, "All weights of the exported model are finite numbers."),
     "finite_answers": Meaning(FILE, words.MEANINGS["finite_answers"]),

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from ..artifacts import REPORTS, list_conversions, read_report
+from ..framework import MODEL_REPORT
 from ..gates import verdicts
 from ..problem import metrics, pictures, words
 from ..scope import load_scope
@@ -66,11 +67,12 @@ def report() -> None:
     """Write the page from the reports of the other stages."""
     scope = load_scope()
     gates = verdicts()
-    quality = read_report("evaluate")
+    quality, made = read_report("evaluate"), optional_report(MODEL_REPORT)
+    shipped = read_report("compress")["shipped"]
     with rc_context(STYLE):
         figures = {
             "variants": _draw("variants", _draw_variants()),
-            "losses": _draw("losses", _draw_losses()) if optional_report("train") else "",
+            "losses": _draw("losses", _draw_losses()) if "curve" in made else "",
         }
         drawn = [
             picture._asdict() | {"svg": _draw(picture.id, picture.figure or _draw_counts(picture))}
@@ -85,7 +87,7 @@ def report() -> None:
         findings=findings(quality),
         is_sample=is_sample(),
         model=identity(),
-        parameters=_count_parameters(),
+        parameters=None if shipped == VARIANT else made.get("parameters"),
         commit=describe_commit(),
         written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         parts=list_gates(gates),
@@ -94,17 +96,11 @@ def report() -> None:
         slices_explained=words.SLICES.format(confidence=f"{100 * scope.confidence:g} %"),
         hidden_slices=words.HIDDEN_SLICES,
         pictures=drawn,
-        variants=list_variants(read_variants(), read_report("compress")["shipped"]),
+        variants=list_variants(read_variants(), shipped),
         figures=figures,
         cheapest="smallest" if CHEAPEST_BY == "size_mb" else "fastest",
     )
     (REPORTS / "report.html").write_text(page, encoding="utf-8")
-
-
-def _count_parameters() -> int | None:
-    """Return the size of the network; None if it is unknown, or the baseline is shipped."""
-    is_baseline = optional_report("compress").get("shipped") == VARIANT
-    return None if is_baseline else optional_report("train").get("parameters")
 
 
 def read_variants() -> dict[str, Any]:

@@ -8,7 +8,7 @@ from ..examples import Example
 from ..refusal import Refusal
 
 PACKAGE = __package__.partition(".")[0]
-SAMPLE_LINE = "- ${src}/task/sample_data.py"  # in dvc.yaml
+SAMPLE_LINE = "- ${src}/task/sample_"  # in dvc.yaml
 
 
 def sample_examples() -> Iterator[Example]:
@@ -32,7 +32,8 @@ def drop_sample() -> None:
     """Remove the sample from the dependencies in `dvc.yaml`: it is not read, and may be deleted."""
     text = DVC_YAML.read_text(encoding="utf-8") if DVC_YAML.exists() else ""
     lines = text.splitlines(keepends=True)
-    kept = [line for line in lines if line.strip() != SAMPLE_LINE]
+    kept = [line for line in lines if not line.strip().startswith(SAMPLE_LINE)]
     if kept != lines:
         DVC_YAML.write_text("".join(kept), encoding="utf-8")
-        print(f"{DVC_YAML}: ingest no longer depends on task/sample_data.py")
+        names = sorted({line.strip().rpartition("}/")[2] for line in set(lines) - set(kept)})
+        print(f"{DVC_YAML}: no stage depends on {', '.join(names)} any more")

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..artifacts import RAW, REPORTS, read_report
+from ..framework import MADE, MODEL_REPORT
 from ..gates import Gate
 from ..problem import words
 from ..scope import load_scope
@@ -51,16 +52,19 @@ def headline(gates: Sequence[Gate]) -> str:
 
 def identity() -> dict[str, str]:
     """Return what identifies the model and its data, from recorded files only."""
-    training = optional_report("train")
+    made = optional_report(MODEL_REPORT)
     shipped = optional_report("evaluate").get("model_sha256") or "not recorded"
     day = "on an unrecorded date"
-    if "trained_at" in training:
-        day = f"{datetime.fromtimestamp(training['trained_at'], UTC):%Y-%m-%d}"
+    if "trained_at" in made:
+        day = f"{datetime.fromtimestamp(made['trained_at'], UTC):%Y-%m-%d}"
+    data = _describe_data(optional_report("ingest"))
     return {
         "model": shipped[:ID_LENGTH],
         "variant": str(optional_report("compress").get("shipped") or "none"),
         "trained": day,
-        "data": _describe_data(optional_report("ingest")),
+        "verb": MADE.partition(" ")[0],
+        "made": MADE.format(day=day, data=data),
+        "data": data,
         "data_id": recorded_md5s().get(str(RAW), "not recorded")[:ID_LENGTH],
     }
 

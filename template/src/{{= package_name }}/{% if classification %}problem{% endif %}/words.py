@@ -28,8 +28,8 @@ MEANINGS = {
     "baseline_gain": "With {confidence} confidence, the model beats the baseline ({baseline}) by at"
     " least this.",
     "finite_answers": "All predicted probabilities are finite numbers.",
-    "onnx_parity": "The largest difference in any probability between PyTorch and the exported"
-    " file.",
+    "onnx_parity": "The largest difference in any probability between the original model and the"
+    " ONNX file of the pipeline.",
     "int8_drop": "The loss of {metric} through compression.",
     "batch_parity": "The largest change of a probability through other inputs in the batch.",
     "parity": "The largest difference in any probability between this file and the ONNX file.",

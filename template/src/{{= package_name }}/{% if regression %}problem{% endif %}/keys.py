@@ -33,15 +33,15 @@ class ProblemScope(BaseModel, frozen=True, extra="forbid"):
         "max_error.",
     )
     baseline: Literal["mean", "linear"] = Field(
-        description="Simple model that the network has to beat."
+        description="Simple model that the model has to beat."
     )
     min_gain_over_baseline: float = Field(
         description="Share of the error of the baseline that the model removes."
     )
     max_onnx_difference: float = Field(
         gt=0,
-        description="Difference of any answer between PyTorch and ONNX, as a share of the standard "
-        "deviation of the answers.",
+        description="Difference of any answer between the original model and the ONNX file, as a "
+        "share of the standard deviation of the answers.",
     )
     min_int8_agreement: float = Field(
         gt=0, le=1, description="Share of predictions that are the same as before `compress`."

@@ -27,8 +27,8 @@ MEANINGS = {
     "coverage": "With {confidence} confidence, the interval of at least this share of the answers"
     " contains the correct one.",
     "finite_answers": "All answers are finite numbers.",
-    "onnx_parity": "The largest difference in any answer between PyTorch and the exported file, as"
-    " a share of the spread of the answers.",
+    "onnx_parity": "The largest difference in any answer between the original model and the ONNX"
+    " file of the pipeline, as a share of the spread of the answers.",
     "int8_drop": "The increase of {metric} through compression, as a share of its limit.",
     "batch_parity": "The largest change of an answer through other inputs in the batch, as a share"
     " of the spread of the answers.",

@@ -1,0 +1,6 @@
+"""How the model is made: it exists, as an ONNX file, and the stage `adopt` takes it in."""
+
+STAGES = ("adopt",)  # of dvc.yaml; the last one writes models/model.onnx
+MODEL_REPORT = "export"  # in reports/: facts about the model
+MADE = "dated {day}, measured on {data}"
+SIMPLER = "as `task/model.onnx`"

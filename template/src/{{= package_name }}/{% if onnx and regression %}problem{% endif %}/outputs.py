@@ -1,0 +1,49 @@
+"""What the outputs of a given model mean: a number in the unit of the answers."""
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+
+from ..refusal import Refusal
+from .answer import Head
+
+SAMPLE_ACTIVATION = "Identity"  # operator at the end of the made-up model
+Step = tuple[str, np.ndarray | None]  # an ONNX operator, and its second input
+
+
+class Meaning(NamedTuple):
+    """How to read raw outputs (n, 1): numbers have no order and no activation."""
+
+    activation: str = "none"
+
+
+def find_meaning(
+    raw: np.ndarray, last: str, given: ModuleType, listed: Sequence[str], head: Head
+) -> Meaning:
+    """Check the raw outputs (n, outputs).
+
+    Raises:
+        Refusal: the model does not return one number.
+    """
+    if raw.shape[1] != 1:
+        rule = "one number per input; name the right one with OUTPUT in task/given.py"
+        raise Refusal("outputs of the model", raw.shape[1], rule, 1)
+    return Meaning()
+
+
+def expect(raw: np.ndarray, meaning: Meaning, head: Head) -> np.ndarray:
+    """Return the answers (n, 1) that raw outputs of the given file stand for."""
+    return raw.astype(np.float64)
+
+
+def undone(meaning: Meaning) -> str:
+    """Return the operator to remove from the end of the graph: none."""
+    return ""
+
+
+def steps(meaning: Meaning, head: Head, *, is_undone: bool) -> list[Step]:
+    """Return the operators that standardise the answers: `decode` reverses them."""
+    centre, scale = np.float32(head.centre), np.float32(head.scale)
+    return [("Sub", np.array(centre)), ("Div", np.array(scale))]
