@@ -14,13 +14,15 @@ import numpy as np
 from ..bounds import bootstrap_weights
 from . import answer
 from .answer import LINE, Answer, Head
-from .by_label import METRICS, NOT_ZERO, count, draw_posterior
+from .by_label import METRICS as BY_LABEL
+from .by_label import NOT_ZERO, Metric, count, draw_posterior
 from .keys import ProblemScope
 
 LIMIT = "min_metric"  # key of scope.yaml
 SIGN = 1  # higher values are better
 BOUND = "lower_bound"  # key of a score
 NAME = "score"
+METRICS: dict[str, Metric] = BY_LABEL
 CALIBRATION_BINS = 10  # usual; finer bins are noise in a window of 200
 NAME_SHOWN = 16  # characters of a label in the name of a gate
 # A threshold near 0 or 1 would follow single examples; its logit would move all scores.
@@ -74,7 +76,8 @@ def score_labels(
     truth: np.ndarray, outputs: np.ndarray, head: Head, limits: ProblemScope
 ) -> dict[str, dict[str, float]]:
     """Return the metric and its lower bound of each label that occurs."""
-    names = [name for name, occurs in zip(head.labels, truth.any(axis=0), strict=True) if occurs]
+    occurs: list[bool] = truth.any(axis=0).tolist()
+    names = [name for name, is_there in zip(head.labels, occurs, strict=True) if is_there]
     if not names:
         return {}
     draws = _draw(truth, outputs, limits)
