@@ -1,4 +1,4 @@
-"""Projects with other answers than one label: from data to a served answer, every limit seen failing."""
+"""Projects with other answers than one label: from data to a served answer, all limits tested."""
 
 import csv
 import json

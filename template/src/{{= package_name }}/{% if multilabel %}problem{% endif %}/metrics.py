@@ -76,8 +76,7 @@ def score_labels(
     truth: np.ndarray, outputs: np.ndarray, head: Head, limits: ProblemScope
 ) -> dict[str, dict[str, float]]:
     """Return the metric and its lower bound of each label that occurs."""
-    occurs: list[bool] = truth.any(axis=0).tolist()
-    names = [name for name, is_there in zip(head.labels, occurs, strict=True) if is_there]
+    names = [head.labels[i] for i in np.flatnonzero(truth.any(axis=0))]
     if not names:
         return {}
     draws = _draw(truth, outputs, limits)
