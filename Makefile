@@ -38,11 +38,11 @@ lint: setup ## Check the style and types of this repo
 test: lint ## Run the everyday tests: all nine renders linted and typed, one of them run end to end
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-test-all: lint ## Also run the long tests: four of nine renders end to end, a real `make setup`
+test-all: lint ## Also run the long tests: three of nine renders end to end, a real `make setup`
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal \
 	  -m "not matrix and not container and not real_data"
 
-test-matrix: setup ## Run what others cover in part: five more renders, processors, converters
+test-matrix: setup ## Run what others cover in part: six more renders, processors, converters
 	$(BIN)/python -m pytest -n $(WORKERS) -m matrix
 
 test-container: setup ## Run images and device packages; needs docker.io, docker-compose, mmdebstrap

