@@ -62,7 +62,7 @@ FIRST = {(row["modality"], row["target"]): row for row in reversed(PAIRWISE)}
 EACH = [
     pytest.param(
         row,
-        marks=[] if row in FIRST.values() else pytest.mark.long,
+        marks=[] if row in FIRST.values() else pytest.mark.matrix,
         id="-".join(map(str, row.values())),
     )
     for row in PAIRWISE

@@ -134,13 +134,21 @@ def version(archive: Path) -> str:
 # A hybrid has the files of both other targets; those start at the oldest release only.
 STARTS = [(RELEASES[0], target) for target in TARGETS if target != "hybrid"]
 STARTS += [(archive, "hybrid") for archive in RELEASES]
+
+
+def _marks(archive: Path, target: str) -> list[pytest.MarkDecorator]:
+    if target != "hybrid":
+        return [pytest.mark.matrix]
+    return [] if archive == RELEASES[-1] else [pytest.mark.long]
+
+
 EVERY_START = pytest.mark.parametrize(
     ("archive", "target"),
     [
         pytest.param(
             archive,
             target,
-            marks=[] if archive == RELEASES[-1] else pytest.mark.long,
+            marks=_marks(archive, target),
             id=f"from {version(archive)}-{target}",
         )
         for archive, target in STARTS
@@ -428,7 +436,10 @@ def assert_as_fresh(
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("archive", "target"),
-    [(RELEASES[0], "hybrid"), (RELEASES[-1], "cloud")],
+    [
+        (RELEASES[0], "hybrid"),
+        pytest.param(RELEASES[-1], "cloud", marks=pytest.mark.matrix),
+    ],
     ids=lambda value: value if isinstance(value, str) else version(value),
 )
 def test_an_upgraded_project_passes_its_own_tests(

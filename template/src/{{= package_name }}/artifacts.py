@@ -12,6 +12,7 @@ RAW = Path("data/raw")  # payloads and their labels, in a few Parquet shards
 FEATURES = Path("data/features.npz")  # input of the network, label, slice and split of each example
 CHECKPOINT = Path("models/model.pt")
 BASELINE = Path("models/baseline.npz")  # the simple model to beat
+BASELINE_VARIANT = "baseline"  # its name among the variants of `compress`
 ONNX = Path("models/model.onnx")
 SHIPPED = Path("models/shipped.onnx")  # the variant that `compress` chose
 ONNX_INT8 = SHIPPED  # its name before 0.3.0, which your code may still use

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ModelWrapValidatorHandler, computed_field, model_validator
 
 from . import framework
-from .artifacts import read_conversions, read_report
+from .artifacts import BASELINE_VARIANT, read_conversions, read_report
 from .cost import cost_usd_month
 from .problem import metrics, words
 from .scope import SCOPE, load_scope
@@ -111,7 +111,7 @@ def _quality_gates() -> list[Gate]:
     gain = quality["baseline"]["gain_lower_bound"]
     name = f"gain over {scope.baseline} baseline, lower bound"
     better = gate("baseline_gain", name, gain, "min_gain_over_baseline")
-    if read_report("compress").get("shipped") == "baseline":
+    if read_report("compress").get("shipped") == BASELINE_VARIANT:
         better = forbid("baseline_shipped", "shipped model is worse than the baseline", 0)
     return [
         *quality_gates(quality),

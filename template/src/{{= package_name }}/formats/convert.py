@@ -12,10 +12,9 @@ from typing import Any
 
 from rich.console import Console
 
-from ..artifacts import ONNX, REPORTS, SHIPPED, read_report, write_report
+from ..artifacts import BASELINE_VARIANT, ONNX, REPORTS, SHIPPED, read_report, write_report
 from ..atomic import replace_durably, to_json
 from ..gates import Gate, gate
-from ..pipeline.baseline import VARIANT
 from ..pipeline.compress import Row, measure_quality, table, variant_gates
 from ..pipeline.footprint import footprint
 from ..pipeline.report import read_variants
@@ -42,7 +41,7 @@ def convert(name: str) -> None:
     folder, report = ONNX.parent / name, f"format_{name}"
     exported = Predictor(ONNX)
     require_head(ONNX, exported.head)
-    if read_report("compress")["shipped"] == VARIANT:
+    if read_report("compress")["shipped"] == BASELINE_VARIANT:
         raise SystemExit(
             f"The baseline is shipped, not the network that {name} would convert. Use {SHIPPED}, or"
             " improve the network until it beats the baseline by min_gain_over_baseline."

@@ -7,13 +7,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from ..artifacts import BASELINE, ONNX
+from ..artifacts import BASELINE, BASELINE_VARIANT, ONNX
 from ..problem.answer import Head, decode
 from ..problem.metrics import tune
 from ..scope import load_scope
 from .splits import load_split, read_head, require_head
-
-VARIANT = "baseline"  # name of this variant in `compress`
 
 
 def predict_baseline(x: np.ndarray) -> np.ndarray:
@@ -35,7 +33,7 @@ def write_baseline(path: Path) -> None:
     ]
     output = helper.make_tensor_value_info(outputs.name, TensorProto.FLOAT, ["batch", head.width])
     weights = [onnx.numpy_helper.from_array(array, name) for name, array in arrays.items()]
-    graph = helper.make_graph(nodes, VARIANT, [inputs], [output], weights)
+    graph = helper.make_graph(nodes, BASELINE_VARIANT, [inputs], [output], weights)
     model = helper.make_model(graph, opset_imports=exported.opset_import)
     model.ir_version = exported.ir_version
     known = {entry.key: entry.value for entry in exported.metadata_props}

@@ -21,7 +21,7 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from ..artifacts import ONNX, SHIPPED, write_report
+from ..artifacts import BASELINE_VARIANT, ONNX, SHIPPED, write_report
 from ..atomic import to_json, write_atomic
 from ..bounds import share_lower_bound
 from ..gates import Gate, gate, quality_gates
@@ -57,7 +57,7 @@ def variants() -> dict[str, Callable[[Path], None]]:
         **more_variants(),
     }
     if load_scope().baseline != words.CONSTANT_BASELINE:
-        made[baseline.VARIANT] = baseline.write_baseline
+        made[BASELINE_VARIANT] = baseline.write_baseline
     return made
 
 
@@ -94,7 +94,7 @@ def compress() -> None:
     if not shipped:
         raise SystemExit(why)
     print(f"Shipped: {shipped}. {why or _describe_quality(rows[shipped])}")
-    if shipped == baseline.VARIANT:
+    if shipped == BASELINE_VARIANT:
         needed = f"min_gain_over_baseline: {scope.min_gain_over_baseline:g} in scope.yaml"
         print(f"On the validation split, the float32 model gains {gain:.4g} over it ({needed}).")
 
@@ -171,7 +171,7 @@ def _try_variant(
     try:
         write(path)
         _stamp(path, UNKNOWN)
-        is_baseline = path.stem == baseline.VARIANT  # another model, to be compared with itself
+        is_baseline = path.stem == BASELINE_VARIANT  # another model, to be compared with itself
         written = Predictor(path)
         row = measure_quality(written, written if is_baseline else exported, scope)
         row |= {"size_mb": path.stat().st_size / 1e6} | footprint(path)
@@ -183,7 +183,7 @@ def _try_variant(
 def _stamp(path: Path, evidence_sha256: str) -> None:
     """Add the metadata of the exported file, the variant, and the hash of its measurements."""
     model = onnx.load(path)
-    source = model if path.stem == baseline.VARIANT else onnx.load(ONNX, load_external_data=False)
+    source = model if path.stem == BASELINE_VARIANT else onnx.load(ONNX, load_external_data=False)
     known = {p.key: p.value for p in source.metadata_props}
     named = {"candidate": path.stem, "evidence_sha256": evidence_sha256}
     onnx.helper.set_model_props(model, known | named)
@@ -197,11 +197,12 @@ def _choose(rows: dict[str, Row]) -> tuple[str | None, str]:
         failures = "".join(f"\n  {name}: {row['failed']}" for name, row in rows.items())
         return None, f"No variant of {ONNX} could be written and run:{failures}"
     fitting = {name: row for name, row in measured.items() if not row["broken"]}
-    simple, gain = fitting.pop(baseline.VARIANT, None), _network_gain(rows)
-    if simple and (not fitting or gain is None or gain < load_scope().min_gain_over_baseline):
-        return baseline.VARIANT, ""
+    simple, gain = fitting.pop(BASELINE_VARIANT, None), _network_gain(rows)
+    needed = load_scope().min_gain_over_baseline
+    if simple and (not fitting or gain is None or gain < needed):
+        return BASELINE_VARIANT, ""
     if not fitting:
-        networks = {name: row for name, row in measured.items() if name != baseline.VARIANT}
+        networks = {name: row for name, row in measured.items() if name != BASELINE_VARIANT}
         nearest = min(
             networks or measured, key=lambda name: _distance(variant_gates(measured[name]))
         )
@@ -215,7 +216,7 @@ def _choose(rows: dict[str, Row]) -> tuple[str | None, str]:
 
 def _network_gain(rows: dict[str, Row]) -> float | None:
     """Return the gain of the exported model over the baseline; None without either."""
-    row, simple = rows.get("fp32", {}), rows.get(baseline.VARIANT, {})
+    row, simple = rows.get("fp32", {}), rows.get(BASELINE_VARIANT, {})
     if "broken" not in row or "broken" not in simple:
         return None
     return metrics.gain(row["score"]["value"], simple["score"]["value"])

@@ -1,10 +1,10 @@
 """Measure the exported model, the shipped file and the baseline on the test split."""
 
-from ..artifacts import ONNX, SHIPPED, write_report
+from ..artifacts import BASELINE_VARIANT, ONNX, SHIPPED, write_report
 from ..predictor import Predictor
 from ..problem.metrics import count_nonfinite, evidence, measure, measure_gain, score
 from ..scope import load_scope
-from .baseline import VARIANT, predict_baseline
+from .baseline import predict_baseline
 from .reference import save_reference
 from .splits import load_data_sha256, load_split, require_head
 
@@ -14,7 +14,7 @@ def evaluate() -> None:
     scope, shipped, exported = load_scope(), Predictor(), Predictor(ONNX)
     require_head(ONNX, exported.head)
     require_head(SHIPPED, shipped.head)
-    if shipped.candidate == VARIANT:  # compression did not change it
+    if shipped.candidate == BASELINE_VARIANT:  # compression did not change it
         exported = shipped
     x, truth, slices = load_split("test")
     head, outputs, simple = shipped.head, shipped.outputs(x), predict_baseline(x)

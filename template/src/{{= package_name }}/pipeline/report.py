@@ -14,13 +14,12 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from ..artifacts import REPORTS, list_conversions, read_report
+from ..artifacts import BASELINE_VARIANT, REPORTS, list_conversions, read_report
 from ..framework import MODEL_REPORT
 from ..gates import verdicts
 from ..problem import metrics, pictures, words
 from ..scope import load_scope
 from ..target.keys import CHEAPEST_BY
-from .baseline import VARIANT
 from .pages import fill
 from .rows import list_gates, list_slices, list_variants
 from .summary import (
@@ -87,7 +86,7 @@ def report() -> None:
         findings=findings(quality),
         is_sample=is_sample(),
         model=identity(),
-        parameters=None if shipped == VARIANT else made.get("parameters"),
+        parameters=None if shipped == BASELINE_VARIANT else made.get("parameters"),
         commit=describe_commit(),
         written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         parts=list_gates(gates),
