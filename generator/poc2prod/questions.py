@@ -5,7 +5,7 @@ import math
 import re
 import reprlib
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -105,11 +105,14 @@ class Questions:
 
         `answers` are the answers to earlier questions.
         """
-        spec, choices = self.specs[name], [value for _, value in self.choices(name, answers)]
+        spec = self.specs[name]
+        rules = {choice: rule for _, choice, rule in self._choices(name, answers)}
+        choices = [choice for choice, rule in rules.items() if not rule]
         if not self.is_open(name):
             return "derived from other answers; leave it out"
         if choices and not any(value == choice and fits(value, spec["type"]) for choice in choices):
-            return f"one of {', '.join(map(str, choices))}{did_you_mean(value, choices)}"
+            rule = next((f"{rule}; " for choice, rule in rules.items() if value == choice), "")
+            return f"{rule}one of {', '.join(map(str, choices))}{did_you_mean(value, choices)}"
         if not fits(value, spec["type"]):
             read = convert(value, name) if is_number(spec["type"]) else None
             if read is not None:
@@ -149,17 +152,7 @@ class Questions:
 
     def choices(self, name: str, answers: Mapping[str, Any]) -> list[tuple[str, Any]]:
         """List the choices that fit the answers as labels and values; empty if there are none."""
-        choices = self.specs[name].get("choices", [])
-        pairs = choices.items() if isinstance(choices, dict) else choices
-        found = []
-        for pair in pairs:
-            label, value = pair if isinstance(pair, (list, tuple)) else (pair, pair)
-            rule = ""
-            if isinstance(value, dict):
-                rule, value = value.get("validator", ""), value["value"]
-            if not self.text(rule, answers).strip():
-                found.append((self.text(label, answers).strip(), value))
-        return found
+        return [(label, value) for label, value, rule in self._choices(name, answers) if not rule]
 
     def parse(self, name: str, typed: str) -> Any:
         """Convert typed text to the question's type; return it unchanged if that fails.
@@ -190,6 +183,16 @@ class Questions:
         except (ValueError, yaml.YAMLError):
             wanted = WANTED[spec["type"]]
             raise Refusal(f"copier.yml: the default of {name} is {default!r}; {wanted}") from None
+
+    def _choices(self, name: str, answers: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
+        """List all choices as labels, values, and the rule that excludes one, or ""."""
+        choices = self.specs[name].get("choices", [])
+        for pair in choices.items() if isinstance(choices, dict) else choices:
+            label, value = pair if isinstance(pair, (list, tuple)) else (pair, pair)
+            rule = ""
+            if isinstance(value, dict):
+                rule, value = value.get("validator", ""), value["value"]
+            yield self.text(label, answers).strip(), value, self.text(rule, answers).strip()
 
     def _unknown(self, name: Any, value: Any) -> str:
         open_to_answer = list(filter(self.is_open, self.specs))

@@ -266,6 +266,7 @@ WRONG_ANSWERS = [
     ("min_metric: 1.4", "min_metric: got 1.4; 0.01 to 0.999, like 0.9"),
     ("target: clowd", "target: got 'clowd'; one of cloud, edge, hybrid; did you mean 'cloud'?"),
     ("target: EDGE", "target: got 'EDGE'; one of cloud, edge, hybrid; did you mean 'edge'?"),
+    ("metric: mae", "metric: got 'mae'; only for numbers; one of accuracy, macro_f1, macro_recall"),
     ("target: [edge]", "target: got ['edge']; one of cloud, edge, hybrid"),
     ("modality:", "modality: got nothing; one of image, audio, tabular"),
     ("ci: no", "ci: got false; one of github, none"),
@@ -501,10 +502,10 @@ def test_fails_without_git(template: Path, place: Path, monkeypatch: pytest.Monk
 
 @pytest.fixture
 def slow_template(template: Path) -> Path:
-    """A template with one file that takes seconds to render."""
+    """A template with one file that takes a minute to render, also when processes wait."""
     for number in range(5):
         (template / f"template/a{number}.txt").write_text("quick")
-    slow = "{%- for a in range(3000) %}{% for b in range(9000) %}{% endfor %}{% endfor %}"
+    slow = "{%- for a in range(90000) %}{% for b in range(9000) %}{% endfor %}{% endfor %}"
     (template / "template/b.txt.jinja").write_text(slow)
     git(template, "add", "--all")
     git(template, "commit", "--quiet", "--message=slow")
