@@ -36,6 +36,7 @@ CONDITIONS: dict[str, set[Kind]] = {  # Jinja conditions, and the renders where 
     **{name: {kind for kind in KINDS if kind[0] == name} for name in MODALITIES},
     **{name: {kind for kind in KINDS if kind[2] == name} for name in PROBLEMS},
     **{name: {kind for kind in KINDS if kind[3] == name} for name in FRAMEWORKS},
+    "not regression": {kind for kind in KINDS if kind[2] != "regression"},
     "image or audio": {kind for kind in KINDS if kind[0] != "tabular"},
 }
 

@@ -17,7 +17,9 @@ CI = {"workflow", "workflows", "zizmor"}
 TRAINING = {"distill", "student"}
 PHRASES = {
     "tuf": re.compile(r"the update framework", re.IGNORECASE),
-    "distill": re.compile(r"build_model|make retrain|learning_rate|batch_size:|torch==", re.IGNORECASE),
+    "distill": re.compile(
+        r"build_model|make retrain|learning_rate|batch_size:|torch==", re.IGNORECASE
+    ),
     "canary": re.compile(r"status page|load.test|make serve\b", re.IGNORECASE),
 }
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
@@ -107,14 +109,16 @@ def test_finds_the_name_of_a_file_and_keeps_other_meanings(tmp_path: Path) -> No
 
 # What only labels have. A `label` that arrives later may be a number: the word is not here.
 OF_LABELS = re.compile(
-    r"confusion matrix|majority|entropy|min_metric|calibration_error|ask_server_below|macro_|accuracy:"
-    r"|per label\b|names of labels|fail.safe.label|label: review|/<label>|unsure labels"
-    r"|`label`|confidence (?:below|of an answer)|low confidence",
+    r"confusion matrix|majority|entropy|min_metric|calibration_error|ask_server_below|macro_"
+    r"|accuracy:|per label\b|names of labels|fail.safe.label|label: review|/<label>|unsure labels"
+    r"|classifies|`label`|confidence (?:below|of an answer)|low confidence",
     re.IGNORECASE,
 )
-OF_NUMBERS = re.compile(r"\bmax_error\b|min_coverage|answer_unit|interval_coverage|pinball|wape|mape")
+OF_NUMBERS = re.compile(
+    r"\bmax_error\b|min_coverage|answer_unit|interval_coverage|pinball|wape|mape"
+)
 OF_SETS = re.compile(r"max_label_gap|worst_label|mean_ap|labels_said|label_count|label:NAME")
-OF_ONE_LABEL = re.compile(r"confusion matrix|majority|one folder per label|/<label>")
+OF_ONE_LABEL = re.compile(r"confusion matrix|majority|one folder per label|/<label>|[Cc]lassifies")
 ABSENT = {
     "classification": [OF_NUMBERS, OF_SETS],
     "multilabel": [OF_NUMBERS, OF_ONE_LABEL],

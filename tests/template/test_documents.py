@@ -94,7 +94,9 @@ def test_commands_of_a_project_exist(project: Path) -> None:
     wrong = []
     for page in documents(project):
         text = page.read_text()
-        wrong += [f"{page.name}: make {name}" for name in sorted(find_make_targets(text) - makefile)]
+        wrong += [
+            f"{page.name}: make {name}" for name in sorted(find_make_targets(text) - makefile)
+        ]
         called = set(re.findall(r"python -m scratch_detector ([a-z]+)", text))
         wrong += [f"{page.name}: {name}" for name in sorted(called - commands - {"STAGE"})]
     assert wrong == []

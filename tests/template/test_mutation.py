@@ -10,7 +10,15 @@ import pytest
 
 from conftest import Render
 from environment import environment, release, requirements, variables
-from mutation import BASE, Mutant, exact_reports, read_exported_limits, find_failed_gates, mutate, report
+from mutation import (
+    BASE,
+    Mutant,
+    exact_reports,
+    find_failed_gates,
+    mutate,
+    read_exported_limits,
+    report,
+)
 from poc2prod.questions import Questions
 from repository import run_in
 

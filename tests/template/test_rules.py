@@ -41,15 +41,18 @@ NUMBERS = [
     1e3,
     1e5,
 ]
-# `task`, `problem` and `target` have one folder per answer; a render contains one of each, at the same path.
+# `task`, `problem` and `target` have one folder per answer; a render contains one of each, at the
+# same path.
 VARIANTS = {"image", "audio", "tabular", "cloud", "edge", "device", "hybrid", "https", "mqtt"}
 VARIANTS |= {"classification", "multilabel", "regression", "pytorch", "onnx"}
 
 
 def test_only_the_locked_package_name_is_in_paths() -> None:
     values = {name for path in PATHS for name in re.findall(r"\{\{=\s*([\w.]+)", path)}
-    found = [text for path in PATHS for text in re.findall(r"\{%-? *if (?:not )?([\w ]+?) *%", path)]
-    conditions = {name for text in found for name in text.split(" and ")}
+    found = [
+        text for path in PATHS for text in re.findall(r"\{%-? *if (?:not )?([\w ]+?) *%", path)
+    ]
+    conditions = {name for text in found for name in re.split(" and (?:not )?", text)}
     assert values == {"package_name", "_copier_conf.answers_file"}
     assert conditions == VARIANTS
     assert CONFIG["package_name"]["ask"] is False

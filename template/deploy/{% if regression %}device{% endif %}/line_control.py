@@ -34,14 +34,14 @@ def ask(payload: bytes) -> dict[str, Any]:
     try:
         device.request("POST", "/decide", payload)
         return dict(json.loads(device.getresponse().read()))
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except (OSError, http.client.HTTPException, TypeError, ValueError) as error:
         return {"error": f"no decision ({error})"}
     finally:
         device.close()
 
 
 def is_good(decision: dict[str, Any], low: float, high: float) -> bool:
-    """Whether the interval of a decision is in a range; one of a fail-safe has no interval."""
+    """Whether the interval of a decision is inside a range. A fail-safe has no interval."""
     return low <= decision.get("low", -float("inf")) and decision.get("high", float("inf")) <= high
 
 

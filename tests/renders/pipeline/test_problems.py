@@ -3,8 +3,10 @@
 import csv
 import json
 import re
+import runpy
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +109,32 @@ def test_numbers_of_images_and_sounds_meet_their_limits(
     (example,) = (folder / "data").glob("example.*")
     code = f"{decide}open('{example}', 'rb').read()))"
     assert "'low': " in done(run_in(folder, "python", "-c", code))
+
+
+@pytest.mark.parametrize(
+    ("decision", "expected"),
+    [
+        ({"value": 3, "low": 2, "high": 4}, True),
+        ({"value": 3, "low": 0.5, "high": 4}, False),
+        ({"value": 3, "low": 2, "high": 5.5}, False),
+        ({"value": 3, "fail_safe": "too late"}, False),
+        ({"error": "no decision"}, False),
+    ],
+)
+def test_the_line_passes_only_an_interval_inside_the_range(
+    decision: dict[str, float], expected: bool, render: Render
+) -> None:
+    folder = render(target="edge", problem="regression")
+    names = runpy.run_path(str(folder / "deploy/device/line_control.py"))
+    assert names["is_good"](decision, 1, 5) is expected
+
+
+def test_the_line_stops_without_a_device(render: Render, tmp_path: Path) -> None:
+    script = render(target="edge", problem="regression") / "deploy/device/line_control.py"
+    (tmp_path / "part").write_bytes(b"x")
+    command = [sys.executable, script, "1", "5", "part"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert result.stdout.startswith("STOP part None no decision (")
 
 
 COMPARE = """

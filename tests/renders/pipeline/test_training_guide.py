@@ -90,7 +90,8 @@ def test_functions_of_the_guide_change_the_training_only(project: Path) -> None:
     (project / "src/scratch_detector/task/training.py").write_text(recorded)
     done(run_in(project, "python", "-c", "from scratch_detector.cli import run; run('train')"))
     report = json.loads((project / "reports/train.json").read_text())
-    assert report["hooks"] == ["augment", "loss", "optimizer", "sample_weights"]
+    used = "augment, loss, optimizer, sample_weights"
+    assert report["notes"] == [f"Trained with functions of `task/training.py`: {used}."]
     hashes = json.loads(done(run_in(project, "python", "-c", SPLITS)))
     seen = (project / "seen.txt").read_text().split()
     assert set(seen) <= set(hashes["train"]) and len(set(seen)) > len(hashes["train"]) / 3
@@ -104,15 +105,37 @@ def test_a_function_with_another_name_is_an_error(project: Path) -> None:
     path.write_text("def optimiser(model, learning_rate):\n    return None\n")
     result = run_in(project, "python", "-m", "scratch_detector", "train")
     assert result.returncode == 1 and "task/training.py: got optimiser; " in result.stderr
-    path.write_text("def augment(x, rng):\n    return x[:1]\n")
-    result = run_in(project, "python", "-m", "scratch_detector", "train")
-    assert result.returncode == 1 and "augment in task/training.py: got (1" in result.stderr
-    path.write_text("def sample_weights(targets):\n    return targets * 0.0\n")
-    result = run_in(project, "python", "-m", "scratch_detector", "train")
-    assert result.returncode == 1 and "sample_weights in task/training.py: got " in result.stderr
     path.write_text("import not_installed\n")
     result = run_in(project, "python", "-m", "scratch_detector", "train")
     assert "No module named 'not_installed'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("function", "got"),
+    [
+        ("def augment(x, rng):\n    return x[:1]\n", "augment in task/training.py: got (1"),
+        (
+            "def sample_weights(targets):\n    return targets * 0.0\n",
+            "sample_weights in task/training.py: got an array of shape (",
+        ),
+        (
+            "def loss(scores, targets):\n    return scores.sum(dim=1)\n",
+            "loss in task/training.py: got (",
+        ),
+        ("def loss(scores, targets):\n    return 0.5\n", "loss in task/training.py: got float; "),
+        (
+            "def optimizer(model, learning_rate):\n    return None\n",
+            "optimizer in task/training.py: got NoneType; ",
+        ),
+    ],
+    ids=["augment", "sample_weights", "losses", "float", "optimizer"],
+)
+def test_a_function_that_returns_something_else_is_an_error(
+    function: str, got: str, project: Path
+) -> None:
+    (project / "src/scratch_detector/task/training.py").write_text(function)
+    result = run_in(project, "python", "-m", "scratch_detector", "train")
+    assert result.returncode == 1 and got in result.stderr
 
 
 def test_frozen_parts_stay_as_they_were(project: Path) -> None:

@@ -18,6 +18,7 @@ from ..artifacts import BASELINE_VARIANT, REPORTS, list_conversions, read_report
 from ..framework import MODEL_REPORT
 from ..gates import verdicts
 from ..problem import metrics, pictures, words
+from ..problem.picture import Picture
 from ..scope import load_scope
 from ..target.keys import CHEAPEST_BY
 from .pages import fill
@@ -110,7 +111,7 @@ def read_variants() -> dict[str, Any]:
 
 
 @np.errstate(invalid="ignore")  # a label without a held-out example has no shares
-def _draw_counts(picture: pictures.Picture) -> Figure:
+def _draw_counts(picture: Picture) -> Figure:
     rows, labels = ([_shorten(name) for name in names] for names in picture.names)
     counts = np.array(picture.counts)
     width = max(WIDTH_IN, 1.2 + 0.22 * len(labels))

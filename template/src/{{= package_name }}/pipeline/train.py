@@ -50,7 +50,7 @@ def train() -> None:
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "best_epoch": 1 + int(np.nanargmin(curve["validation_loss"])),  # whose weights are kept
         "curve": curve,
-        "hooks": hooks.names,
+        "notes": hooks.describe(),
     }
     write_report("train", facts | measurements)
 
@@ -69,7 +69,7 @@ def fit(
     Raises:
         SystemExit: the validation loss was NaN after every epoch.
     """
-    params, criterion = load_params(), criterion or hooks.loss or choose_loss(load_scope())
+    params, criterion = load_params(), criterion or hooks.checked_loss or choose_loss(load_scope())
     torch.set_num_threads(params.training_threads)
     x, y = map(torch.from_numpy, training)
     batches = -(-len(x) // params.batch_size)

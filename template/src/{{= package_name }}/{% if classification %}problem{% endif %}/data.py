@@ -5,14 +5,14 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ..refusal import Refusal, is_amount, reject_amounts
+from .examples_per_label import (
+    MIN_EXAMPLES_PER_LABEL,
+    NEEDED,
+    SPLITS,
+    describe_lacking,
+    describe_rare,
+)
 from .keys import ProblemScope
-
-SCHEMA = "schema.yaml"
-# Two of 20 are in the validation split on average.
-MIN_EXAMPLES_PER_LABEL = 20
-# With so many examples, one is in the split with 95 % probability: log(0.05) / log(1 - share).
-NEEDED = {"validation": 29, "test": 14, "train": 3}
-SPLITS = ("train", "validation", "test")
 
 
 def list_labels(found: Collection[str]) -> list[str]:
@@ -93,22 +93,8 @@ def find_problems(
         n = counts.get(label, 0)
         lacking = [split for split in NEEDED if (label, split) not in in_splits]
         if n < MIN_EXAMPLES_PER_LABEL:
-            more = MIN_EXAMPLES_PER_LABEL - n
-            rule = f"{n} of at least {MIN_EXAMPLES_PER_LABEL} examples; add {more} more"
-            problems.append(f"label {label}: {rule}")
+            problems.append(describe_rare(label, n))
         elif lacking and splits:
             different = {key for key, other in zip(keys, found, strict=True) if other == label}
-            rule = f"none of {n} examples is in the {' or '.join(lacking)} split"
-            problems.append(f"label {label}: {rule}; {_advise(lacking, len(different), by, place)}")
+            problems.append(describe_lacking(label, n, lacking, len(different), by, place))
     return problems
-
-
-def _advise(lacking: Sequence[str], different: int, by: str, place: str) -> str:
-    """Say what would put examples of a label into the splits that have none."""
-    if by == "group":
-        return f"groups of this label ({place}): {different}; add groups, at least 3"
-    if by == "time":
-        return f"the splits are earlier and later times ({place}); add examples"
-    if by in ("given", "function"):
-        return f"change the splits that you give (split: {{by: {by}}} in {SCHEMA})"
-    return f"add about {max(NEEDED[name] for name in lacking)} different ones"

@@ -61,7 +61,7 @@ CONSTANT_BASELINE = "majority"
 
 
 def format_value(value: float) -> str:
-    """Return a value of the metric ."""
+    """Return a value of the metric as text."""
     return f"{value:.3f}"
 
 

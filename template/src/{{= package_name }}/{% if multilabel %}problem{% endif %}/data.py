@@ -6,15 +6,16 @@ from typing import Any
 
 from ..refusal import Refusal
 from .answer import NONE, SEPARATOR, read, write
+from .examples_per_label import (
+    MIN_EXAMPLES_PER_LABEL,
+    NEEDED,
+    SPLITS,
+    describe_lacking,
+    describe_rare,
+)
 from .keys import ProblemScope
 
-SCHEMA = "schema.yaml"
 SEPARATORS = (SEPARATOR, ";", ",")  # that a column may use, one of them
-# Two of 20 are in the validation split on average.
-MIN_EXAMPLES_PER_LABEL = 20
-# With so many examples, one is in the split with 95 % probability: log(0.05) / log(1 - share).
-NEEDED = {"validation": 29, "test": 14, "train": 3}
-SPLITS = ("train", "validation", "test")
 SHOWN = 3
 TO_CLASSIFICATION = "`poc2prod update --to current --answer problem=classification`"
 EXAMPLE = f"glare{SEPARATOR}scratch"
@@ -103,7 +104,7 @@ def find_advice(found: Sequence[str], splits: Sequence[str]) -> str:
 
 
 def is_conflict(given: Collection[str], limits: ProblemScope) -> bool:
-    """Whether the answers for one input contradict each other: one has a label that another lacks.
+    """Whether one of the answers for an input has a label that another one lacks.
 
     Answers are written in one way only, so they are compared as texts.
     """
@@ -149,22 +150,8 @@ def find_problems(
         lacking = [split for split in NEEDED if (label, split) not in in_splits]
         rare, what = min((n, "with it"), (len(sets) - n, "without it"))
         if rare < MIN_EXAMPLES_PER_LABEL:
-            more = MIN_EXAMPLES_PER_LABEL - rare
-            rule = f"{rare} of at least {MIN_EXAMPLES_PER_LABEL} examples {what}; add {more} more"
-            problems.append(f"label {label}: {rule}")
+            problems.append(describe_rare(label, rare, what))
         elif lacking and splits:
             different = {key for key, names in zip(keys, sets, strict=True) if label in names}
-            rule = f"none of {n} examples is in the {' or '.join(lacking)} split"
-            problems.append(f"label {label}: {rule}; {_advise(lacking, len(different), by, place)}")
+            problems.append(describe_lacking(label, n, lacking, len(different), by, place))
     return problems
-
-
-def _advise(lacking: Sequence[str], different: int, by: str, place: str) -> str:
-    """Say what would put examples of a label into the splits that have none."""
-    if by == "group":
-        return f"groups of this label ({place}): {different}; add groups, at least 3"
-    if by == "time":
-        return f"the splits are earlier and later times ({place}); add examples"
-    if by in ("given", "function"):
-        return f"change the splits that you give (split: {{by: {by}}} in {SCHEMA})"
-    return f"add about {max(NEEDED[name] for name in lacking)} different ones"

@@ -22,11 +22,12 @@ class ProblemScope(BaseModel, frozen=True, extra="forbid"):
         ge=0, lt=1, description="How far the worst label may be below min_metric."
     )
     baseline: Literal["shares", "linear"] = Field(
-        description="Simple model that the network has to beat."
+        description="Simple model that the model has to beat."
     )
     min_gain_over_baseline: float = Field(description="Gain of the metric over the baseline.")
     max_onnx_difference: float = Field(
-        gt=0, description="Difference of any probability between PyTorch and ONNX."
+        gt=0,
+        description="Difference of any probability between the original model and the ONNX file.",
     )
     min_int8_agreement: float = Field(
         gt=0, le=1, description="Share of predictions that are the same as before `compress`."

@@ -8,7 +8,7 @@ from .by_label import RANKED_EXAMPLES
 from .keys import ProblemScope
 
 NAMES_SHOWN = 3  # labels in one sentence
-# A network that learned nothing has a loss this close to that of one half for every label.
+# A model that learned nothing has a loss this close to that of one half for every label.
 NO_BETTER = 0.99
 METRIC_MEANINGS = {
     "macro_f1": "the F1 score of each label, averaged: rare labels count as much as frequent ones",
@@ -24,8 +24,8 @@ MEANINGS = {
     "baseline_gain": "With {confidence} confidence, the model beats the baseline ({baseline}) by at"
     " least this.",
     "finite_answers": "All predicted probabilities are finite numbers.",
-    "onnx_parity": "The largest difference in any probability between PyTorch and the exported"
-    " file.",
+    "onnx_parity": "The largest difference in any probability between the original model and"
+    " the ONNX file.",
     "int8_drop": "The loss of {metric} through compression.",
     "batch_parity": "The largest change of a score through other inputs in the batch.",
     "parity": "The largest difference in any score between this file and the ONNX file.",
@@ -60,7 +60,7 @@ CONSTANT_BASELINE = "shares"
 
 
 def format_value(value: float) -> str:
-    """Return a value of the metric ."""
+    """Return a value of the metric as text."""
     return f"{value:.3f}"
 
 

@@ -1,6 +1,7 @@
 """Optional functions in `task/training.py` that change how the network is trained."""
 
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from types import FunctionType
 from typing import NamedTuple
@@ -29,9 +30,14 @@ class Hooks(NamedTuple):
     sample_weights: Callable[[np.ndarray], np.ndarray] | None = None
 
     @property
-    def names(self) -> list[str]:
-        """Names of the functions that exist."""
-        return [name for name, hook in self._asdict().items() if hook]
+    def checked_loss(self) -> Criterion | None:
+        """The loss, which raises SystemExit if it returns anything but one number per batch."""
+        return partial(_check_loss, self.loss) if self.loss else None
+
+    def describe(self) -> list[str]:
+        """Return what a reader of the model card should know about the training."""
+        names = [name for name, hook in self._asdict().items() if hook]
+        return [f"Trained with functions of `{MODULE}`: {', '.join(names)}."] if names else []
 
 
 def load_hooks() -> Hooks:
@@ -65,8 +71,16 @@ def make_optimizer(
     """Return the optimizer, AdamW by default, and the schedule of its learning rates.
 
     Each rate follows one cycle (Smith and Topin 2018, "Super-convergence").
+
+    Raises:
+        SystemExit: `optimizer` returns something else.
     """
     optimizer = (hooks.optimizer or _adamw)(model, learning_rate)
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise SystemExit(
+            f"optimizer in {MODULE}: got {type(optimizer).__name__}; an optimizer of PyTorch, for"
+            " example torch.optim.SGD(model.parameters(), learning_rate)"
+        )
     highest = [group["lr"] for group in optimizer.param_groups]
     momentum = not hooks.optimizer  # that of another optimizer stays as it was set
     return optimizer, torch.optim.lr_scheduler.OneCycleLR(
@@ -77,6 +91,17 @@ def make_optimizer(
 def _adamw(model: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
     parameters = model.parameters()
     return torch.optim.AdamW(parameters, learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
+
+
+def _check_loss(loss: Criterion, scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    value = loss(scores, targets)
+    if not isinstance(value, torch.Tensor) or value.ndim:
+        shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+        raise SystemExit(
+            f"loss in {MODULE}: got {shape}; one number per batch as a tensor of shape (), for"
+            " example losses.mean()"
+        )
+    return value
 
 
 def augment_batch(x: torch.Tensor, hooks: Hooks, rng: np.random.Generator) -> torch.Tensor:

@@ -1,24 +1,13 @@
 """Pictures of the quality of numbers, for the report."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from matplotlib.figure import Figure
 
+from .picture import Picture
+
 SIZE_IN = (4.2, 3)
-
-
-class Picture(NamedTuple):
-    """A figure, or counts that the report draws as a table, and the words around it."""
-
-    id: str
-    title: str
-    caption: str
-    figure: Figure | None = None
-    counts: list[list[int]] | None = None
-    names: tuple[list[str], list[str]] = ([], [])  # of rows and columns
-    axes: tuple[str, str] = ("", "")  # what columns and rows are
-    is_wide: bool = False
 
 
 def draw(quality: Mapping[str, Any], colours: Mapping[str, str]) -> list[Picture]:

@@ -62,7 +62,7 @@ CONSTANT_BASELINE = "mean"
 
 
 def format_value(value: float) -> str:
-    """Return a value of the metric ."""
+    """Return a value of the metric as text."""
     return f"{value:.4g}"
 
 
