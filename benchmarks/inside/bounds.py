@@ -42,6 +42,24 @@ def draw_numbers(kind: str, rng: np.random.Generator, n: int) -> tuple[np.ndarra
     return truth, truth + errors(size=(n, 1))
 
 
+def draw_sets(
+    distance: float, frequencies: list[float], rng: np.random.Generator, n: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw sets of labels, and scores: normal, `distance` standard deviations apart."""
+    truth = (rng.random((n, len(frequencies))) < frequencies).astype(float)
+    scores = distance * (truth - 0.5) + rng.normal(size=truth.shape)
+    return truth, 1 / (1 + np.exp(-scores))
+
+
+def find_true_value(sample: Sample, rng: np.random.Generator) -> float:
+    """Return the metric of a sample so large that its error does not matter."""
+    truth, outputs = sample(rng, TRUE_N)
+    if problem.PROBLEM != "multilabel":
+        return float(metrics.score(truth, outputs, head, limits)["value"])
+    metric = metrics.METRICS[limits.metric]  # without the bound, which draws once per example
+    return float(metric(truth, outputs, np.ones((1, TRUE_N))).mean())
+
+
 EVEN, RARE = [0.25] * 4, [0.7, 0.2, 0.1]
 POPULATIONS: dict[str, list[tuple[str, str, Sample]]] = {
     "classification": [
@@ -51,13 +69,24 @@ POPULATIONS: dict[str, list[tuple[str, str, Sample]]] = {
         ("macro_f1", "90 % right, rare labels", partial(draw_labels, 0.9, RARE)),
         ("macro_recall", "90 % right, rare labels", partial(draw_labels, 0.9, RARE)),
     ],
+    "multilabel": [
+        (metric, f"{labels} labels, {model} model", partial(draw_sets, distance, frequencies))
+        for metric in ("macro_f1", "mean_ap")
+        for model, distance in (("good", 3), ("weak", 0.5))
+        for labels, frequencies in (("frequent", [0.5, 0.3]), ("rare", [0.3, 0.05]))
+    ],
     "regression": [
         (metric, f"{kind} errors", partial(draw_numbers, kind))
         for metric in ("mae", "wape", "mape", "pinball")
         for kind in ("normal", "lognormal", "t, 3 degrees")
     ],
 }
-HEADS: dict[str, dict[str, Any]] = {"classification": {"labels": [*"abcd"]}, "regression": {}}
+LABELS = {"labels": [*"abcd"]}
+HEADS: dict[str, dict[str, Any]] = {
+    "classification": LABELS,
+    "multilabel": LABELS,
+    "regression": {},
+}
 
 for metric, population, sample in POPULATIONS[problem.PROBLEM]:
     rng = np.random.default_rng(1)
@@ -65,7 +94,7 @@ for metric, population, sample in POPULATIONS[problem.PROBLEM]:
     width = sample(rng, 1)[1].shape[1]
     known = HEADS[problem.PROBLEM]
     head = answer.Head(**{key: value[:width] for key, value in known.items()})
-    true = metrics.score(*sample(rng, TRUE_N), head, limits)["value"]
+    true = find_true_value(sample, rng)
     for n in (30, 100, 400):
         bounds = np.array(
             [metrics.score(*sample(rng, n), head, limits)[metrics.BOUND] for _ in range(samples)]

@@ -168,8 +168,8 @@ def _bounds(quality: dict[str, Any], limits: ProblemScope) -> Iterator[str]:
     )
     if quality["metric"] == "mean_ap" and n < RANKED_EXAMPLES:
         yield (
-            f"This bound is optimistic: mean_ap needs {RANKED_EXAMPLES} held-out examples,"
-            f" these are {n:,}."
+            f"On {n:,} examples, the bound of a weak model can be too high: mean_ap needs"
+            f" {RANKED_EXAMPLES} held-out examples."
         )
     ceiling = quality["score"].get("ceiling", 1)
     if ceiling < limits.min_metric:
