@@ -7,6 +7,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +136,18 @@ def test_the_line_stops_without_a_device(render: Render, tmp_path: Path) -> None
     command = [sys.executable, script, "1", "5", "part"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert result.stdout.startswith("STOP part None no decision (")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["numbers", "sets"])
+def test_the_runbook_has_advice_for_each_gate(name: str, request: pytest.FixtureRequest) -> None:
+    folder: Path = request.getfixturevalue(name)
+    text = (folder / "docs/runbook.md").read_text()
+    table = text.partition("## Limits not met")[2].partition("**Rollback.**")[0]
+    said = re.findall(r"`([a-z0-9_]+\*?)`", table)
+    gates = [gate["id"] for gate in json.loads((folder / "reports/gates.json").read_text())]
+    assert len(gates) == 22
+    assert [id for id in gates if not any(fnmatch(id, each) for each in said)] == []
 
 
 COMPARE = """
@@ -344,6 +357,7 @@ def test_a_stricter_limit_of_labels_is_not_met(
     assert result.returncode == 1 and f"  {gate}: " in result.stderr
     if key == "max_label_gap":
         assert "  quality: " not in result.stderr
+        assert re.search(r"(?m)^ +macro_f1 of label \w+ is ", result.stderr), result.stderr
 
 
 @pytest.mark.long

@@ -28,6 +28,8 @@ def explain_gates(gates: list[Gate]) -> dict[str, list[str]]:
         "finite_weights": [f"of {read_report('export').get('weights')} in models/model.onnx"],
         "finite_answers": [f"of {quality['score'].get('examples')} held-out examples"],
     }
+    for id, (name, score) in metrics.more_scores(quality).items():
+        notes[id] = _score_notes(score, limits[id], f"{scope.metric} of {name}")
     if "baseline_gain" in limits:  # not if the baseline is shipped
         notes["baseline_gain"] = _gain_notes(quality, limits["baseline_gain"])
     variant = [f"shipped variant: {compressed.get('shipped')}", compressed.get("why")]

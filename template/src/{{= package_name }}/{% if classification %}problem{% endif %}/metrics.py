@@ -142,9 +142,14 @@ def gain(value: float, baseline: float) -> float:
     return value - baseline
 
 
-def more_gates(quality: dict[str, Any]) -> list[tuple[str, str, float, str]]:
+def more_gates(quality: dict[str, Any], by: str = BOUND) -> list[tuple[str, str, float, str]]:
     """Return further gates on the result of `measure`: id, name, measured value and key of each."""
     return []
+
+
+def more_scores(quality: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return the scores that these gates compare, by id: whose it is, and the score."""
+    return {}
 
 
 def tune(truth: np.ndarray, outputs: np.ndarray, head: Head, limits: ProblemScope) -> Head:

@@ -163,13 +163,23 @@ def gain(value: float, baseline: float) -> float:
     return value - baseline
 
 
-def more_gates(quality: dict[str, Any]) -> list[tuple[str, str, float, str]]:
+def more_gates(quality: dict[str, Any], by: str = BOUND) -> list[tuple[str, str, float, str]]:
     """Return further gates on the result of `measure`: id, name, measured value and key of each."""
-    labels = quality.get("by_label", {})
-    worst = min(labels, key=lambda name: labels[name][BOUND], default="")
-    observed = labels[worst][BOUND] if worst else math.nan
-    name = f"worst label: {worst[:NAME_SHOWN]}, lower bound"
+    worst = _worst_label(quality, by)
+    observed = quality["by_label"][worst][by] if worst else math.nan
+    name = f"worst label: {worst[:NAME_SHOWN]}, {by.replace('_', ' ')}"
     return [("worst_label", name, observed, "min_metric, max_label_gap")]
+
+
+def more_scores(quality: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return the scores that these gates compare, by id: whose it is, and the score."""
+    worst = _worst_label(quality, BOUND)
+    return {"worst_label": (f"label {worst}", quality["by_label"][worst])} if worst else {}
+
+
+def _worst_label(quality: dict[str, Any], by: str) -> str:
+    labels = quality.get("by_label", {})
+    return min(labels, key=lambda name: float(labels[name][by]), default="")
 
 
 def tune(truth: np.ndarray, outputs: np.ndarray, head: Head, limits: ProblemScope) -> Head:

@@ -151,10 +151,20 @@ def gain(value: float, baseline: float) -> float:
     return 1 - value / baseline if baseline > 0 else math.nan
 
 
-def more_gates(quality: dict[str, Any]) -> list[tuple[str, str, float, str]]:
-    """Return further gates on the result of `measure`: id, name, measured value and key of each."""
+def more_gates(quality: dict[str, Any], by: str = BOUND) -> list[tuple[str, str, float, str]]:
+    """Return further gates on the result of `measure`: id, name, measured value and key of each.
+
+    There are none by value, for the validation split: the intervals were fitted on it.
+    """
+    if by != BOUND:
+        return []
     coverage = quality.get("coverage", {}).get("lower_bound", math.nan)
     return [("coverage", "answers inside intervals, lower bound", coverage, "min_coverage")]
+
+
+def more_scores(quality: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return the scores that these gates compare, by id: whose it is, and the score."""
+    return {}
 
 
 def tune(truth: np.ndarray, outputs: np.ndarray, head: Head, limits: ProblemScope) -> Head:
