@@ -108,11 +108,11 @@ def start():
     finally:
         os._exit(1)
 
-old, new = sys.argv[1:]
+old, new, kills = *sys.argv[1:3], int(sys.argv[3])
 rng, kept = random.Random(7), Path("kept")
 shutil.copytree("data/models", kept)
 longest_s, stages = 0.0, {}
-for number in range(61):
+for number in range(1 + kills):
     shutil.rmtree("data/models")
     shutil.copytree(kept, "data/models")
     began, pid = time.monotonic(), start()
@@ -617,13 +617,16 @@ def test_damaged_release_is_downloaded_again(publisher: Publisher, device: Devic
     device.accept(publisher.ids[0]).show_model()
 
 
-@pytest.mark.long
-def test_sixty_kills_leave_a_complete_model(publisher: Publisher, device: Device) -> None:
+@pytest.mark.parametrize(
+    "kills",
+    [pytest.param(18, marks=pytest.mark.long), pytest.param(60, marks=pytest.mark.matrix)],
+)
+def test_kills_leave_a_complete_model(kills: int, publisher: Publisher, device: Device) -> None:
     first, second = publisher.ids
     device.accept(first)
     publisher.publish(second)
-    process = device.start("-c", KILL_UPDATES, first, second)
+    process = device.start("-c", KILL_UPDATES, first, second, str(kills))
     out, error = process.communicate(timeout=1200)
     assert process.returncode == 0, error[-3000:]
     stages = json.loads(out)
-    assert sum(stages.values()) == 61 and stages["-9 old"] >= 10, stages
+    assert sum(stages.values()) == 1 + kills and stages["-9 old"] >= kills / 6, stages

@@ -26,7 +26,7 @@ from environment import environment, requirements, variables
 
 TIMEOUT_S = 60
 DEVICE = str(ROOT / "tests/support/inside/device.py")
-SHORT_AND_LONG = [3, pytest.param(12, marks=pytest.mark.long)]
+SHORT_AND_LONG = [3, pytest.param(12, marks=pytest.mark.matrix)]
 
 
 @pytest.fixture

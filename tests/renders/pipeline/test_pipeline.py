@@ -1,8 +1,9 @@
 """Run renders end to end: from data to an evaluated model, then to a prediction.
 
 `make test` runs one of the nine, for images on server and device; `modelled` in conftest.py covers
-tables. `make test-all` runs three, with all their own tests, so that each modality and each target
-has them once. `make test-matrix` runs the others.
+tables. `make test-all` runs three, so that each modality and each target is there once: two with
+all their own tests, and the device for sounds with those of its modality. `make test-matrix` runs
+the others.
 """
 
 import hashlib
@@ -25,15 +26,16 @@ from environment import environment, requirements, variables
 from repository import commit_files, done, git, run_in
 
 EVERYDAY = ("image", "hybrid")  # the only target with all code; shared code is tested once
-WITH_ALL_TESTS = (EVERYDAY, ("audio", "edge"), ("tabular", "cloud"))
-LONG = {*WITH_ALL_TESTS} - {EVERYDAY}
+WITH_ALL_TESTS = (EVERYDAY, ("tabular", "cloud"))
+LONG = {("audio", "edge"), ("tabular", "cloud")}
 MARKS = dict.fromkeys(NINE, pytest.mark.matrix) | dict.fromkeys(LONG, pytest.mark.long)
 COMBINATIONS = [
     pytest.param(*pair, marks=[] if pair == EVERYDAY else MARKS[pair], id="-".join(pair))
     for pair in NINE
 ]
-# Tests that read the payloads of the render, in the folders of its target.
-OF_BOTH = ["tests/task", *(f"tests/test_{name}.py" for name in ("data", "deploy", "layers"))]
+# Tests that read the payloads of the render, in the folders of its modality and its target.
+OF_ALL = ["task", "decoding", "pipeline", "test_data.py", "test_deploy.py", "test_layers.py"]
+OF_ALL = [f"tests/{name}" for name in OF_ALL]
 OF_TARGET = {"cloud": ["tests/serving/test_app.py"], "edge": ["tests/device/test_loop.py"]}
 OF_TARGET["hybrid"] = [path for paths in OF_TARGET.values() for path in paths]
 SECONDS = 900
@@ -153,7 +155,7 @@ def test_untouched_render_runs_end_to_end(
     if target != "cloud":
         check_device(folder)
     if not has_all_tests:
-        paths = [path for path in OF_BOTH + OF_TARGET[target] if (folder / path).exists()]
+        paths = [path for path in OF_ALL + OF_TARGET[target] if (folder / path).exists()]
         done(run_in(folder, "python", "-m", "pytest", "-q", *paths))
     elif modality != "tabular":  # tests must not change files in use
         before = hash_files(folder)
