@@ -77,6 +77,7 @@ LONGEST = (  # a minute or more each; started first, so that no process is idle 
 pytest_plugins = ["small_template", "situations"]  # fixtures, and rewritten asserts
 Render = Callable[..., Path]
 Shared = Callable[[str, Path, Callable[[Path], None]], Path]
+os.environ["POC2PROD_CPU_INDEX"] = ""  # answers must not depend on the network of a machine
 # A suite started in the background ignores Ctrl-C, and its child processes would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

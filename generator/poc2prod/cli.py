@@ -16,6 +16,7 @@ from .estimate import Estimator, doubt
 from .explain import explain_question
 from .make import set_up
 from .next_steps import with_install
+from .pytorch import choose_build
 from .questions import Questions
 from .refusal import Refusal
 from .template import default_source, open_template
@@ -91,7 +92,7 @@ def new(
         is_interview = not (answers or defaults)
         brought = given_model.find_files(model) if model else []
         with open_template(template or default_source()) as source:
-            questions = Questions.read(source.root, full)
+            questions = choose_build(Questions.read(source.root, full))
             if model:
                 questions = given_model.offer(questions)
             if is_interview:

@@ -19,6 +19,7 @@ from rich.table import Table
 from .make import child_environment, run_make, start_make
 from .next_steps import with_install
 from .project import check_destination, create
+from .pytorch import choose_build
 from .questions import Questions
 from .refusal import Refusal
 from .template import default_source, open_template
@@ -33,7 +34,7 @@ def run(destination: Path, console: Console) -> None:
         raise Refusal("make is not installed, and projects need it: apt install make")
     free = check_destination(destination)
     with open_template(default_source()) as template:
-        project = create(template, Questions.read(template.root), {}, free)
+        project = create(template, choose_build(Questions.read(template.root)), {}, free)
     folder, port = project.folder, _free_port()
     environment = child_environment() | {
         f"{project.answers['package_name'].upper()}_PORT": str(port)

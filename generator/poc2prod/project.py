@@ -15,6 +15,7 @@ from typing import Any
 
 from .answers import read_answers
 from .estimate import cheapest_fix
+from .pytorch import BUILD
 from .questions import Questions
 from .refusal import Refusal
 from .render import render
@@ -56,7 +57,9 @@ def create(
     task = Path("src", str(answers.get("package_name", "")), "task")
     names = [Path("model.onnx"), *(Path(path.name) for path in model[1:])]
     more = {task / name: path for name, path in zip(names, model, strict=False)}
-    return Project(folder, answers, next_steps, _write(template, dict(given), folder, more))
+    # Copier does not know which default `choose_build` chose.
+    data = {name: answers[name] for name in (BUILD,) if name in answers} | dict(given)
+    return Project(folder, answers, next_steps, _write(template, data, folder, more))
 
 
 def answers_from(path: Path | None, questions: Questions) -> dict[str, Any]:

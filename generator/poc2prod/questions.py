@@ -111,7 +111,9 @@ class Questions:
         if not self.is_open(name):
             return "derived from other answers; leave it out"
         if choices and not any(value == choice and fits(value, spec["type"]) for choice in choices):
-            rule = next((f"{rule}; " for choice, rule in rules.items() if value == choice), "")
+            rule = next(
+                (f"{rule}; " for choice, rule in rules.items() if rule and value == choice), ""
+            )
             return f"{rule}one of {', '.join(map(str, choices))}{did_you_mean(value, choices)}"
         if not fits(value, spec["type"]):
             read = convert(value, name) if is_number(spec["type"]) else None

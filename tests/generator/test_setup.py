@@ -1,9 +1,12 @@
 """The real `make setup`, as on a user's machine; only the cache of uv is shared."""
 
 import os
+import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +20,14 @@ def run(folder: Path, env: dict[str, str], *command: str) -> subprocess.Complete
     return subprocess.run(
         command, cwd=folder, env=env, capture_output=True, text=True, timeout=1200
     )
+
+
+def count_bytes(lock: dict[str, Any]) -> int:
+    """Return the size of the files in a lock file that Linux on x86 downloads for Python 3.11."""
+    name = re.compile(r"-(?:cp311-cp311|cp3\d+-abi3|py3-none)-(?:any|manylinux\S*x86_64)\S*\.whl$")
+    files = (package.get("wheels", []) for package in lock["package"])
+    fitting = ([wheel["size"] for wheel in wheels if name.search(wheel["url"])] for wheels in files)
+    return sum(sizes[0] for sizes in fitting if sizes)
 
 
 @pytest.fixture
@@ -34,6 +45,8 @@ def test_setup_installs_everything_once(project: Path) -> None:
     assert (project / ".venv" / "bin" / "python").exists()
     lock = (project / "uv.lock").read_bytes()
     assert b'name = "onnxruntime"' in lock
+    assert "Downloads about 3 GB, mostly CUDA" in made.stdout
+    assert 2.5e9 < count_bytes(tomllib.loads(lock.decode())) < 3.5e9
     branch = run(project, env, "git", "symbolic-ref", "--short", "HEAD")
     assert branch.stdout == "main\n"
     hook = project / ".git" / "hooks" / "pre-commit"
