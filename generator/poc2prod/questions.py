@@ -150,7 +150,8 @@ class Questions:
         return self.is_asked(name, {**answers, "depth": "full"})
 
     def help(self, name: str, answers: Mapping[str, Any]) -> str:
-        return self.text(self.specs[name].get("help", name), answers).strip()
+        """Return the question in one line; `copier.yml` has two, because Copier does not wrap."""
+        return " ".join(self.text(self.specs[name].get("help", name), answers).split())
 
     def choices(self, name: str, answers: Mapping[str, Any]) -> list[tuple[str, Any]]:
         """List the choices that fit the answers as labels and values; empty if there are none."""

@@ -331,3 +331,15 @@ def a_hundredfold(figures: dict[str, Any]) -> dict[str, Any]:
         name: a_hundredfold(value) if isinstance(value, dict) else 100 * value
         for name, value in figures.items()
     }
+
+
+@pytest.mark.parametrize("problem", ["classification", "multilabel", "regression"])
+def test_plain_copier_cuts_no_question_on_80_columns(problem: str) -> None:
+    """Copier does not wrap; it writes an icon before a question."""
+    answers, _ = QUESTIONS.settle({"problem": problem, "answer_unit": "m"})
+    lines = [
+        line
+        for name in filter(QUESTIONS.is_open, QUESTIONS.specs)
+        for line in QUESTIONS.text(QUESTIONS.specs[name]["help"], answers).splitlines()
+    ]
+    assert [line for line in lines if len(line) > 77] == []
