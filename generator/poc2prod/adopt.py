@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 
 from .answers import ANSWERS, read_answers
-from .checkout import find_top
+from .checkout import IN_SUBMODULES, find_top
 from .git import Repository, without_pointers
 from .output import plain, say
 from .project import answers_from, create
@@ -89,7 +89,7 @@ def _check(git: Repository) -> None:
         raise Refusal(f"{folder} is part of the repository {top}; adopt the whole repository")
     if os.path.lexists(folder / ANSWERS):
         raise Refusal(f"{folder} already has {ANSWERS}; for a newer version: poc2prod update")
-    if git("status", "--porcelain", "--untracked-files=no"):
+    if git("status", "--porcelain", "--untracked-files=no", IN_SUBMODULES):
         raise Refusal(f"{folder} has uncommitted changes; commit or stash them")
     if git("branch", "--list", BRANCH):
         raise Refusal(f"the branch {BRANCH} exists; merge it, or delete it: git branch -D {BRANCH}")

@@ -1,14 +1,20 @@
 """A project as committed in the user's repository."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from .addresses import without_credentials
 from .answers import ANSWERS, read_answers
 from .git import Files, Repository
 from .refusal import Refusal
+
+EARLIER = 20  # versions of the recorded answers to read: one per update
+# A submodule has its own configuration, so `git status` must not look inside.
+IN_SUBMODULES = "--ignore-submodules=dirty"
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,19 @@ def find_earlier(git: Repository, file: Path) -> str:
     return "HEAD"
 
 
+def find_other_source(project: Checkout, source: str) -> str:
+    """Return the source that the project recorded last before this one; "" if it never changed."""
+    name = f"{project.prefix}{ANSWERS}"
+    log = project.git("log", f"--max-count={EARLIER}", "--format=%H", project.head, "--", name)
+    for commit in log.split():
+        text = project.git("show", f"{commit}:{name}", ok=(0, 128))
+        found = re.search(r"^_src_path: *(.+)$", text, re.MULTILINE)
+        was = without_credentials(found[1].strip().strip("'\"")) if found else source
+        if was != source:
+            return was
+    return ""
+
+
 def read_checkout(folder: Path) -> Checkout:
     """Read a committed project that can be updated. Raises Refusal."""
     folder = Path(os.path.realpath(folder))
@@ -104,6 +123,6 @@ def read_checkout(folder: Path) -> Checkout:
     files = git.files(head) if head else {}
     if f"{prefix}{ANSWERS}" not in files:
         raise Refusal(f"{folder / ANSWERS} is not committed; git add --all && git commit")
-    if git("status", "--porcelain", "--untracked-files=no", "--", str(folder)):
+    if git("status", "--porcelain", "--untracked-files=no", IN_SUBMODULES, "--", str(folder)):
         raise Refusal(f"{folder} has uncommitted changes; commit or stash them")
     return Checkout(folder, git, prefix, head, files, recorded)

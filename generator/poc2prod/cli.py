@@ -16,6 +16,7 @@ from .estimate import Estimator, doubt
 from .explain import explain_question
 from .make import set_up
 from .next_steps import with_install
+from .output import markdown, plain, plain_lines
 from .pytorch import choose_build
 from .questions import Questions
 from .refusal import Refusal
@@ -112,14 +113,14 @@ def new(
             saved.unlink(missing_ok=True)
         doubts = [] if is_interview else [doubt(questions, given, name) for name in given]
         for warning in created.warnings + list(filter(None, doubts)):
-            typer.echo(f"warning: {warning}", err=True)
+            typer.echo(plain_lines(f"warning: {warning}"), err=True)
         steps = created.next_steps.rstrip().splitlines()
         if setup or (setup is None and is_interview and _confirm(SETUP)):
             set_up(created.folder)
             steps = [step for step in steps if "make setup" not in step]
         if model:
             steps = given_model.with_data(steps, created.answers["package_name"])
-        console.print("\n".join(with_install(steps)), soft_wrap=True)
+        console.print("\n".join(map(plain, with_install(steps))), soft_wrap=True)
 
 
 @app.command(epilog="Example: poc2prod estimate --answers examples/payment-fraud.yml")
@@ -129,7 +130,7 @@ def estimate(answers: AnswersFile = None, template: TemplateSource = None) -> No
         questions = Questions.read(source.root)
         estimator = Estimator(questions, project.answers_from(answers, questions))
         console.print(estimator.table())
-        console.print(estimator.basis)
+        console.print(plain_lines(estimator.basis))
 
 
 @app.command(epilog="Example: poc2prod explain max_latency_p95_ms")
@@ -139,10 +140,8 @@ def explain(
 ) -> None:
     """Explain a question: what it is, what it changes, what teams usually choose."""
     with _plain_errors(), open_template(template or default_source()) as source:
-        from rich.markdown import Markdown
-
         text = explain_question(source.root, Questions.read(source.root), question)
-        console.print(Markdown(text))
+        console.print(markdown(text))
 
 
 Folder = Annotated[Path, typer.Argument(metavar="PATH", help="The project folder.")]
@@ -159,7 +158,10 @@ def update(
     ] = None,
     template: TemplateSource = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the changes only.")] = False,
-    test: Annotated[bool, typer.Option(help="Run the project's `make test` on the result.")] = True,
+    test: Annotated[
+        bool | None,
+        typer.Option(help="Run the `make test` of the result. Asks on a terminal if not given."),
+    ] = None,
     merge: Annotated[
         bool | None, typer.Option(help="Merge the result. Asks on a terminal if not given.")
     ] = None,
@@ -229,10 +231,11 @@ def _plain_errors() -> Iterator[None]:
     try:
         yield
     except Refusal as refusal:
-        typer.echo("\n".join(refusal.problems), err=True)
+        typer.echo("\n".join(map(plain_lines, refusal.problems)), err=True)
         raise typer.Exit(1) from None
     except OSError as error:
-        typer.echo(f"{error.filename or 'poc2prod'}: {error.strerror or error}", err=True)
+        message = f"{error.filename or 'poc2prod'}: {error.strerror or error}"
+        typer.echo(plain_lines(message), err=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         typer.echo("Stopped.", err=True)

@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import symtable
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,16 +14,19 @@ from typing import Any
 
 from rich.console import Console
 
+from . import environment
+from .addresses import credentials_apart
 from .answers import ANSWERS, read_answers
 from .checkout import find_earlier, find_top
+from .files import read_inside, read_text
 from .git import Repository, without_pointers
-from .make import INSTALL, child_environment, missing_tools, own_command
+from .make import INSTALL, missing_tools, own_command
 from .moves import GENERATED, moved_paths, read_generated, read_moves
 from .output import say
 from .questions import Questions, describe
 from .refusal import Refusal
 from .render import reason, render
-from .template import Template, clone, list_releases, version_key
+from .template import Template, check_out, clone, list_releases, version_key
 
 OK, NOTE, FAIL = "ok", "note", "FAIL"
 LISTED = 5
@@ -70,27 +72,29 @@ def examine(folder: Path, template: str | None) -> list[Finding]:
     except Refusal as damage:
         commit = find_earlier(Repository(folder), folder / ANSWERS)
         raise Refusal(f"{damage}; or restore it: git checkout {commit} -- {ANSWERS}") from None
-    with without_pointers(), TemporaryDirectory(prefix="poc2prod-") as temporary:
+    with (
+        without_pointers(),
+        TemporaryDirectory(prefix="poc2prod-") as temporary,
+        credentials_apart(str(template or answers.get("_src_path") or "")) as source,
+    ):
         work = Path(temporary)
         there, rendered = work / "template", work / "render"
         package = Path("src", str(answers.get("package_name")))
         return [
-            _check_version(folder, answers, template or answers.get("_src_path"), there),
+            _check_version(folder, answers, source, there),
             _check_edits(folder, answers, there, rendered),
             _check_left_over(Repository(folder), there, rendered),
             _check_limits(folder, answers),
             _check_interface(folder / package, rendered / package),
             _check_tools(),
-            _check_environment(folder, temporary),
+            _check_environment(folder),
         ]
 
 
-def _check_version(
-    folder: Path, answers: dict[Any, Any], source: object, template: Path
-) -> Finding:
+def _check_version(folder: Path, answers: dict[Any, Any], source: str, template: Path) -> Finding:
     """Compare the recorded version with the newest one, and check it out to `template`."""
     check, at = "template", str(answers.get("_commit", ""))
-    if not (at and isinstance(source, str)):
+    if not (at and source):
         return Finding(check, FAIL, f"{ANSWERS} records no version, so updates are not possible")
     try:
         git = clone(source, template, folder)
@@ -106,7 +110,11 @@ def _check_version(
     if not list_releases(git):
         later = git("rev-list", f"{commit}..HEAD").split()
         behind = f"{len(later)} commit{'s' * (len(later) > 1)} behind the newest commit"
-    git("checkout", "--quiet", "--detach", commit)
+    try:
+        check_out(git, commit)
+    except Refusal as unsafe:
+        shutil.rmtree(template)
+        return Finding(check, FAIL, str(unsafe))
     if later:
         return Finding(check, NOTE, f"{_name(at)}, {behind} of {source}", f"{own_command()} update")
     return Finding(check, OK, f"{_name(at)} is the newest version of {source}")
@@ -165,7 +173,9 @@ def _list_generated(template: Path) -> list[str]:
 
 
 def _check_left_over(git: Repository, template: Path, rendered: Path) -> Finding:
-    names = set(git("grep", "-IlzE", "^(<{7}|>{7}) ", ok=(0, 1)).split("\0")) | {*git.unmerged()}
+    names = set(
+        git("grep", "--no-recurse-submodules", "-IlzE", "^(<{7}|>{7}) ", ok=(0, 1)).split("\0")
+    ) | {*git.unmerged()}
     names |= {n for n in git.rows("ls-files", "-coz", "--exclude-standard") if n.endswith(".rej")}
     if left := sorted(filter(None, names)):
         found = f"conflict markers or rejected hunks: {_join(left)}"
@@ -192,8 +202,9 @@ def _find_at_old_paths(git: Repository, template: Path, rendered: Path) -> dict[
 
 def _check_limits(folder: Path, answers: dict[Any, Any]) -> Finding:
     try:
+        read_inside(folder, Path("scope.yaml"))
         scope, _ = read_answers(folder / "scope.yaml")
-    except Refusal as damage:
+    except (Refusal, OSError) as damage:
         return Finding("limits", FAIL, str(damage), "git checkout HEAD -- scope.yaml")
     changed = {name: scope[name] for name in scope if scope[name] != answers.get(name, scope[name])}
     if not changed:
@@ -218,7 +229,9 @@ def _check_interface(package: Path, rendered: Path) -> Finding:
             for module, name in _imports(wiring, package.name):
                 if not {name, "*"} & _exports(package.joinpath(*module)):
                     lacking.setdefault("/".join(module), set()).add(name)
-    except (SyntaxError, ValueError) as error:
+    except Refusal as unsafe:
+        return Finding("task", FAIL, str(unsafe))
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return Finding("task", FAIL, f"not valid Python: {error}", "uv run ruff check")
     problems = [f"{module}.py has no {_join(sorted(lacking[module]))}" for module in lacking]
     ours, theirs = (_number(where / "task" / "__init__.py") for where in (package, rendered))
@@ -231,7 +244,7 @@ def _check_interface(package: Path, rendered: Path) -> Finding:
 
 def _imports(wiring: Path, package: str) -> Iterator[tuple[list[str], str]]:
     """Yield the imports of a module from `task/`, as the parts of a path and a name."""
-    for node in ast.walk(ast.parse(wiring.read_bytes(), wiring.name)):
+    for node in ast.walk(ast.parse(read_inside(wiring.parent, Path(wiring.name)), wiring.name)):
         if isinstance(node, ast.ImportFrom) and node.level < 2:
             parts = [package] * node.level + (node.module or "").split(".")
             if parts[:2] == [package, "task"]:
@@ -242,7 +255,7 @@ def _exports(module: Path) -> set[str]:
     """List the names of a module, and "*" if it may have others; none if it is missing."""
     file = module.with_suffix(".py")
     file = file if file.is_file() else module / "__init__.py"
-    text = file.read_text("utf-8", "replace") if file.is_file() else ""
+    text = read_text(file.parent, Path(file.name), default="")
     symbols = symtable.symtable(text, file.name, "exec").get_symbols()
     names = {
         symbol.get_name() for symbol in symbols if symbol.is_assigned() or symbol.is_imported()
@@ -251,7 +264,7 @@ def _exports(module: Path) -> set[str]:
 
 
 def _number(file: Path) -> str:
-    text = file.read_text("utf-8", "replace") if file.is_file() else ""
+    text = read_text(file.parent, Path(file.name), default="")
     found = re.search(r"^INTERFACE\b[^=\n]*=\s*(\d+)", text, re.MULTILINE)
     return found[1] if found else ""
 
@@ -263,31 +276,18 @@ def _check_tools() -> Finding:
     return Finding("tools", OK, "git, make and uv are installed")
 
 
-def _check_environment(folder: Path, temporary: str) -> Finding:
-    check, uv = "environment", shutil.which("uv")
-    environment = folder / os.environ.get("UV_PROJECT_ENVIRONMENT", ".venv")
-    if not uv:
+def _check_environment(folder: Path) -> Finding:
+    check = "environment"
+    place = folder / os.environ.get("UV_PROJECT_ENVIRONMENT", ".venv")
+    if not shutil.which("uv"):
         return Finding(check, NOTE, "not checked without uv", "pip install uv && make setup")
-    for path in (folder / "uv.lock", environment):
+    for path in (folder / environment.LOCK, place):
         if not path.exists():
             return Finding(check, FAIL, f"{path.name} is missing", "make setup")
-
-    def run_uv(*arguments: str) -> tuple[int, str]:
-        # Offline: looking for newer packages takes seconds and is not needed.
-        command = [uv, *arguments, "--offline", "--no-python-downloads", "--color=never"]
-        variables = child_environment() | {"TMPDIR": temporary}  # for the lock files of uv
-        process = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True)
-        return process.returncode, process.stderr
-
-    if run_uv("lock", "--check")[0]:
-        return Finding(check, FAIL, "uv.lock does not match pyproject.toml", "make setup")
-    status, output = run_uv("sync", "--check", "--frozen", "--all-extras")
-    # The next `uv run` reinstalls the project itself after an edit of pyproject.toml.
-    changes = set(re.findall(r"^ [-+~] ([\w.-]+)(?!.*file://)", output, re.MULTILINE))
-    if status and (changes or "file://" not in output):
-        found = f"does not match uv.lock: {_join(sorted(changes)) or output.strip()[-80:]}"
-        return Finding(check, FAIL, found, "make setup")
-    return Finding(check, OK, f"{environment.name} matches uv.lock")
+    if problem := environment.find_problem(folder, place):
+        is_known = problem != environment.DYNAMIC
+        return Finding(check, FAIL if is_known else NOTE, problem, "make setup" * is_known)
+    return Finding(check, OK, f"{place.name} matches uv.lock")
 
 
 def _content(file: Path) -> bytes | None:

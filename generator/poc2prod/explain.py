@@ -3,8 +3,11 @@
 import re
 from pathlib import Path
 
+from .files import read_text
 from .questions import Questions, describe, did_you_mean
 from .refusal import Refusal
+
+PAGE = Path("docs/scope.md")
 
 
 def explain_question(root: Path, questions: Questions, name: str) -> str:
@@ -19,12 +22,12 @@ def explain_question(root: Path, questions: Questions, name: str) -> str:
     if name not in open_to_answer:
         raise Refusal(f"{name}: derived from other answers, so it is not a question")
     before, _ = questions.settle({}, until=name)
-    words = _section(root / "docs" / "scope.md", name) or questions.help(name, before)
+    words = _section(root, name) or questions.help(name, before)
     return f"## `{name}`\n\n{words}\n\n{_how_to_answer(questions, name)}\n"
 
 
-def _section(path: Path, name: str) -> str:
-    text = path.read_text("utf-8", "replace") if path.is_file() else ""
+def _section(root: Path, name: str) -> str:
+    text = read_text(root, PAGE, default="")
     found = re.search(rf"^## `{re.escape(name)}`\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
     return found[1].strip() if found else ""
 

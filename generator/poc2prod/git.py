@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
+from .git_settings import NO_PROTOCOLS, safe_variables
 from .output import plain
 from .refusal import Refusal
 
@@ -32,10 +33,10 @@ POINTERS = (
 # English, because the output is parsed; no refresh of the index; no prompts.
 QUIET = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
 QUIET |= {"GIT_LITERAL_PATHSPECS": "1"}
+QUIET |= NO_PROTOCOLS
 # Reasons in the lock of a worktree while `git worktree add --lock` creates it.
 UNFINISHED = ("initializing", "added with --lock")
 LOG = ("log", "--no-show-signature")
-NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
 US = "poc2prod@localhost"
 IDENTITY = {
     f"GIT_{role}_{what}": value
@@ -63,7 +64,9 @@ class Repository:
 
     folder: Path
     environment: Mapping[str, str] = field(default_factory=lambda: {**os.environ, **QUIET})
-    options: tuple[str, ...] = NO_HOOKS
+    options: tuple[str, ...] = ()
+    is_trusted: bool = False
+    """Whether programs that its configuration names may run, such as hooks and filters."""
 
     @classmethod
     def scratch(cls, folder: Path, other: "Repository", keep: bool) -> "Repository":
@@ -80,7 +83,7 @@ class Repository:
         # Keep core.sharedRepository: with `keep`, other users must be able to read new objects.
         shared = other.line("config", "--default=umask", "core.sharedRepository")
         options = ("-c", f"core.sharedRepository={shared}")
-        scratch = cls(folder, {**inherited, **QUIET, **IDENTITY, **own}, options)
+        scratch = cls(folder, {**inherited, **QUIET, **IDENTITY, **own}, options, is_trusted=True)
         folder.mkdir()
         scratch("init", "--quiet", "--template=")
         # In addition to the variable, which processes started elsewhere do not have.
@@ -91,10 +94,11 @@ class Repository:
 
     def __call__(self, *arguments: str, given: str = "", ok: tuple[int, ...] = (0,)) -> str:
         """Return the output of a git command. Raises Refusal with the error of git."""
+        safe = {} if self.is_trusted else safe_variables(self.folder, self.environment)
         process = subprocess.run(
             ["git", *self.options, *arguments],
             cwd=self.folder,
-            env=self.environment,
+            env={**self.environment, **safe},
             input=os.fsencode(given),
             capture_output=True,
             check=False,

@@ -1,6 +1,7 @@
 """Run the make targets of a project."""
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -11,8 +12,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from .addresses import redact
 from .refusal import Refusal
 
+# What the tools of a project need. Tokens, keys and sockets of the user are not among it.
+INHERITED = re.compile(
+    r"HOME|USER|LOGNAME|SHELL|TERM|TZ|LANG|LANGUAGE|LC_\w+|TMPDIR|NO_COLOR|FORCE_COLOR|CI"
+    r"|(?:https?|ftp|all|no)_proxy|(?:HTTPS?|FTP|ALL|NO)_PROXY"
+    r"|SSL_CERT_(?:FILE|DIR)|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE"
+    r"|UV_(?:CACHE_DIR|CONFIG_FILE|DEFAULT_INDEX|INDEX|INDEX_URL|EXTRA_INDEX_URL|FIND_LINKS|OFFLINE"
+    r"|PYTHON|PYTHON_\w+|NO_SYNC|PROJECT_ENVIRONMENT|LINK_MODE|HTTP_TIMEOUT|NATIVE_TLS|NO_CACHE)"
+    r"|PIP_(?:INDEX_URL|EXTRA_INDEX_URL|FIND_LINKS|CERT|NO_INDEX|CACHE_DIR)"
+    r"|PRE_COMMIT_HOME|EMAIL|XDG_CONFIG_HOME|GIT_(?:AUTHOR|COMMITTER)_\w+|GIT_CONFIG_(?:GLOBAL|NOSYSTEM)"
+    r"|DVC_NO_ANALYTICS|DO_NOT_TRACK|OMP_NUM_THREADS|XDG_CACHE_HOME"
+)
 STOPPED_WITHIN_S = 10
 # The tools that a project needs besides git, and how to install them.
 INSTALL = {"make": "apt install make", "uv": "pip install uv"}
@@ -33,14 +46,26 @@ def own_command() -> str:
 
 
 def child_environment() -> dict[str, str]:
-    """Return the environment for a project's commands.
+    """Return the environment for a project's commands: `INHERITED` without secrets.
 
-    Our own `uv` comes first on the PATH; variables of our own venv and make are removed.
+    Our own `uv` comes first on the PATH.
     """
-    ours = {"VIRTUAL_ENV", "MAKEFLAGS", "MFLAGS", "MAKELEVEL"}
-    inherited = {name: value for name, value in os.environ.items() if name not in ours}
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if INHERITED.fullmatch(name) and redact(value) == value
+    }
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    return inherited | {"PATH": path}
+    # With another HOME, uv would download everything again.
+    home = Path(os.environ.get("HOME", os.devnull))
+    places = {
+        "UV_CACHE_DIR": Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache", "uv"),
+        "UV_PYTHON_INSTALL_DIR": Path(
+            os.environ.get("XDG_DATA_HOME") or home / ".local/share", "uv", "python"
+        ),
+    }
+    kept = {name: str(place) for name, place in places.items() if place.is_dir()}
+    return kept | inherited | {"PATH": path}
 
 
 def run_make(target: str, folder: Path, environment: dict[str, str]) -> None:

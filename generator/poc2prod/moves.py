@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from .files import read_text
 from .imports import module_of, relative, resolve
 from .questions import describe
 from .refusal import Refusal
@@ -38,7 +39,7 @@ def read_moves(template: Path) -> list[tuple[str, str]]:
     if not path.is_file():
         return []
     try:
-        releases = yaml.safe_load(path.read_text("utf-8")) or {}
+        releases = yaml.safe_load(read_text(template, Path(MOVES))) or {}
     except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
         reason = str(error).splitlines()[0]
         raise Refusal(f"the template's {MOVES} is not YAML: {reason}") from None
@@ -57,7 +58,7 @@ def read_generated(template: Path) -> list[str]:
     if not path.is_file():
         return []
     try:
-        names = yaml.safe_load(path.read_text("utf-8")) or []
+        names = yaml.safe_load(read_text(template, Path(GENERATED))) or []
     except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
         reason = str(error).splitlines()[0]
         raise Refusal(f"the template's {GENERATED} is not YAML: {reason}") from None

@@ -1,13 +1,24 @@
 """Print text from files and other programs without control characters or passwords."""
 
 from rich.console import Console
+from rich.markdown import Markdown
 
-from .questions import SECRET
+from .addresses import redact
 
 
 def plain(text: str) -> str:
-    """Remove control characters and passwords from text."""
-    return "".join(c if c.isprintable() else "?" for c in SECRET.sub("://***@", text))
+    """Remove control characters and passwords from one line of text."""
+    return "".join(c if c.isprintable() else "?" for c in redact(text))
+
+
+def plain_lines(text: str) -> str:
+    """Remove control characters, except for line breaks, and passwords from text."""
+    return "\n".join(plain(line) for line in text.expandtabs().splitlines())
+
+
+def markdown(text: str) -> Markdown:
+    """Format Markdown of somebody else; links are shown as text."""
+    return Markdown(plain_lines(text), hyperlinks=False)
 
 
 def say(console: Console, *lines: str) -> None:

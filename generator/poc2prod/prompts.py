@@ -13,9 +13,9 @@ from prompt_toolkit.filters import Always, shift_selection_mode
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent, merge_key_bindings
 from prompt_toolkit.keys import Keys
 from rich.console import Console
-from rich.markdown import Markdown
 
 from .estimate import Estimator, doubt
+from .output import markdown, plain_lines
 from .questions import Questions, is_number
 from .refusal import Refusal
 
@@ -43,8 +43,10 @@ class Question:
         self.position = position
         self.given = given
         self.before = answers_before(answers, name)
-        self.help = questions.help(name, self.before)
-        self.choices = questions.choices(name, self.before)
+        self.help = plain_lines(questions.help(name, self.before))
+        self.choices = [
+            (plain_lines(label), value) for label, value in questions.choices(name, self.before)
+        ]
         self.default = questions.default(name, self.before)
         self.offered = self.given.get(name, self.default)
         self.is_number = is_number(questions.specs[name]["type"])
@@ -79,10 +81,10 @@ class Prompt:
 
     def say(self, text: str) -> None:
         """Print text without markup: a rule may contain [brackets]."""
-        self.console.print(text, soft_wrap=True, markup=False, highlight=False)
+        self.console.print(plain_lines(text), soft_wrap=True, markup=False, highlight=False)
 
     def show_explanation(self, name: str) -> None:
-        self.console.print(Markdown(self.explain(name)))
+        self.console.print(markdown(self.explain(name)))
 
 
 class TerminalPrompt(Prompt):

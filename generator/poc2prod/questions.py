@@ -2,19 +2,21 @@
 
 import difflib
 import math
-import re
 import reprlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import yaml
+from jinja2.exceptions import SecurityError
 from jinja2.sandbox import SandboxedEnvironment
 
+from .addresses import redact
+from .files import read_inside, read_text
 from .refusal import Refusal
 from .units import convert, parse_number, unit_of
 
@@ -31,7 +33,9 @@ CASTS: Mapping[str, Callable[[Any], Any]] = {
     "float": float,
     "bool": lambda value: str(value).strip().lower() in YES,
 }
-SECRET = re.compile(r"://[^/@]*:[^/@]*@")  # messages end up in logs
+MAX_LENGTH = 1_000_000  # of a text that a template repeats
+MAX_POWER = 1000  # of both numbers of `**`
+UNUSABLE = (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, RecursionError)
 # Copier's own default filters; copier.yml may use any of them.
 FILTERS = "jinja2_ansible_filters.AnsibleCoreFiltersExtension"
 
@@ -52,8 +56,8 @@ class Questions:
         """
         path = root / "copier.yml"
         try:
-            config = dict(yaml.safe_load(path.read_text("utf-8")))
-        except (yaml.YAMLError, ValueError, TypeError):
+            config = dict(yaml.safe_load(read_text(root, Path("copier.yml"))))
+        except (yaml.YAMLError, ValueError, TypeError, RecursionError):
             raise Refusal(f"{path}: not a YAML mapping of questions") from None
         specs = {name: spec for name, spec in config.items() if not str(name).startswith("_")}
         for name, spec in specs.items():
@@ -66,8 +70,8 @@ class Questions:
         options = {"keep_trailing_newline": True, **settings.get("_envops", {})}
         strict = "Strict" in str(options.pop("undefined", ""))
         try:
-            environment = SandboxedEnvironment(
-                loader=jinja2.FileSystemLoader(root),
+            environment = _Sandbox(
+                loader=jinja2.FunctionLoader(partial(_load, root)),
                 extensions=[FILTERS],
                 undefined=jinja2.StrictUndefined if strict else jinja2.Undefined,
                 **options,
@@ -174,7 +178,7 @@ class Questions:
         """Render a piece of copier.yml. Raises Refusal if that fails."""
         try:
             return _compile(self.environment, str(template)).render(context)
-        except (jinja2.TemplateError, TypeError, ValueError) as error:
+        except UNUSABLE as error:
             raise Refusal(f"copier.yml cannot be used: {error}, in {template!r}") from error
 
     def default(self, name: str, answers: Mapping[str, Any]) -> Any:
@@ -204,6 +208,36 @@ class Questions:
         return f"{key}: got {describe(value)}; no such question{hint}"
 
 
+class _Sandbox(SandboxedEnvironment):
+    """Jinja without expressions that take all memory, like 'x' * 3000000000."""
+
+    intercepted_binops = frozenset(["*", "**"])
+
+    def call_binop(
+        self, context: jinja2.runtime.Context, operator: str, left: Any, right: Any
+    ) -> Any:
+        if operator == "*":
+            counts = [side for side in (left, right) if isinstance(side, int)]
+            lengths = [len(side) for side in (left, right) if isinstance(side, (str, list, tuple))]
+            is_too_large = any(n * length > MAX_LENGTH for n in counts for length in lengths)
+        else:
+            is_too_large = max(abs(left), abs(right)) > MAX_POWER
+        if is_too_large:
+            raise SecurityError(f"the result of {operator} is too large")
+        return super().call_binop(context, operator, left, right)
+
+
+def _load(root: Path, name: str) -> str | None:
+    """Return a file that a template includes; None if it does not exist."""
+    path = Path(name)
+    if path.is_absolute() or ".." in path.parts:
+        return None
+    try:
+        return read_inside(root, path).decode("utf-8")
+    except (OSError, ValueError):
+        return None
+
+
 @cache
 def _compile(environment: jinja2.Environment, text: str) -> jinja2.Template:
     return environment.from_string(text)
@@ -229,7 +263,7 @@ def describe(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     try:
-        return SECRET.sub("://***@", reprlib.repr(value))
+        return reprlib.repr(redact(value) if isinstance(value, str) else value)
     except ValueError:  # Python does not print integers of thousands of digits
         return "a number of thousands of digits"
 

@@ -1,11 +1,13 @@
 """Render a template with Copier."""
 
+import os
 import warnings
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 from .answers import ANSWERS
+from .git_settings import PROTOCOLS, safe_variables
 from .output import plain
 from .refusal import Refusal
 from .template import Template
@@ -21,8 +23,16 @@ def render(
     # Imported here: this takes most of a second, and many commands exit before they render.
     import copier
     from copier.errors import DirtyLocalWarning
+    from plumbum import local  # by which Copier runs git; it has a copy of the environment
 
-    with chdir(inside), warnings.catch_warnings(record=True) as caught:
+    git = {**os.environ, **PROTOCOLS}
+    for place in (template.root, inside):
+        git |= safe_variables(place, git)
+    with (
+        local.env(**{name: git[name] for name in git if name.startswith("GIT_")}),
+        chdir(inside),
+        warnings.catch_warnings(record=True) as caught,
+    ):
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", DirtyLocalWarning)
         try:

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from .addresses import credentials_apart
+from .files import refuse_links_out
 from .git import Repository
+from .git_settings import PROTOCOLS
 from .output import plain
 from .refusal import Refusal
 
@@ -39,9 +42,13 @@ def open_template(source: str) -> Iterator[Template]:
     if path.exists():
         source = str(path.resolve())  # recorded in the project, so it must be absolute
     if (path / "copier.yml").is_file():
+        refuse_links_out(path, _list_files(path))
         yield Template(source, Path(source), "HEAD")
     elif source.endswith((".git", ".bundle")):
-        with TemporaryDirectory(prefix="poc2prod-") as folder:
+        with (
+            credentials_apart(source) as source,
+            TemporaryDirectory(prefix="poc2prod-") as folder,
+        ):
             repository = clone(source, Path(folder) / "template", may_ask=True)
             releases = list_releases(repository)
             ref = releases[-1] if releases else "HEAD"
@@ -55,6 +62,13 @@ def open_template(source: str) -> Iterator[Template]:
         )
 
 
+def _list_files(folder: Path) -> list[str]:
+    """Return the files of a template: in a repository without those that git ignores."""
+    if (folder / ".git").exists():
+        return Repository(folder).rows("ls-files", "-co", "--exclude-standard", "-z")
+    return [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
+
+
 def clone(source: str, place: Path, project: Path = Path(), *, may_ask: bool = False) -> Repository:
     """Clone a template without a checkout.
 
@@ -65,6 +79,7 @@ def clone(source: str, place: Path, project: Path = Path(), *, may_ask: bool = F
     for prefix, stands_for in SHORTCUTS.items():
         address = address.replace(prefix, stands_for, 1) if address.startswith(prefix) else address
     inside = Repository(project).with_variables(GIT_TERMINAL_PROMPT=str(int(may_ask)))
+    inside = inside.with_variables(**PROTOCOLS)
     command = ("clone", "--quiet", "--no-checkout", "--template=", "--origin=origin")
     try:
         inside(*command, "--", address, str(place))
@@ -74,9 +89,13 @@ def clone(source: str, place: Path, project: Path = Path(), *, may_ask: bool = F
 
 
 def check_out(template: Repository, version: str) -> bool:
-    """Check out a version; return whether it has a copier.yml."""
+    """Check out a version; return whether it has a copier.yml.
+
+    Raises Refusal if a link leads out of it.
+    """
     if commit := template.find_commit(version):
         template("checkout", "--quiet", "--detach", commit)
+        refuse_links_out(template.folder, template.files(commit))
     return (template.folder / "copier.yml").is_file()
 
 

@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 import shutil
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
@@ -19,12 +19,14 @@ from typing import Any
 from rich.console import Console
 from rich.prompt import Confirm
 
+from .addresses import credentials_apart
 from .answers import ANSWERS, read_answers
-from .checkout import Checkout, read_checkout
-from .git import Repository, without_pointers
+from .checkout import Checkout, find_other_source, read_checkout
+from .git import IDENTITY, Repository, without_pointers
 from .make import child_environment, start_make
 from .merge import merge_renders
 from .moves import read_generated, read_moves
+from .next_steps import print_next_steps
 from .output import say
 from .questions import Questions
 from .reanswer import NewAnswers, answer_again, print_answers, public_answers
@@ -54,10 +56,12 @@ def update(
     answers: list[str],
     template: str | None,
     dry_run: bool,
-    test: bool,
+    test: bool | None,
     merge: bool | None,
 ) -> int:
     """Update a project to the newest or a given version of its template, or to other answers.
+
+    The project's tests run code of the new version: if `test` is None, they run if the user agrees.
 
     Returns 0 if the update is complete or changes nothing. Returns 1 if it stopped because the new
     version would reset answers, files are in conflict or the project's checks fail. Raises Refusal
@@ -70,10 +74,12 @@ def update(
     with (
         without_pointers(),
         TemporaryDirectory(prefix="poc2prod-", ignore_cleanup_errors=True) as temporary,
+        ExitStack() as entered,
     ):
         work, project = Path(temporary), read_checkout(folder)
         before = str(project.recorded["_commit"])
-        source = template or str(project.recorded["_src_path"])
+        address = template or str(project.recorded["_src_path"])
+        source = entered.enter_context(credentials_apart(address))
         # No spinner over a question of git or ssh, for a password or a host key.
         is_here = Path(source).expanduser().exists() or (project.folder / source).exists()
         with console.status("Reading the template") if is_here else nullcontext():
@@ -91,6 +97,8 @@ def update(
         previous = "" if dry_run else project.git.clear(branch, place)
         step = before if before == versions.name else f"{before} -> {versions.name}"
         say(console, f"{project.folder.name}: {step}, from {source}")
+        if earlier := find_other_source(project, source):
+            say(console, f"warning: the template comes from another place than before: {earlier}")
         print_news(console, versions, before)
         with console.status("Rendering both versions"):
             renders = _render_both(project, versions, answering, work)
@@ -109,7 +117,7 @@ def update(
         if scratch.unmerged():
             if not dry_run:
                 project.git.leave_conflicts(scratch, project.head, branch, place, previous)
-                _print_next_steps(console, project, branch, place)
+                print_next_steps(console, project, branch, place)
             return 1
         tree = scratch.line("write-tree")
         changed = scratch.line("diff", "--shortstat", project.head, tree).strip()
@@ -122,6 +130,8 @@ def update(
         commit = scratch.commit(tree, project.head, words=words)
         project.git("update-ref", "-m", words, f"refs/heads/{branch}", commit, previous)
         say(console, f"The update is one commit on branch {branch}.")
+        if test is None:
+            test = _may_run(console, scratch, commit, project, f"{source} at {versions.name}")
         if test and not _passes_tests(console, scratch, commit, project):
             say(console, f"Nothing was merged. To fix it: git switch {branch}")
             return 1
@@ -189,19 +199,21 @@ def _find_owned(questions: Questions, answering: NewAnswers, *answers: dict[Any,
     ]
 
 
-def _print_next_steps(console: Console, project: Checkout, branch: str, place: Path) -> None:
-    words = shlex.quote(f"Update the template to {branch.partition('/')[2]}")
-    worktree, back = shlex.quote(str(place)), shlex.quote(str(project.folder))
-    say(
-        console,
-        f"Your files are unchanged. The worktree {place} (branch {branch}) contains both sides.",
-        "To finish, resolve the conflicts there, then:",
-        f"  cd {shlex.quote(str(place / project.prefix))}",
-        f"  git add --all && git commit -m {words}",
-        f"  cd {back} && git merge {branch} && git worktree remove {worktree}",
-        "To discard the update:",
-        f"  git worktree remove --force {worktree} && git branch -D {branch}",
-    )
+def _may_run(
+    console: Console, scratch: Repository, commit: str, project: Checkout, code: str
+) -> bool:
+    """Ask whether the tests may run, on a terminal; they are code of the template."""
+    if not _find_targets(scratch, commit, project.prefix):
+        return False
+    if not console.is_terminal:
+        say(console, "Not tested: `make test` runs code of the template. To allow it: --test")
+        return False
+    say(console, *scratch("diff", "--stat", project.head, commit).splitlines())
+    say(console, f"The tests run the code of {code}, without the secrets of your environment.")
+    say(console, f"To read it first: git diff HEAD {commit[:12]}")
+    with suppress(EOFError):
+        return Confirm.ask("Run `make test` on the update?", default=True, console=console)
+    return False
 
 
 def _passes_tests(console: Console, scratch: Repository, commit: str, project: Checkout) -> bool:
@@ -231,18 +243,17 @@ def _run_tests(
 
     None if the project has no tests.
     """
-    scratch("reset", "--quiet", "--hard", commit)
-    makefile = scratch.folder / prefix / "Makefile"
-    rules = makefile.read_text("utf-8", "replace") if makefile.is_file() else ""
-    if not (re.search(TARGET.format("test"), rules, re.MULTILINE) and shutil.which("make")):
+    if not (targets := _find_targets(scratch, commit, prefix)):
         return None
-    # Run setup again: another version of the template may need other packages.
-    targets = ["setup"] * bool(re.search(TARGET.format("setup"), rules, re.MULTILINE)) + ["test"]
-    with TemporaryFile() as log:
+    scratch("reset", "--quiet", "--hard", commit)
+    folder = scratch.folder / prefix
+    with TemporaryFile() as log, TemporaryDirectory(prefix="poc2prod-") as home:
+        own = {"HOME": home, "TMPDIR": home, "GIT_CONFIG_GLOBAL": os.devnull}
+        environment = child_environment() | own | IDENTITY
         for target in targets:
             with (
                 console.status(f"make {target}"),
-                start_make(target, makefile.parent, child_environment(), log) as process,
+                start_make(target, folder, environment, log) as process,
             ):
                 status = process.wait()
             if status:
@@ -250,6 +261,17 @@ def _run_tests(
                 output = log.read().decode(errors="replace").splitlines()
                 return output, f"make {target} failed on the update (exit status {status})."
     return [], ""
+
+
+def _find_targets(scratch: Repository, commit: str, prefix: str) -> list[str]:
+    """Return the targets that test a commit: setup, if there is one, and test."""
+    if not shutil.which("make"):
+        return []
+    rules = scratch("show", f"{commit}:{prefix}Makefile", ok=(0, 128))
+    if not re.search(TARGET.format("test"), rules, re.MULTILINE):
+        return []
+    # Run setup again: another version of the template may need other packages.
+    return ["setup"] * bool(re.search(TARGET.format("setup"), rules, re.MULTILINE)) + ["test"]
 
 
 def _offer_merge(console: Console, top: Path, branch: str, merge: bool | None) -> None:
@@ -261,7 +283,7 @@ def _offer_merge(console: Console, top: Path, branch: str, merge: bool | None) -
         return say(console, f"To merge it: git merge {branch}")
     try:
         # With the user's hooks and configuration. Files created meanwhile are not overwritten.
-        git = Repository(top, dict(os.environ), ())
+        git = Repository(top, dict(os.environ), is_trusted=True)
         git("merge", "--quiet", "--ff-only", "--no-overwrite-ignore", branch)
     except Refusal as error:
         raise Refusal(f"{branch} was not merged; {error}") from None

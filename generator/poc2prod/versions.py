@@ -8,8 +8,9 @@ from rich.console import Console
 
 from .answers import ANSWERS
 from .checkout import Checkout
+from .files import read_text
 from .git import LOG, Repository
-from .output import plain, say
+from .output import markdown, plain, say
 from .questions import did_you_mean
 from .refusal import Refusal
 from .template import check_out, clone, list_releases, version_key
@@ -60,8 +61,8 @@ def find_versions(
 
 def print_news(console: Console, versions: Versions, before: str) -> None:
     """Print what changed: new sections of the change log, or else commit subjects."""
-    path, template = versions.template.folder / "CHANGELOG.md", versions.template
-    text = path.read_text("utf-8", "replace") if path.is_file() else ""
+    template = versions.template
+    text = read_text(template.folder, Path("CHANGELOG.md"), default="")
     known = template("show", f"{versions.old}:CHANGELOG.md", ok=(0, 128))
     since = version_key(before)
     news = []
@@ -78,6 +79,4 @@ def _print_markdown(console: Console, text: str) -> None:
     """Print formatted Markdown on a terminal, and its source in a log or a pull request."""
     if not console.is_terminal:
         return say(console, *text.rstrip().splitlines())
-    from rich.markdown import Markdown
-
-    console.print(Markdown(text))
+    console.print(markdown(text))

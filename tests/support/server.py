@@ -29,6 +29,24 @@ check.check()
 card.card()
 release.release()
 """
+# Sign and write a rollout, whatever state its releases are in.
+ROLL_OUT = """
+import json, sys
+from scratch_detector.releases import registry
+registry.write_rollout(registry.Rollout(**json.loads(sys.argv[1])))
+"""
+# Who may write to a folder, but has no key, replaces a model as soon as it was read.
+REPLACE = """
+import shutil
+from pathlib import Path
+read_bytes = Path.read_bytes
+def read_and_replace(path):
+    content = read_bytes(path)
+    if path.name == "model.onnx" and len(path.parent.name) == 12:
+        shutil.copy("evil.onnx", path)
+    return content
+Path.read_bytes = read_and_replace
+"""
 
 
 class Reply(NamedTuple):
@@ -148,6 +166,11 @@ def release(folder: Path, kind: str = "", before: str = "") -> str:
 def command(folder: Path, *words: str, **env: str) -> str:
     """Run a command of the render; return its output."""
     return done(run_in(folder, "python", "-m", "scratch_detector", *words, **env))
+
+
+def roll_out(folder: Path, **ids: str) -> None:
+    """Sign and write the releases in use, like `champion="3f9c0b7a12de"`."""
+    done(run_in(folder, "python", "-c", ROLL_OUT, json.dumps(ids)))
 
 
 def set_challenger_limit(folder: Path, key: str, value: float) -> None:

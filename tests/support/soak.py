@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from environment import environment, requirements, variables
-from server import with_latency_limit
+from server import roll_out, with_latency_limit
 from test_outbox import rows, until
 
 # The clock of a process steps while `step` exists. Times that would make the test wait are shorter.
@@ -455,7 +455,7 @@ class Soak:
         path = self.parts["server"].folder / "releases/rollout.json"
         releases = {folder.parent.name for folder in path.parent.glob("*/manifest.json")}
         (other,) = releases - {json.loads(path.read_text())["champion"]}
-        path.write_text(json.dumps({"champion": other}))
+        roll_out(self.parts["server"].folder, champion=other)
         until(lambda: other in self.ask("server", "/readyz")[1].decode())
 
     # The end

@@ -61,6 +61,7 @@ COMMANDS = {
     "challenge": Command("releases.rollout", "Run a release next to the champion", "ID"),
     "promote": Command("releases.rollout", "Make the challenger the champion"),
     "rollback": Command("releases.rollout", "Go back to the previous champion"),
+    "restore": Command("releases.rollout", "Make a release the champion, from any state", "ID"),
     "monitor": Command("monitoring.live", "Read the drift scores of a running model"),
     "settings": Command("cli", "List all settings, or write docs/settings.md", flag="--write"),
     "due": Command("monitoring.due", "Ask Prometheus whether a candidate is due", "REASON"),

@@ -23,7 +23,7 @@ from conftest import ROOT, Render
 from environment import environment, requirements, variables
 from everyday import every_nth
 from repository import damage, done, git, run_in
-from server import command, release
+from server import REPLACE, command, release, roll_out
 from test_canary import ELSEWHERE, until
 
 WEB = ROOT / "tests/support/inside/web.py"
@@ -70,7 +70,8 @@ folder.mkdir()
 envelope = signing.sign(manifest, signing.load_signer(registry.KEY))
 for name, file in (content | {"manifest.json": manifest, "manifest.dsse": envelope}).items():
     (folder / name).write_bytes(file)
-publish.verify_release = lambda _: registry.Release(folder.name, folder, "forged@v9")
+files = {path.name: path.read_bytes() for path in folder.iterdir()}
+publish.verify_release = lambda _: registry.Release(folder.name, "forged@v9", files)
 publish.publish()
 """
 # Update and pass the trial, killed at a random time; then check the state and finish the update.
@@ -136,7 +137,7 @@ class Publisher(NamedTuple):
     ids: tuple[str, str]
 
     def publish(self, id: str) -> None:
-        (self.folder / "releases/rollout.json").write_text(json.dumps({"champion": id}))
+        roll_out(self.folder, champion=id)
         command(self.folder, "publish")
 
     def python(self, code: str) -> str:
@@ -630,3 +631,39 @@ def test_kills_leave_a_complete_model(kills: int, publisher: Publisher, device: 
     assert process.returncode == 0, error[-3000:]
     stages = json.loads(out)
     assert sum(stages.values()) == 1 + kills and stages["-9 old"] >= kills / 6, stages
+
+
+SIGNED = """
+import hashlib, json, sys
+manifest = json.loads(read_bytes(Path(sys.argv[1], "manifest.json")))
+"""
+PUBLISHED = """
+from scratch_detector.fleet import publish
+publish.publish()
+(target,) = Path("repository/targets").glob(manifest["files"]["model.onnx"] + ".model.onnx")
+assert hashlib.sha256(read_bytes(target)).hexdigest() == manifest["files"]["model.onnx"]
+"""
+LOADED = """
+from scratch_detector.device import model_trial
+model_trial.load_params = lambda: type("P", (), {"update_url": ""})
+print(model_trial.DeviceModel().predictor.sha256 == manifest["files"]["model.onnx"])
+"""
+
+
+def test_only_bytes_that_were_verified_are_published_and_run(
+    publisher: Publisher, device: Device
+) -> None:
+    """A model is replaced on the disk as soon as it was verified."""
+    first, second = publisher.ids
+    script = str(ROOT / "tests/support/inside/fabricate.py")
+    evil = publisher.folder / "evil.onnx"
+    done(run_in(publisher.folder, "python", script, "turned", "models/shipped.onnx", str(evil)))
+    publisher.publish(second)
+    device.accept(second)
+    shutil.copy(evil, device.folder)
+    process = device.start("-c", REPLACE + SIGNED + LOADED, f"data/models/{second}")
+    output, error = process.communicate(timeout=120)
+    assert output == "True\n", error
+    shutil.rmtree(publisher.folder / "repository/targets")
+    code = REPLACE + SIGNED + PUBLISHED
+    done(run_in(publisher.folder, "python", "-c", code, f"releases/{second}"))

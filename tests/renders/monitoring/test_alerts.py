@@ -22,7 +22,7 @@ import yaml
 from conftest import OPTIONS, Render
 from containers import free_port
 from repository import done, run_in
-from server import Server, command, release, serving
+from server import Server, command, release, roll_out, serving
 from test_feedback import feedback, set_values
 from test_outbox import collector, delivered, device, end, settings, until
 from watching import Watch, tool, watching
@@ -848,7 +848,7 @@ def test_each_fault_is_delivered_and_resolved(live: Live, tmp_path: Path) -> Non
         expect_alerts(
             watch, {"QualityBelowPromise"}, "tickets", lambda: send_labels(server, right=True)
         )
-        rollout.write_text(json.dumps({"champion": old, "previous": first}))
+        roll_out(live.folder, champion=old, previous=first)
         expect_alerts(watch, {"ModelStale"}, "tickets", lambda: command(live.folder, "rollback"))
         server.process.kill()
         server.process.wait()

@@ -6,12 +6,15 @@ Each test damages a copy of a project with two releases in use and a third as a 
 import json
 import re
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from environment import ROOT
 from repository import damage, done, run_in
+from server import REPLACE, Server, command, roll_out, serving, with_latency_limit
 
 Released = tuple[Path, dict[str, str]]  # a project, and the ids: first, second and third
 THREE = """
@@ -32,9 +35,9 @@ for number in range(3):
 # Run a command repeatedly in a process that is killed: at its first call of certain functions, at
 # its second, and so on, then at random moments. Each time, run the command again afterwards.
 DIE = """
-import json, os, random, shutil, signal, sys, time
+import json, os, pathlib, random, shutil, signal, sys, time
 from scratch_detector import cli
-from scratch_detector.releases.registry import RELEASES, verify_release
+from scratch_detector.releases.registry import RELEASES, read_rollout, verify_release
 
 def start(calls_to_live=10**9):
     def counted(real):
@@ -57,10 +60,10 @@ def wait(pid):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 def in_use():
-    path = RELEASES / "rollout.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    return read_rollout() if (RELEASES / "rollout.json").exists() else None
 
 def put_back():
+    pathlib.Path("data/rollout.json").unlink(missing_ok=True)
     for name in ("releases", "keys"):
         shutil.rmtree(name)
         if sys.argv[1] == "rollback":
@@ -78,7 +81,7 @@ def die(calls_to_live=10**9, seconds_to_live=0):
     assert in_use() in (before, after), in_use()
     for folder in RELEASES.glob("[0-9a-f]*/"):
         assert verify_release(folder.name)
-    assert wait(start()) == 0 and in_use() == after and verify_release(after["champion"])
+    assert wait(start()) == 0 and in_use() == after and verify_release(after.champion)
     assert not list(RELEASES.glob(".part-*"))
     return died
 
@@ -99,7 +102,7 @@ from scratch_detector import cli
 from scratch_detector.releases import registry
 run = lambda *command: os.dup2(2, 1) and cli.run(*command) or 0
 for _ in range(30):
-    (registry.RELEASES / "rollout.json").write_text(sys.argv[1])
+    registry.write_rollout(registry.Rollout(**json.loads(sys.argv[1])))
     pids = [os.fork() or os._exit(run(*command)) for command in json.loads(sys.argv[2])]
     assert [os.waitpid(pid, 0)[1] for pid in pids] == [0, 0]
     now = registry.read_rollout()
@@ -121,7 +124,8 @@ def expect_refusal(folder: Path, *command: str) -> str:
 
 
 def in_use(folder: Path) -> Any:
-    return json.loads((folder / "releases" / "rollout.json").read_text())
+    rollout = json.loads((folder / "releases" / "rollout.json").read_text())
+    return {name: id for name, id in rollout.items() if name not in ("number", "signatures")}
 
 
 def manifests(folder: Path) -> dict[str, Any]:
@@ -136,8 +140,7 @@ def releases(modelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Releas
     done(run_in(folder, "python", "-c", THREE))
     ids = {manifest["name"].partition("@v")[2]: id for id, manifest in manifests(folder).items()}
     make(folder, "challenge", f"RELEASE={ids['2']}")
-    promoted = {"champion": ids["2"], "previous": ids["1"]}  # as `promote` would, with a server
-    (folder / "releases/rollout.json").write_text(json.dumps(promoted))
+    roll_out(folder, champion=ids["2"], previous=ids["1"])  # as `promote` would, with a server
     return folder, {"first": ids["1"], "second": ids["2"], "third": ids["3"]}
 
 
@@ -234,7 +237,105 @@ def test_a_kill_at_any_moment_leaves_a_valid_state(project: Path, calls: str) ->
 
 def test_simultaneous_commands_lose_no_change(project: Path, releases: Released) -> None:
     """After a rollback and a challenge at the same time, both are done."""
-    ids, kept = releases[1], (project / "releases" / "rollout.json").read_text()
+    ids, kept = releases[1], in_use(project)
     both = [["rollback"], ["challenge", ids["third"]]]
-    printed = done(run_in(project, "python", "-c", TOGETHER, kept, json.dumps(both)))
+    printed = done(run_in(project, "python", "-c", TOGETHER, json.dumps(kept), json.dumps(both)))
     assert set(printed.split()) == {f"{ids['first']}/{ids['second']}/{ids['third']}"}
+
+
+def until(server: Server, name: str, value: str) -> None:
+    """Wait until the server says so in `/readyz`."""
+    deadline_s = time.monotonic() + 30
+    while server.ask("/readyz").json[name] != value:
+        assert time.monotonic() < deadline_s, server.ask("/readyz").json
+        time.sleep(0.05)
+
+
+def make_evil(project: Path) -> None:
+    """Write a model that gives other labels."""
+    script = str(ROOT / "tests/support/inside/fabricate.py")
+    command = ("python", script, "turned", "models/shipped.onnx", "evil.onnx")
+    done(run_in(project, *command))
+
+
+CHAMPION_OF_RETRAINING = """
+import hashlib
+from scratch_detector.retraining.compare import find_champion
+print(hashlib.sha256(find_champion()[1]).hexdigest())
+"""
+
+
+def test_only_bytes_that_were_verified_answer(project: Path, releases: Released) -> None:
+    """At the start, as a challenger, and after a switch: each model is replaced after its check."""
+    signed = {id: manifest["files"]["model.onnx"] for id, manifest in manifests(project).items()}
+    make_evil(project)
+    command(project, "example")
+    ids = releases[1]
+    settings = REPLACE + with_latency_limit(5000, canary__STEPS="(1.0,)")
+    with serving(project, settings, command="serve") as server:
+        assert server.ask("/readyz").json["model_sha256"] == signed[ids["second"]]
+        label = server.ask().json["label"]
+        roll_out(project, champion=ids["second"], challenger=ids["first"])
+        deadline_s = time.monotonic() + 30
+        while server.challenger_share(ids["first"]) < 1 and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        reply = server.ask().json
+        assert (reply["model_sha256"], reply["label"]) == (signed[ids["first"]], label)
+        roll_out(project, champion=ids["third"])
+        until(server, "release", ids["third"])
+        reply = server.ask().json
+        assert (reply["model_sha256"], reply["label"]) == (signed[ids["third"]], label)
+    for id in signed:  # they really were replaced
+        replaced = (project / "releases" / id / "model.onnx").read_bytes()
+        assert replaced == (project / "evil.onnx").read_bytes()
+
+
+def test_retraining_compares_with_the_verified_model(project: Path, releases: Released) -> None:
+    make_evil(project)
+    signed = manifests(project)[releases[1]["second"]]["files"]["model.onnx"]
+    printed = done(run_in(project, "python", "-c", REPLACE + CHAMPION_OF_RETRAINING))
+    assert printed.split() == [signed]
+
+
+def test_no_earlier_or_unsigned_rollout_is_served(project: Path, releases: Released) -> None:
+    """Withdrawn by hand, an earlier file again, another key, a number by hand, and no signature."""
+    ids, path = releases[1], project / "releases" / "rollout.json"
+    command(project, "example")
+    earlier = path.read_text()
+    make(project, "rollback")
+    current = path.read_text()
+    unsigned = json.dumps({"champion": ids["second"], "withdrawn": ids["second"]})
+    raised = json.loads(earlier) | {"number": json.loads(current)["number"] + 1}
+    swapped = json.loads(current) | {"champion": ids["third"]}
+    foreign = project.parent / "foreign"
+    shutil.copytree(project, foreign, symlinks=True)
+    shutil.rmtree(foreign / "keys")
+    (foreign / "keys").mkdir()
+    roll_out(foreign, champion=ids["third"])
+    fakes = [earlier, unsigned, json.dumps(raised), json.dumps(swapped)]
+    fakes.append((foreign / "releases" / "rollout.json").read_text())
+    with serving(project, with_latency_limit(5000), command="serve") as server:
+        for number, fake in enumerate(fakes, 1):
+            path.write_text(fake)
+            deadline_s = time.monotonic() + 30
+            while server.metric('switches_total{outcome="refused"}') < number:
+                assert time.monotonic() < deadline_s, fake
+                time.sleep(0.05)
+            assert server.metric("rollout_mismatch") == 1
+            assert server.ask("/readyz").json["release"] == ids["first"]
+        path.write_text(current)
+        while server.metric("rollout_mismatch"):
+            time.sleep(0.05)
+    for fake in fakes:  # nor after a restart, nor by a command
+        path.write_text(fake)
+        assert "rollout.json" in expect_refusal(project, "serve")
+        assert "rollout.json" in expect_refusal(project, "promote")
+    assert ids["third"] in make(project, "restore", f"RELEASE={ids['third']}")
+    assert in_use(project)["champion"] == ids["third"]
+
+
+def test_a_variable_of_make_is_no_shell_command(project: Path) -> None:
+    for value in ("x; touch mark", "x'; touch mark; '", "$(shell touch mark)", "`touch mark`"):
+        result = run_in(project, "make", "challenge", f"RELEASE={value}")
+        assert result.returncode and "has no release" in result.stderr
+    assert not (project / "mark").exists()

@@ -15,7 +15,15 @@ from zlib import crc32
 import pytest
 
 from repository import run_in
-from server import Server, command, release, serving, set_challenger_limit, with_latency_limit
+from server import (
+    Server,
+    command,
+    release,
+    roll_out,
+    serving,
+    set_challenger_limit,
+    with_latency_limit,
+)
 
 # By default, a step takes thousands of requests.
 SHORT_STEPS = {"canary__MIN_COMPARISONS": 20, "canary__COMPARED_SHARE": 0.5}
@@ -219,7 +227,6 @@ def test_rejects_a_challenger_that_cannot_be_loaded(project: Path) -> None:
         until(lambda: server.metric('switches_total{outcome="refused"}') == 1)
         assert server.ask("/readyz").json["release"] == champion and server.ask().status == 200
         assert server.challenger_share(bad) == 0
-        rollout = project / "releases/rollout.json"
-        rollout.write_text(f'{{"champion": "{bad}", "previous": "{champion}"}}')
+        roll_out(project, champion=bad, previous=champion)
         until(lambda: server.metric('switches_total{outcome="refused"}') == 2)
         assert server.ask("/readyz").json["release"] == champion and server.ask().status == 200

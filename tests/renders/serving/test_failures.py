@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from repository import run_in
-from server import Server, command, release, serving, with_latency_limit
+from server import Server, command, release, roll_out, serving, with_latency_limit
 from test_canary import until
 
 INFER = "/v2/models/scratch-detector/infer"
@@ -397,7 +397,7 @@ def test_a_release_that_arrives_late_is_served(project: Path, tmp_path: Path) ->
     folder.rename(tmp_path / late)
     log = tmp_path / "log"
     with serving(project, with_latency_limit(5000), command="serve", log=log) as server:
-        (project / "releases/rollout.json").write_text(json.dumps({"champion": late}))
+        roll_out(project, champion=late)
         until(lambda: server.metric("rollout_mismatch") == 1)
         time.sleep(4)  # several tries
         assert server.metric('switches_total{outcome="refused"}') == 1
@@ -463,7 +463,7 @@ def test_a_shortage_during_a_switch_is_survived(
 
         assert ask("/readyz")[1]["release"] == old
         with shortage(project, server.process.pid):
-            (project / "releases/rollout.json").write_text(json.dumps({"champion": other}))
+            roll_out(project, champion=other)
             for n in range(20):
                 id = {"x-request-id": f"during-{n}", "content-type": server.kind}
                 assert ask("/predict", server.payload, **id)[0] == 200

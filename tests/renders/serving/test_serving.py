@@ -25,6 +25,7 @@ from server import (
     Server,
     command,
     release,
+    roll_out,
     serving,
     set_challenger_limit,
     with_latency_limit,
@@ -375,8 +376,7 @@ def test_hot_swaps_under_load_fail_no_request(project: Path) -> None:
                     command(project, *words, SCRATCH_DETECTOR_METRICS_URL=address)
                     until(champion)
                 damage(project / "releases" / second / "model.onnx")
-                rollout = project / "releases/rollout.json"
-                rollout.write_text(json.dumps({"champion": second}))
+                roll_out(project, champion=second)
                 while not server.metric('switches_total{outcome="refused"}'):
                     time.sleep(0.02)
                 until(first)

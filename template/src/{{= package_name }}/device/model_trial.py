@@ -43,8 +43,8 @@ class ModelFailure(Exception):
 class MonitoredPredictor(Predictor):
     """A model with its drift window. `trial` is its id while it is on trial, else empty."""
 
-    def __init__(self, path: Path, reference: Path, trial: str) -> None:
-        super().__init__(path)
+    def __init__(self, model: Path | bytes, reference: Path | bytes, trial: str) -> None:
+        super().__init__(model)
         self.trial = trial
         self.prediction_count = 0
         self.monitor = Monitor(self, reference)
@@ -184,12 +184,11 @@ class DeviceModel:
 
     def _open(self, id: str) -> None:
         """Load a release, or the installed model if the id is empty."""
-        model = SHIPPED
-        reference = REFERENCE
+        model: Path | bytes = SHIPPED
+        reference: Path | bytes = REFERENCE
         if id:
-            folder = verify_folder(SLOTS / id).folder
-            model = folder / "model.onnx"
-            reference = folder / "reference.json"
+            release = verify_folder(SLOTS / id)
+            model, reference = release.model, release.reference
         self.predictor = MonitoredPredictor(model, reference, self._trial)
         self.predictor.monitor.show()
 

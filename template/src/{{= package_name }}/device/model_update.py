@@ -117,9 +117,9 @@ def _fetch(updater: Updater, id: str, files: dict[str, TargetFile]) -> None:
 
 def _check(folder: Path) -> None:
     """Verify the signature and gates of a release, and run its model once on this device."""
-    verify_folder(folder)
-    predictor = Predictor(folder / "model.onnx")
-    monitor = Monitor(predictor, folder / "reference.json")
+    release = verify_folder(folder)
+    predictor = Predictor(release.model)
+    monitor = Monitor(predictor, release.reference)
     for payload in Path("data").glob("example.*"):  # if `make example` wrote one
         monitor.observe(predictor.predict(payload.read_bytes()))
     zeros = np.zeros((1, *predictor.input_shape), np.float32)

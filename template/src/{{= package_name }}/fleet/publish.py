@@ -59,13 +59,12 @@ def publish() -> None:
         # A device with an old root follows the chain of all roots to the newest.
         for path in KEYS.glob("[1-9]*.root.json"):
             write_atomic(METADATA / path.name, path.read_bytes())
-        contents = {path.name: path.read_bytes() for path in champion.folder.iterdir()}
         files = {
             name: TargetFile.from_data(name, content, ["sha256"])
-            for name, content in contents.items()
+            for name, content in champion.files.items()
         }
         for name, file in files.items():
-            write_atomic(TARGETS / f"{file.hashes['sha256']}.{name}", contents[name])
+            write_atomic(TARGETS / f"{file.hashes['sha256']}.{name}", champion.files[name])
         version = _next_version()
         targets_version = _published_version(root, files)
         if not targets_version:

@@ -34,15 +34,17 @@ TRAINED = Gauge(
 
 
 class Monitor:
-    """The live window of one model.
+    """The live window of one model; the reference is a file, or the verified bytes of one.
 
     Raises:
         SystemExit: the reference is missing or damaged, or is about other labels.
     """
 
-    def __init__(self, predictor: Predictor, path: Path = REFERENCE) -> None:
+    def __init__(self, predictor: Predictor, file: Path | bytes = REFERENCE) -> None:
+        path = REFERENCE if isinstance(file, bytes) else file
         try:
-            reference = Reference.model_validate_json(path.read_text())
+            content = file if isinstance(file, bytes) else file.read_bytes()
+            reference = Reference.model_validate_json(content)
         except (FileNotFoundError, ValueError):
             raise SystemExit(f"{path} is missing or damaged. Run `make model`.") from None
         if reference.labels:

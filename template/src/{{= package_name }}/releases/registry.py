@@ -1,28 +1,37 @@
-"""Read and verify releases.
+"""Read, verify and write releases.
 
 A release is a folder in `releases/`, named by its id; `releases/rollout.json` names the releases in
-use. Every process that serves a model verifies it here, and trusts only the public key.
+use. Every process that serves a model verifies both here, and trusts only the public key. Files are
+read once: what is loaded are the bytes that were verified. No other module opens them.
 """
 
+import base64
+import json
 import re
+import time
+from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+from uuid import uuid4
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from ..atomic import to_json, write_atomic
+from ..atomic import replace_durably, to_json, write_atomic
 from ..gates import Gate
-from .signing import verify_envelope
+from .signing import ROLLOUT_TYPE, load_signer, sign, verify_envelope
 
 RELEASES = Path("releases")
 ROLLOUT = RELEASES / "rollout.json"
+NEWEST_ROLLOUT = Path("data/rollout.json")  # the newest that this machine has read
 KEY = Path("keys/release.pub")  # committed: replacing it is a reviewed change
 FILES = ("model.onnx", "reference.json", "scope.yaml", "gates.json", "evaluate.json", "card.md")
 SIGNED_FILES = (*FILES, "manifest.json", "manifest.dsse")
 # The first 12 digits of the SHA-256 of manifest.json: short enough to type, and with 48 bits two
 # of a million releases share one with a probability of 0.2 %. The signature covers the whole hash.
 ID = "^[0-9a-f]{12}$"
+RESTORE = "To sign a champion of your choice: `make restore RELEASE=id`"
 T = TypeVar("T")
 
 
@@ -34,20 +43,35 @@ class UnfitRelease(Exception):
 
 
 class Release(NamedTuple):
-    """A release that passed `verify_folder`."""
+    """A release that passed `verify_folder`, with the verified content of its files."""
 
     id: str
-    folder: Path
     name: str
+    files: Mapping[str, bytes]
+
+    @property
+    def model(self) -> bytes:
+        return self.files["model.onnx"]
+
+    @property
+    def reference(self) -> bytes:
+        return self.files["reference.json"]
 
 
-class Rollout(BaseModel, frozen=True):
+class Rollout(BaseModel, frozen=True, extra="forbid"):
     """Ids of the releases in use, and of the release that the last rollback withdrew."""
 
     champion: str = Field(pattern=ID)
     previous: str | None = Field(default=None, pattern=ID)
     challenger: str | None = Field(default=None, pattern=ID)
     withdrawn: str | None = Field(default=None, pattern=ID)
+
+
+class _SignedRollout(Rollout, frozen=True):
+    """The content of `rollout.json`. Its number rises, so that no earlier one can return."""
+
+    number: int = Field(ge=1)
+    signatures: list[dict[str, str]]
 
 
 class _Manifest(BaseModel):
@@ -100,7 +124,34 @@ def verify_folder(folder: Path) -> Release:
     if broken or not gates:
         wrong = f"does not meet all limits: {broken}"
         raise UnfitRelease(folder / "gates.json", wrong)
-    return Release(folder.name, folder, manifest.name)
+    return Release(folder.name, manifest.name, content)
+
+
+def store_release(manifest: bytes, files: Mapping[str, bytes]) -> str:
+    """Sign a manifest, and write the folder of its release unless it exists; return the id.
+
+    Call it in `rollout.sole_writer`, which deletes an incomplete folder.
+    """
+    id = sha256(manifest).hexdigest()[:12]
+    if (RELEASES / id).exists():
+        return id
+    envelope = sign(manifest, load_signer(KEY))
+    draft = RELEASES / f".part-{uuid4().hex}" / id  # `verify_folder` compares name and id
+    draft.mkdir(parents=True)
+    for name, content in {**files, "manifest.json": manifest, "manifest.dsse": envelope}.items():
+        write_atomic(draft / name, content)
+    verify_folder(draft)
+    replace_durably(draft, RELEASES / id)
+    return id
+
+
+def list_manifests() -> dict[str, dict[str, Any]]:
+    """Return the manifests of all releases by id, without verifying them."""
+    manifests = {}
+    for path in sorted(RELEASES.glob("*/manifest.json")):
+        with suppress(OSError, ValueError, TypeError):
+            manifests[path.parent.name] = dict(json.loads(path.read_bytes()))
+    return manifests
 
 
 def _read_files(folder: Path) -> dict[str, bytes]:
@@ -134,18 +185,72 @@ def _parse(kind: type[T], path: Path, content: bytes) -> T:
 
 
 def read_rollout() -> Rollout:
-    """Return the releases in use.
+    """Return the releases in use, and remember the number of this rollout.
 
     Raises:
-        UnfitRelease: there is no release yet, or the file is damaged.
+        UnfitRelease: there is no release yet, or the file is damaged, not signed with the key of
+            the releases, or older than one that this machine has read.
     """
     try:
         content = ROLLOUT.read_bytes()
     except OSError as error:
         raise UnfitRelease(ROLLOUT, f"cannot be read ({error.strerror})") from None
-    return _parse(Rollout, ROLLOUT, content)
+    rollout, newest = _verify_rollout(content), _newest_rollout()
+    if rollout != newest:
+        if newest and rollout.number <= newest.number:
+            newer = f"this machine has read number {newest.number} ({NEWEST_ROLLOUT})"
+            raise UnfitRelease(ROLLOUT, f"has number {rollout.number}, but {newer}")
+        _remember(content)
+    return Rollout(**rollout.model_dump(include=set(Rollout.model_fields)))
+
+
+def _remember(rollout: bytes) -> None:
+    # Where data/ cannot be written, an older rollout is not recognised.
+    with suppress(OSError):
+        NEWEST_ROLLOUT.parent.mkdir(exist_ok=True)
+        write_atomic(NEWEST_ROLLOUT, rollout)
+
+
+def _newest_rollout() -> _SignedRollout | None:
+    """Return the newest rollout that this machine has read; None if it is lost or damaged."""
+    with suppress(OSError, UnfitRelease):
+        return _verify_rollout(NEWEST_ROLLOUT.read_bytes())
+    return None
+
+
+def _verify_rollout(content: bytes) -> _SignedRollout:
+    with suppress(ValidationError):
+        if not TypeAdapter(dict[str, Any]).validate_json(content).get("signatures"):
+            _parse(Rollout, ROLLOUT, content)
+            raise UnfitRelease(ROLLOUT, f"is not signed. {RESTORE}")
+    rollout = _parse(_SignedRollout, ROLLOUT, content)
+    try:
+        verify_envelope(_envelope_of(rollout), KEY, ROLLOUT_TYPE)
+    except ValueError as error:
+        raise UnfitRelease(ROLLOUT, str(error)) from None
+    return rollout
+
+
+def _envelope_of(rollout: _SignedRollout) -> bytes:
+    """Return the DSSE envelope. `rollout.json` has its content as plain JSON, to be readable."""
+    payload = to_json(rollout.model_dump(exclude={"signatures"}))
+    encoded = base64.b64encode(payload).decode()
+    content = {"payload": encoded, "payloadType": ROLLOUT_TYPE, "signatures": rollout.signatures}
+    return to_json(content)
 
 
 def write_rollout(rollout: Rollout) -> None:
-    """Replace the releases in use. Call it in `rollout.sole_writer`, or changes may get lost."""
-    write_atomic(ROLLOUT, to_json(rollout.model_dump()))
+    """Sign and replace the releases in use, with a number above all earlier ones.
+
+    Call it in `rollout.sole_writer`, or changes may get lost.
+    """
+    earlier = [newest.number] if (newest := _newest_rollout()) else []
+    with suppress(OSError, UnfitRelease):
+        earlier.append(_verify_rollout(ROLLOUT.read_bytes()).number)
+    # By the clock if `releases/` was lost: servers then still accept the next rollout.
+    number = max([int(time.time()), *(1 + number for number in earlier)])
+    fields = {**rollout.model_dump(), "number": number}
+    envelope = json.loads(sign(to_json(fields), load_signer(KEY), ROLLOUT_TYPE))
+    content = to_json(fields | {"signatures": envelope["signatures"]})
+    write_atomic(ROLLOUT, content)
+    _remember(content)

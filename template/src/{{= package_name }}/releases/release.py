@@ -7,10 +7,9 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from importlib.metadata import version
 from typing import Any
-from uuid import uuid4
 
 from ..artifacts import RAW, REFERENCE, REPORTS, SHIPPED, refuse_other_models
-from ..atomic import replace_durably, to_json, write_atomic
+from ..atomic import to_json
 from ..gates import refuse_broken, verdicts
 from ..pipeline.card import CARD, model_card
 from ..pipeline.verify import recorded_md5s
@@ -18,17 +17,15 @@ from ..predictor import Predictor
 from ..scope import SCOPE, load_scope
 from .registry import (
     FILES,
-    KEY,
-    RELEASES,
     ROLLOUT,
     Rollout,
+    list_manifests,
     read_rollout,
-    verify_folder,
+    store_release,
     verify_release,
     write_rollout,
 )
 from .rollout import sole_writer
-from .signing import load_signer, sign
 
 GATES = REPORTS / "gates.json"
 SOURCES = (SHIPPED, REFERENCE, SCOPE, GATES, REPORTS / "evaluate.json", CARD)  # of registry.FILES
@@ -91,10 +88,11 @@ def _describe_gate(row: dict[str, Any]) -> str:
 def _store(content: dict[str, bytes]) -> str:
     """Write and sign a release folder, unless one with the same files exists; return its id."""
     hashes = {name: sha256(file).hexdigest() for name, file in content.items()}
-    earlier = _read_manifests()
+    earlier = list_manifests()
     for id, manifest in earlier.items():
         if manifest.get("files") == hashes:
             return id
+    trained_at = Predictor(content["model.onnx"]).trained_at
     manifest_bytes = to_json(
         {
             "name": f"{load_scope().project}@v{_next_number(earlier)}",
@@ -102,31 +100,10 @@ def _store(content: dict[str, bytes]) -> str:
             "data": {str(RAW): recorded_md5s().get(str(RAW), "unknown")},
             "code": _describe_commit(),
             "packages": {name: version(name) for name in PACKAGES},
-            "created_at": datetime.fromtimestamp(Predictor().trained_at, UTC).isoformat(),
+            "created_at": datetime.fromtimestamp(trained_at, UTC).isoformat(),
         }
     )
-    id = sha256(manifest_bytes).hexdigest()[:12]
-    if (RELEASES / id).exists():
-        return id
-    envelope = sign(manifest_bytes, load_signer(KEY))
-    files = content | {"manifest.json": manifest_bytes, "manifest.dsse": envelope}
-    # `verify_folder` needs a folder named by the id; `sole_writer` deletes the draft around it.
-    draft = RELEASES / f".part-{uuid4().hex}" / id
-    draft.mkdir(parents=True)
-    for name, file in files.items():
-        write_atomic(draft / name, file)
-    verify_folder(draft)
-    replace_durably(draft, RELEASES / id)
-    return id
-
-
-def _read_manifests() -> dict[str, dict[str, Any]]:
-    """Return the manifests of earlier releases by id, without verifying them."""
-    manifests = {}
-    for path in sorted(RELEASES.glob("*/manifest.json")):
-        with suppress(OSError, ValueError, TypeError):
-            manifests[path.parent.name] = dict(json.loads(path.read_bytes()))
-    return manifests
+    return store_release(manifest_bytes, content)
 
 
 def _next_number(manifests: dict[str, dict[str, Any]]) -> int:

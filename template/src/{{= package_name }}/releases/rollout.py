@@ -1,6 +1,6 @@
-"""The commands that choose the release in use: `challenge`, `promote`, `rollback`.
+"""The commands that choose the release in use: `challenge`, `promote`, `rollback`, `restore`.
 
-Each replaces `releases/rollout.json`. The releases themselves never change.
+Each replaces `releases/rollout.json` and signs it. The releases themselves never change.
 """
 
 import fcntl
@@ -103,3 +103,17 @@ def rollback() -> None:
             print(f"Champion: {rollout.champion}, {done}.")
         else:
             raise SystemExit(f"{rollout.champion} is the first champion: there is no previous one.")
+
+
+def restore(id: str) -> None:
+    """Make a release the champion, whatever `rollout.json` says.
+
+    For a file that is lost, damaged, or not signed, because it was written before version 0.5.0.
+
+    Raises:
+        SystemExit: the release does not exist, or is unfit.
+    """
+    with sole_writer():
+        champion = verify_release(id)
+        write_rollout(Rollout(champion=champion.id))
+        print(f"Champion: {champion.id} ({champion.name}). There is no challenger and no previous.")

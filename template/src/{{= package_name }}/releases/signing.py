@@ -21,7 +21,8 @@ from securesystemslib.signer import CryptoSigner, SSlibKey
 from ..atomic import to_json, write_atomic
 from ..settings import ProjectSettings, variable
 
-PAYLOAD_TYPE = "application/vnd.model-release+json"
+RELEASE_TYPE = "application/vnd.model-release+json"
+ROLLOUT_TYPE = "application/vnd.model-rollout+json"
 VARIABLE = variable("SIGNING_KEY")
 HINT = f"""Created a key pair to sign releases.
   keys/release.pub: the public key; commit it. Only releases signed with this pair are served.
@@ -29,7 +30,7 @@ HINT = f"""Created a key pair to sign releases.
   manager. In CI, write it from a secret to a file, and set {VARIABLE} to its path."""
 
 
-def verify_envelope(envelope: bytes, public_key: Path) -> bytes:
+def verify_envelope(envelope: bytes, public_key: Path, kind: str = RELEASE_TYPE) -> bytes:
     """Return the signed content.
 
     Raises:
@@ -47,13 +48,13 @@ def verify_envelope(envelope: bytes, public_key: Path) -> bytes:
     except Exception as error:
         raise ValueError(f"was not signed with {public_key} ({error})") from None
     # The signature covers neither additional JSON keys nor the formatting: compare all bytes.
-    if parsed.payload_type != PAYLOAD_TYPE or to_json(parsed.to_dict()) != envelope:
+    if parsed.payload_type != kind or to_json(parsed.to_dict()) != envelope:
         raise ValueError("contains more than what was signed")
     return parsed.payload
 
 
-def sign(content: bytes, signer: CryptoSigner) -> bytes:
-    envelope = Envelope(content, PAYLOAD_TYPE, {})
+def sign(content: bytes, signer: CryptoSigner, kind: str = RELEASE_TYPE) -> bytes:
+    envelope = Envelope(content, kind, {})
     envelope.sign(signer)
     return to_json(envelope.to_dict())
 

@@ -1,7 +1,6 @@
 """Compare a candidate with the champion, on examples that neither was trained on."""
 
 import hashlib
-import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ from ..pipeline.splits import load_split, require_head
 from ..pipeline.verify import recorded_md5s
 from ..predictor import Predictor
 from ..problem.metrics import align, compare
-from ..releases.registry import RELEASES, UnfitRelease, read_rollout, verify_release
+from ..releases.registry import ROLLOUT, UnfitRelease, read_rollout, verify_release
 from ..scope import load_scope
 
 ALL, RECENT = "all held-out examples", "recent labelled traffic"
@@ -37,36 +36,36 @@ class Comparison(NamedTuple):
         return "worse" if self.gain_at_most < 0 else "equal within noise"
 
 
-def find_champion(folder: Path) -> tuple[str, Path] | None:
-    """Return the name and file of the champion.
+def find_champion() -> tuple[str, bytes] | None:
+    """Return the name and the content of the champion.
 
-    Before the first release, that is a copy of the model of the last commit. None if DVC does not
+    Before the first release, that is the model of the last commit. None if DVC does not
     have that file here.
 
     Raises:
         SystemExit: the champion is unfit.
     """
-    if (RELEASES / "rollout.json").exists():
+    if ROLLOUT.exists():
         try:
             release = verify_release(read_rollout().champion)
         except UnfitRelease as unfit:
             raise SystemExit(str(unfit)) from None
-        return f"release {release.id} ({release.name})", release.folder / "model.onnx"
+        return f"release {release.id} ({release.name})", release.model
     content = SHIPPED.read_bytes() if SHIPPED.exists() else b""
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if found != recorded_md5s().get(str(SHIPPED)):
         return None
-    return f"{SHIPPED} of the last commit", Path(shutil.copy(SHIPPED, folder / "champion.onnx"))
+    return f"{SHIPPED} of the last commit", content
 
 
-def compare_models(path: Path) -> list[Comparison]:
+def compare_models(champion: Path | bytes) -> list[Comparison]:
     """Compare the candidate, `models/shipped.onnx`, with a champion, overall and per slice.
 
     Raises:
         SystemExit: the champion needs other inputs than the candidate, or the candidate has other
             labels than the features. Labels of the champion are compared by name.
     """
-    new, old = Predictor(), Predictor(path)
+    new, old = Predictor(), Predictor(champion)
     require_head(SHIPPED, new.head)
     x, truth, slices = load_split("test")
     if old.input_shape != x.shape[1:]:

@@ -3,7 +3,6 @@
 import subprocess
 from difflib import unified_diff
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from ..artifacts import SHIPPED, write_report
 from ..monitoring.due import alerts_if_due
@@ -64,14 +63,13 @@ def retrain(reason: str = "") -> None:
 def _train_and_compare(reason: str) -> str:
     """Return the commit message of the candidate; empty if it is identical to the champion."""
     dvc("pull", "--allow-missing")  # if a file is still missing, a stage fails and names it
-    with TemporaryDirectory() as folder:
-        name, before = find_champion(Path(folder)) or ("nothing", None)
-        card = CARD.read_text() if CARD.exists() else ""
-        if subprocess.run(["make", "model"], check=False).returncode:  # noqa: S603, S607
-            raise SystemExit(f"The candidate does not meet all limits: see above. {BACK}")
-        if before and before.read_bytes() == SHIPPED.read_bytes():
-            return ""
-        comparisons, why_not = _compare_with(before)
+    name, before = find_champion() or ("nothing", None)
+    card = CARD.read_text() if CARD.exists() else ""
+    if subprocess.run(["make", "model"], check=False).returncode:  # noqa: S603, S607
+        raise SystemExit(f"The candidate does not meet all limits: see above. {BACK}")
+    if before == SHIPPED.read_bytes():
+        return ""
+    comparisons, why_not = _compare_with(before)
     word = overall_verdict(comparisons) if comparisons else "not compared"
     report = {"reason": reason, "champion": name, "verdict": word, "why_not": why_not}
     rows = [c._asdict() | {"verdict": c.verdict} for c in comparisons]
@@ -88,7 +86,7 @@ def _train_and_compare(reason: str) -> str:
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-def _compare_with(before: Path | None) -> tuple[list[Comparison], str]:
+def _compare_with(before: Path | bytes | None) -> tuple[list[Comparison], str]:
     if not before:
         return [], "No champion found: there is no release, and `dvc pull` did not fetch a model."
     try:

@@ -1,7 +1,9 @@
 """Loads a release for serving: verifies it, warms it up and creates its live windows."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from prometheus_client import Counter, Gauge
@@ -26,12 +28,13 @@ log = logging.getLogger(__package__)
 
 
 class Served(NamedTuple):
-    """A loaded model, its live windows and its release id."""
+    """A loaded model, its live windows, its release id, and the reports of its release."""
 
     model: LoadedModel
     monitor: Monitor
     labelled: LabelledWindow
     release: str
+    reports: Mapping[str, bytes] = MappingProxyType({})
 
     @property
     def sha256(self) -> str:
@@ -58,7 +61,9 @@ def load_release(id: str) -> Served:
         SystemExit: this runtime cannot run it.
     """
     release = verify_release(id)
-    return _load(release.folder / "model.onnx", release.folder / "reference.json", release.id)
+    served = _load(release.model, release.reference, release.id)
+    reports = {name: content for name, content in release.files.items() if name != "model.onnx"}
+    return served._replace(reports=reports)
 
 
 def load_champion() -> Served:
@@ -78,7 +83,7 @@ def load_latest() -> Served:
     return _load(SHIPPED, REFERENCE, UNRELEASED)
 
 
-def _load(model: Path, reference: Path, release: str) -> Served:
+def _load(model: Path | bytes, reference: Path | bytes, release: str) -> Served:
     predictor = Predictor(model)
     monitor = Monitor(predictor, reference)
     return Served(warm_up(predictor), monitor, LabelledWindow(predictor.head), release)

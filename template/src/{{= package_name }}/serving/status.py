@@ -20,7 +20,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ..artifacts import RAW, REPORTS
 from ..monitoring.scope_limits import IN_TIME
 from ..problem import words
-from ..releases.registry import RELEASES
 from ..schema import EMBEDDING_SIGNAL, is_answer_signal
 from .champion import UNRELEASED, Served
 from .promises import (
@@ -117,8 +116,8 @@ def _runbook(page: Path) -> str:
 
 def compare_limits(state: ServerState, metrics: MetricsSnapshot) -> list[LimitStatus]:
     """Compare all limits, and record since when each has not been met."""
-    folder = _reports_of(state.served)
-    gates = {gate["id"]: gate["observed"] for gate in _read(folder / "gates.json", [])}
+    rows = _read_report(state.served, "gates.json", [])
+    gates = {gate["id"]: gate["observed"] for gate in rows}
     limits = check_limits(metrics, gates)
     now_s, since_s = time.time(), state.missed_since_s
     missed = [limit.name for limit in limits if limit.state == "missed"]
@@ -176,7 +175,7 @@ def _labels(metrics: MetricsSnapshot) -> dict[str, str]:
 
 
 def _model(metrics: MetricsSnapshot, served: Served) -> dict[str, str]:
-    manifest = _read(_reports_of(served) / "manifest.json", {})
+    manifest = _read_report(served, "manifest.json", {})
     predictions = metrics.by_label("predictions_total", "label").values()
     return {
         "Release": f"{served.release} {manifest.get('name', '')}",
@@ -185,10 +184,6 @@ def _model(metrics: MetricsSnapshot, served: Served) -> dict[str, str]:
         "Data (MD5)": manifest.get("data", {}).get(str(RAW), "not recorded: unreleased model"),
         "Predictions": f"{sum(predictions):.0f}",
     }
-
-
-def _reports_of(served: Served) -> Path:
-    return REPORTS if served.release == UNRELEASED else RELEASES / served.release
 
 
 def _moment(seconds: float) -> str:
@@ -200,8 +195,10 @@ def _moment(seconds: float) -> str:
     return f"{moment} UTC ({ago_s / units[unit]:.0f} {unit} ago)"
 
 
-def _read(path: Path, default: Any) -> Any:
-    """Read JSON; return the default if the file is missing or damaged."""
+def _read_report(served: Served, name: str, default: Any) -> Any:
+    """Read JSON of the release, or of the pipeline; the default if it is missing or damaged."""
     with suppress(OSError, ValueError):
-        return json.loads(path.read_text())
+        if served.release == UNRELEASED:
+            return json.loads((REPORTS / name).read_bytes())
+        return json.loads(served.reports.get(name, b""))
     return default
