@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from allpairspy import AllPairs
 
 import server
 from environment import exclusive_lock, release
+from pairs import make_pairwise
 from poc2prod.questions import Questions
 from rendering import cache_compiled_templates, render_to
 from repository import done, run_in
@@ -26,6 +26,7 @@ OPTIONS: dict[str, list[Any]] = {  # all choices, and texts that switch files on
     for name in QUESTIONS.specs
     if QUESTIONS.specs[name].get("choices")
 } | {
+    "framework": ["pytorch", "trees", "onnx"],  # trees are not offered for images
     "decider": ["", "@team/leads"],
     "data_owner": ["", "ana@example.com"],
     "export_formats": ["", "executorch, litert, coreml, openvino"],
@@ -43,21 +44,19 @@ def fit_answers(row: dict[str, Any]) -> dict[str, Any]:
     """Replace the choices that do not fit the problem or the framework."""
     fitting = FITTING[row["problem"]]
     row = {name: fitting.get(value, value) for name, value in row.items()}
-    if row.get("framework") == "onnx" and row.get("export_formats"):
-        row["export_formats"] = "openvino"
+    is_table = row.get("modality") == "tabular" and row["problem"] != "multilabel"
+    if row.get("framework") == "trees" and not is_table:
+        row["framework"] = "pytorch"
+    if row.get("export_formats"):
+        formats = {"onnx": "openvino", "trees": ""}
+        row["export_formats"] = formats.get(row.get("framework", ""), row["export_formats"])
     return row
 
 
-def is_offered(row: list[Any]) -> bool:
-    """Whether the first answers of a row fit: a given model has one label or a number."""
-    answers = dict(zip(OPTIONS, row, strict=False))
-    return (answers.get("problem"), answers.get("framework")) != ("multilabel", "onnx")
-
-
-PAIRWISE = [
-    fit_answers(dict(zip(OPTIONS, row, strict=True)))
-    for row in AllPairs(OPTIONS.values(), filter_func=is_offered)
-]
+# Trees are for tables; they and given models have one label or a number.
+NOT_OFFERED = set(map(frozenset, (("image", "trees"), ("audio", "trees"), ("multilabel", "trees"))))
+NOT_OFFERED |= {frozenset(("multilabel", "onnx"))}
+PAIRWISE = [fit_answers(row) for row in make_pairwise(OPTIONS, NOT_OFFERED)]
 FIRST = {(row["modality"], row["target"]): row for row in reversed(PAIRWISE)}
 EACH = [
     pytest.param(

@@ -6,7 +6,7 @@ Run `make deps` after changing an import in the template; until then,
 
 import tempfile
 from importlib.util import module_from_spec, spec_from_file_location
-from itertools import groupby, product
+from itertools import combinations, groupby, product
 from pathlib import Path
 from types import ModuleType
 
@@ -22,12 +22,14 @@ HEADER = """\
 MODALITIES = ("image", "audio", "tabular")
 TARGETS = ("cloud", "edge", "hybrid")
 PROBLEMS = ("classification", "multilabel", "regression")
-FRAMEWORKS = ("pytorch", "onnx")
+FRAMEWORKS = ("pytorch", "trees", "onnx")
+FORMATS = {"onnx": "openvino", "trees": ""}
 Kind = tuple[str, str, str, str]
 KINDS: list[Kind] = [
     kind
     for kind in product(MODALITIES, TARGETS, PROBLEMS, FRAMEWORKS)
-    if kind[2:] != ("multilabel", "onnx")
+    if kind[2:] not in (("multilabel", "onnx"), ("multilabel", "trees"))
+    and (kind[0] == "tabular" or kind[3] != "trees")
 ]
 CONDITIONS: dict[str, set[Kind]] = {  # Jinja conditions, and the renders where they are true
     "server": {kind for kind in KINDS if kind[1] != "edge"},
@@ -36,7 +38,12 @@ CONDITIONS: dict[str, set[Kind]] = {  # Jinja conditions, and the renders where 
     **{name: {kind for kind in KINDS if kind[0] == name} for name in MODALITIES},
     **{name: {kind for kind in KINDS if kind[2] == name} for name in PROBLEMS},
     **{name: {kind for kind in KINDS if kind[3] == name} for name in FRAMEWORKS},
+    **{f"not {name}": {kind for kind in KINDS if kind[3] != name} for name in FRAMEWORKS},
     "not regression": {kind for kind in KINDS if kind[2] != "regression"},
+    "trees or regression": {
+        kind for kind in KINDS if kind[3] == "trees" or kind[2] == "regression"
+    },
+    "converted": {kind for kind in KINDS if kind[3] in ("onnx", "trees")},
     "image or audio": {kind for kind in KINDS if kind[0] != "tabular"},
 }
 
@@ -56,7 +63,7 @@ def derive_all(folder: Path, deps: ModuleType) -> dict[str, dict[str, set[Kind]]
     needed: dict[str, dict[str, set[Kind]]] = {}
     for kind in KINDS:
         answers = dict(zip(("modality", "target", "problem", "framework"), kind, strict=True))
-        formats = "openvino" if "onnx" in kind else "executorch, litert, coreml, openvino"
+        formats = FORMATS.get(kind[3], "executorch, litert, coreml, openvino")
         render = folder / "-".join(kind)
         render_to(render, source, answers | {"uplink": "mqtt", "export_formats": formats})
         package = deps.Package(next((render / "src").iterdir()))
@@ -84,6 +91,9 @@ def _condition(kinds: set[Kind], having: set[Kind]) -> str:
     for words, where in CONDITIONS.items():
         if kinds == where & having:
             return words
+    for (one, first), (other, second) in combinations(CONDITIONS.items(), 2):
+        if kinds == first & second & having and " or " not in f"{one} {other}":
+            return f"{one} and {other}"
     raise SystemExit(f"CONDITIONS has no entry for exactly {sorted(kinds)}: add one")
 
 

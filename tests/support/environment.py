@@ -40,15 +40,19 @@ def requirements(render: Path, *groups: str) -> list[str]:
 
 @cache
 def _developer_requirements() -> tuple[str, ...]:
-    """Return the requirements of the render that has the most."""
+    """Return the requirements of the renders that have the most."""
+    most = {"modality": "image", "target": "hybrid", "uplink": "mqtt"}
+    wanted = set[str]()
     with TemporaryDirectory() as folder:
-        source, render = release(Path(folder, "source")), Path(folder, "render")
-        most = {"modality": "image", "target": "hybrid", "uplink": "mqtt"}
-        copier.run_copy(str(source), render, data=most, defaults=True, quiet=True)
-        project = tomllib.loads((render / "pyproject.toml").read_text())
-    groups = project["dependency-groups"]["train"] + project["dependency-groups"]["dev"]
-    extras = project["project"]["optional-dependencies"]["serve"]
-    return (*project["project"]["dependencies"], *groups, *extras)
+        source = release(Path(folder, "source"))
+        for name, answers in {"pytorch": most, "trees": {"modality": "tabular"}}.items():
+            render, data = Path(folder, name), answers | {"framework": name}
+            copier.run_copy(str(source), render, data=data, defaults=True, quiet=True)
+            project = tomllib.loads((render / "pyproject.toml").read_text())
+            groups = project["dependency-groups"]["train"] + project["dependency-groups"]["dev"]
+            extras = project["project"]["optional-dependencies"]["serve"]
+            wanted.update(project["project"]["dependencies"], groups, extras)
+    return tuple(sorted(wanted))
 
 
 def environment(wanted: list[str], *options: str) -> Path:

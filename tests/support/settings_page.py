@@ -30,7 +30,9 @@ KINDS = {
     for kind, how in KINDS.items()
 }
 GIVEN = "cloud, given"
+TREES = "cloud, trees"
 KINDS[GIVEN] = {"target": "cloud", "framework": "onnx"}
+KINDS[TREES] = {"target": "cloud", "framework": "trees", "modality": "tabular"}
 ALL = set(KINDS)
 
 
@@ -54,7 +56,8 @@ ANSWERS = {
     **{name: _of(end) for name, end in PROBLEMS.items()},
     **{f"not {name}": ALL - _of(end) for name, end in PROBLEMS.items()},
 }
-CONDITIONS = PLACES | ANSWERS | {"pytorch": ALL - {GIVEN}}
+CONDITIONS = PLACES | ANSWERS | {"pytorch": ALL - {GIVEN, TREES}}
+CONDITIONS |= {"not onnx": ALL - {GIVEN}, "not trees": ALL - {TREES}}
 CONDITIONS |= {
     f"{place} and {answer}": PLACES[place] & ANSWERS[answer]
     for place in PLACES

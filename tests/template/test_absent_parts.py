@@ -15,11 +15,13 @@ MQTT = {"mqtt", "mqtts", "paho"}
 FORMATS = {"executorch", "litert", "coreml", "coremltools", "openvino"}
 CI = {"workflow", "workflows", "zizmor"}
 TRAINING = {"distill", "student"}
+NETWORKS = {"student", "quantizers"}
 PHRASES = {
     "tuf": re.compile(r"the update framework", re.IGNORECASE),
     "distill": re.compile(
         r"build_model|make retrain|learning_rate|batch_size:|torch==", re.IGNORECASE
     ),
+    "quantizers": re.compile(r"calibration_examples|calibration methods|WITH_WEIGHTS"),
     "canary": re.compile(r"status page|load.test|make serve\b", re.IGNORECASE),
 }
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
@@ -53,6 +55,14 @@ KINDS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "edge, given number": (
         {"target": "edge", "framework": "onnx", "problem": "regression", "modality": "tabular"},
         SERVER | MQTT | FORMATS | TRAINING,
+    ),
+    "cloud, trees": (
+        {"target": "cloud", "framework": "trees", "modality": "tabular"},
+        DEVICE | MQTT | FORMATS | NETWORKS,
+    ),
+    "edge, trees": (
+        {"target": "edge", "framework": "trees", "modality": "tabular", "problem": "regression"},
+        SERVER | MQTT | FORMATS | NETWORKS,
     ),
     "hybrid, no CI": ({"target": "hybrid", "ci": "none"}, MQTT | FORMATS | CI),
 }

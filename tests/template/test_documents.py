@@ -17,6 +17,7 @@ KINDS: dict[str, dict[str, str]] = {
     "hybrid": {"target": "hybrid", "modality": "tabular", "uplink": "mqtt"},
     "formats": {"target": "cloud", "export_formats": "openvino", "ci": "none"},
     "given": {"target": "hybrid", "framework": "onnx"},
+    "trees": {"target": "cloud", "framework": "trees", "modality": "tabular"},
     "given, number": {"target": "cloud", "framework": "onnx", "problem": "regression"},
 }
 LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"")

@@ -44,7 +44,7 @@ NUMBERS = [
 # `task`, `problem` and `target` have one folder per answer; a render contains one of each, at the
 # same path.
 VARIANTS = {"image", "audio", "tabular", "cloud", "edge", "device", "hybrid", "https", "mqtt"}
-VARIANTS |= {"classification", "multilabel", "regression", "pytorch", "onnx"}
+VARIANTS |= {"classification", "multilabel", "regression", "pytorch", "onnx", "trees", "converted"}
 
 
 def test_only_the_locked_package_name_is_in_paths() -> None:

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from . import framework
+
 RAW = Path("data/raw")  # payloads and their labels, in a few Parquet shards
 FEATURES = Path("data/features.npz")  # input of the network, label, slice and split of each example
-CHECKPOINT = Path("models/model.pt")
+CHECKPOINT = Path("models", framework.CHECKPOINT)
 BASELINE = Path("models/baseline.npz")  # the simple model to beat
 BASELINE_VARIANT = "baseline"  # its name among the variants of `compress`
 ONNX = Path("models/model.onnx")

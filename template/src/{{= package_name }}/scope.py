@@ -115,9 +115,6 @@ class Params(FrameworkParams, TargetParams, frozen=True, extra="forbid"):
     """Parameters for experiments and operation; none of them is a limit."""
 
     seed: int = Field(description="Seed of every random number.")
-    calibration_examples: int = Field(
-        ge=1, description="Examples that set the ranges of the int8 model."
-    )
     drift_window: int = Field(
         ge=50, description="Latest predictions that are compared with the reference."
     )

@@ -45,17 +45,7 @@ Row = dict[str, Any]
 
 def variants() -> dict[str, Callable[[Path], None]]:
     """Return the functions that write a variant, by name."""
-    made: dict[str, Callable[[Path], None]] = {
-        "fp32": quantize.fp32,
-        "fp16": quantize.fp16,
-        "int8_weights": quantize.int8_weights,
-        "int8_dynamic": quantize.int8_dynamic,
-        "int8_minmax": quantize.int8_minmax,
-        "int8_entropy": quantize.int8_entropy,
-        "int8_percentile": quantize.int8_percentile,
-        "int8_float_ends": quantize.int8_float_ends,
-        **more_variants(),
-    }
+    made = {**quantize.variants(), **more_variants()}
     if load_scope().baseline != words.CONSTANT_BASELINE:
         made[BASELINE_VARIANT] = baseline.write_baseline
     return made
@@ -80,7 +70,7 @@ def compress() -> None:
         rows = {
             name: _try_variant(files[name], write, exported, scope)
             for name, write in track(makers.items(), "Measuring variants", total=len(makers))
-        }
+        } | quantize.NOT_TRIED
         shipped, why = _choose(rows)
         report: Row = {"shipped": shipped, "fits": not why, "why": why, "candidates": rows}
         if (gain := _network_gain(rows)) is not None:
@@ -195,7 +185,7 @@ def _choose(rows: dict[str, Row]) -> tuple[str | None, str]:
     """Return the variant to ship, or None, and the reason if no variant meets all limits."""
     measured = {name: row for name, row in rows.items() if "broken" in row}
     if not measured:
-        failures = "".join(f"\n  {name}: {row['failed']}" for name, row in rows.items())
+        failures = "".join(f"\n  {n}: {row.get('failed', 'not run')}" for n, row in rows.items())
         return None, f"No variant of {ONNX} could be written and run:{failures}"
     fitting = {name: row for name, row in measured.items() if not row["broken"]}
     simple, gain = fitting.pop(BASELINE_VARIANT, None), _network_gain(rows)
@@ -245,7 +235,8 @@ def table(rows: dict[str, Row], shipped: str | None) -> Table:
     for name, row in rows.items():
         if why := row.get("failed") or row.get("not_run"):
             size = f"{row['size_mb']:.4g}" if "size_mb" in row else ""
-            drawn.add_row(name, *[""] * 9, size, "", escape(why if size else f"failed: {why}"))
+            verdict = f"failed: {why}" if "failed" in row else why
+            drawn.add_row(name, *[""] * 9, size, "", escape(verdict))
             continue
         quality, worst, agreement, drop, p95, size, gap, *_ = (
             f"{g.observed:.4g}" if g.passed else f"[red]{g.observed:.4g}[/red]"

@@ -4,11 +4,12 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from ..artifacts import REPORTS, read_report
+from ..artifacts import read_report
 from ..framework import SIMPLER
 from ..gates import Gate, worst_slice
 from ..problem import metrics, words
 from ..scope import load_scope
+from .summary import optional_report
 
 HELD_OUT = 0.2  # share of the examples in the test split, see `splitting/divide.py`
 
@@ -137,8 +138,8 @@ def _round(number: float) -> int:
 def explain_model() -> Iterator[str]:
     """Yield possible reasons for a weak model, from training and predictions."""
     seen = list(words.explain_predictions(read_report("evaluate")))
-    if (REPORTS / "train.json").exists():
-        seen += _explain_training(read_report("train"))
+    if "curve" in (training := optional_report("train")):
+        seen += _explain_training(training)
     if count := read_report("export").get("nonfinite_answers"):
         seen.append(f"models/model.onnx returns NaN or infinity for {count} held-out examples.")
     if seen:

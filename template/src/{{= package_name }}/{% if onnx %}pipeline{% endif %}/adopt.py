@@ -11,17 +11,19 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from ..artifacts import BASELINE, FEATURES, ONNX, describe_data, refuse_other_labels, write_report
+from ..artifacts import FEATURES, ONNX, describe_data, refuse_other_labels, write_report
 from ..predictor import Predictor
 from ..problem.answer import Head, difference
-from ..problem.baselines import constant, fit_linear
-from ..problem.outputs import Meaning, expect, find_meaning, steps, undone
+from ..problem.given_outputs import find_meaning
+from ..problem.outputs import Meaning, expect, steps, undone
 from ..refusal import Refusal
 from ..schema import SCHEMA, load_schema
-from ..scope import load_params, load_scope
+from ..scope import load_params
 from ..task import given
 from ..task.features import FEATURES_VERSION
-from .given_graph import Graph, Source, check_shape, find_source, read_given
+from .given_graph import check_shape, find_source, read_given
+from .graph import Graph, Source
+from .linear import write_baseline
 from .onnx_file import measure, tune_head
 from .sample_model import write_sample
 from .splits import load_head, load_split
@@ -47,7 +49,7 @@ def adopt() -> None:
     except Refusal as error:
         ONNX.unlink(missing_ok=True)
         raise SystemExit(f"The model cannot be adopted. {error}") from None
-    _write_baseline(head)
+    write_baseline(head)
 
 
 def _find_file(head: Head) -> Path:
@@ -146,18 +148,6 @@ def _refuse_mixed_batches(adopted: Predictor, x: np.ndarray) -> None:
     if why:
         rule = f"a free batch size: export with a dynamic first axis ({len(x)} inputs gave: {why})"
         raise Refusal("batch of the model", 1, rule, "dynamic_shapes=({0: 'batch'},)")
-
-
-def _write_baseline(head: Head) -> None:
-    """Fit the baseline of `scope.yaml`: an answer that is always the same, or a linear model."""
-    x, truth, _ = load_split("train")
-    flat, limits = x.reshape(len(x), -1), load_scope()
-    if limits.baseline == "linear":
-        weight, bias = fit_linear(flat, truth, head, limits)
-    else:
-        weight, bias = constant(flat, truth, head)
-    known: dict[str, Any] = head.model_dump() | {"weight": weight.T, "bias": bias}
-    np.savez(BASELINE, **known)
 
 
 def _trained_at() -> float:

@@ -11,8 +11,7 @@ from onnx import helper, numpy_helper
 
 from ..intake import take_in
 from ..problem.answer import Head, encode, read
-from ..problem.baselines import fit_sample
-from ..problem.outputs import SAMPLE_ACTIVATION
+from ..problem.sample_layers import SAMPLE_ACTIVATION, fit_sample
 from ..refusal import Refusal
 from ..task.features import features
 

@@ -1,15 +1,13 @@
-"""Simple models of numbers, fitted by scikit-learn: the baseline, and the made-up sample model."""
+"""Simple models of numbers, fitted by scikit-learn: the baseline."""
 
 import numpy as np
 from sklearn.linear_model import Ridge
-from sklearn.neural_network import MLPRegressor
 
 from .answer import Head
 from .keys import ProblemScope
 from .metrics import QUANTILE
 
 Layer = tuple[np.ndarray, np.ndarray]  # weights (inputs, outputs) and biases (outputs,)
-UNITS = 64
 
 
 def fit_linear(x: np.ndarray, truth: np.ndarray, head: Head, limits: ProblemScope) -> Layer:
@@ -27,13 +25,3 @@ def fit_linear(x: np.ndarray, truth: np.ndarray, head: Head, limits: ProblemScop
 def constant(x: np.ndarray, truth: np.ndarray, head: Head) -> Layer:
     """Return a layer that always answers the mean: scores are standardised."""
     return np.zeros((x.shape[1], head.width)), np.zeros(head.width)
-
-
-def fit_sample(x: np.ndarray, truth: np.ndarray, head: Head, seed: int) -> list[Layer]:
-    """Fit a network of dense layers with ReLU between them; the last one returns answers."""
-    targets = (truth[:, 0] - head.centre) / head.scale
-    sizes = UNITS, UNITS
-    model = MLPRegressor(hidden_layer_sizes=sizes, random_state=seed, early_stopping=True)
-    model.fit(x, targets)
-    *layers, (weight, bias) = zip(model.coefs_, model.intercepts_, strict=True)
-    return [*layers, (weight * head.scale, bias * head.scale + head.centre)]

@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,13 @@ WITH_WEIGHTS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 # A node and a scale more take about as many bytes as they save on so few weights.
 MIN_WEIGHTS = 100
 TINY = np.finfo(np.float32).tiny  # avoids 0 / 0 for channels of zeros
+NOT_TRIED: dict[str, dict[str, Any]] = {}  # variants without a file, and why
+
+
+def variants() -> dict[str, Callable[[Path], None]]:
+    """Return the functions that write a variant, by name."""
+    made = (fp32, fp16, int8_weights, int8_dynamic, int8_minmax, int8_entropy, int8_percentile)
+    return {write.__name__: write for write in (*made, int8_float_ends)}
 
 
 def fp32(path: Path) -> None:

@@ -1,22 +1,19 @@
-"""Simple models of labels, fitted by scikit-learn: the baseline, and the made-up sample model."""
+"""Simple models of labels, fitted by scikit-learn: the baseline."""
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
-from sklearn.neural_network import MLPClassifier
 
 from .answer import Head
 from .keys import ProblemScope
 
 Layer = tuple[np.ndarray, np.ndarray]  # weights (inputs, outputs) and biases (outputs,)
 ABSENT = -30.0  # logit of a label without a training example
-UNITS = 64
-DECAY = 0.3  # the sample has noisy examples
 
 
 def fit_linear(x: np.ndarray, truth: np.ndarray, head: Head, limits: ProblemScope) -> Layer:
     """Fit a logistic regression on features (n, inputs); `truth` are indices of labels."""
     model = LogisticRegression(max_iter=1000).fit(x, truth)
-    return _widen((model.coef_.T, model.intercept_), model.classes_, head)
+    return widen((model.coef_.T, model.intercept_), model.classes_, head)
 
 
 def constant(x: np.ndarray, truth: np.ndarray, head: Head) -> Layer:
@@ -24,15 +21,7 @@ def constant(x: np.ndarray, truth: np.ndarray, head: Head) -> Layer:
     return np.zeros((x.shape[1], head.width)), np.bincount(truth, minlength=head.width)
 
 
-def fit_sample(x: np.ndarray, truth: np.ndarray, head: Head, seed: int) -> list[Layer]:
-    """Fit a network of dense layers with ReLU between them; the last one returns logits."""
-    model = MLPClassifier((UNITS, UNITS), alpha=DECAY, random_state=seed, early_stopping=True)
-    model.fit(x, truth)
-    *layers, last = zip(model.coefs_, model.intercepts_, strict=True)
-    return [*layers, _widen(last, model.classes_, head)]
-
-
-def _widen(layer: Layer, found: np.ndarray, head: Head) -> Layer:
+def widen(layer: Layer, found: np.ndarray, head: Head) -> Layer:
     """Return a layer with one output per label: scikit-learn has one output for two labels."""
     weight, bias = layer
     wide = np.zeros((len(weight), head.width)), np.full(head.width, ABSENT)

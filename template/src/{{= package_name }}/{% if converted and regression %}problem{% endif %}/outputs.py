@@ -1,15 +1,11 @@
 """What the outputs of a given model mean: a number in the unit of the answers."""
 
-from collections.abc import Sequence
-from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 
-from ..refusal import Refusal
 from .answer import Head
 
-SAMPLE_ACTIVATION = "Identity"  # operator at the end of the made-up model
 Step = tuple[str, np.ndarray | None]  # an ONNX operator, and its second input
 
 
@@ -17,20 +13,6 @@ class Meaning(NamedTuple):
     """How to read raw outputs (n, 1): numbers have no order and no activation."""
 
     activation: str = "none"
-
-
-def find_meaning(
-    raw: np.ndarray, last: str, given: ModuleType, listed: Sequence[str], head: Head
-) -> Meaning:
-    """Check the raw outputs (n, outputs).
-
-    Raises:
-        Refusal: the model does not return one number.
-    """
-    if raw.shape[1] != 1:
-        rule = "one number per input; name the right one with OUTPUT in task/given.py"
-        raise Refusal("outputs of the model", raw.shape[1], rule, 1)
-    return Meaning()
 
 
 def expect(raw: np.ndarray, meaning: Meaning, head: Head) -> np.ndarray:
