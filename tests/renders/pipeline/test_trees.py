@@ -28,9 +28,13 @@ FOREST = "RandomForestClassifier"
 TABLE = {"modality": "tabular", "framework": "trees"}
 
 
-def run_without_pytorch(folder: Path, *arguments: str) -> str:
-    """Run Python where only the packages of the project are, pytest, and XGBoost."""
-    place = environment([*requirements(folder, "serve", "train"), "pytest", "xgboost-cpu"])
+def run_without_pytorch(folder: Path, *arguments: str, options: tuple[str, ...] = ()) -> str:
+    """Run Python where only the packages of the project are, pytest, and XGBoost.
+
+    The options are those of `uv pip install`.
+    """
+    wanted = [*requirements(folder, "serve", "train"), "pytest>=8.3", "xgboost-cpu>=3"]
+    place = environment(wanted, *options)
     assert not list(place.glob("lib/*/site-packages/torch"))
     env = variables(folder, place) | {"PATH": f"{place}/bin:/usr/bin:/bin"}
     return done(run_in(folder, str(place / "bin/python"), *arguments, **env))
@@ -121,6 +125,16 @@ def test_trees_for_numbers(target: str, render: Render, tmp_path: Path) -> None:
     shutil.copytree(render(**TABLE, target=target, problem="regression"), folder)
     make(folder)
     run_without_pytorch(folder, "-m", "pytest", "-q", "tests/pipeline", "tests/problem")
+
+
+@pytest.mark.matrix
+def test_the_lowest_allowed_versions(fitted: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "repo"
+    shutil.copytree(fitted, folder, symlinks=True)
+    lowest = ("--resolution=lowest-direct",)
+    assert " limits met." in run_without_pytorch(folder, "-c", PIPELINE, options=lowest)
+    tests = ("-m", "pytest", "-q", "tests/pipeline/test_estimator.py")
+    run_without_pytorch(folder, *tests, options=lowest)
 
 
 def test_no_requirement_of_such_a_project_is_pytorch(render: Render) -> None:
