@@ -1,6 +1,6 @@
 """Settings of git that apply to every git process, and to those that it starts.
 
-A repository may come from somebody else, with a `.git/config` that names programs: to examine it
+A repository may come from others, with a `.git/config` that names programs: to examine it
 must not run them. Settings of the user stay in force.
 """
 

@@ -17,7 +17,7 @@ def plain_lines(text: str) -> str:
 
 
 def markdown(text: str) -> Markdown:
-    """Format Markdown of somebody else; links are shown as text."""
+    """Format Markdown that others wrote; links are shown as text."""
     return Markdown(plain_lines(text), hyperlinks=False)
 
 

@@ -161,7 +161,7 @@ def test_looking_runs_nothing(name: str, place: Path, marks: Path) -> None:
 
 
 def test_special_files_of_a_project_are_not_read(place: Path) -> None:
-    """A named pipe would stop `doctor` for ever, and a link shows it a file of somebody else."""
+    """A named pipe would stop `doctor`, and a link shows it a file of another user."""
     project = place / "project"
     (place / "private").write_text("min_metric: 0.123456\n")
     scope = project / "scope.yaml"

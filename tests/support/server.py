@@ -35,7 +35,7 @@ import json, sys
 from scratch_detector.releases import registry
 registry.write_rollout(registry.Rollout(**json.loads(sys.argv[1])))
 """
-# Who may write to a folder, but has no key, replaces a model as soon as it was read.
+# An attacker with write access, but no key, replaces a model as soon as it was read.
 REPLACE = """
 import shutil
 from pathlib import Path

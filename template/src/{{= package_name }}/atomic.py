@@ -34,3 +34,9 @@ def replace_durably(draft: Path, path: Path) -> None:
     folder = os.open(path.parent, os.O_RDONLY)
     os.fsync(folder)
     os.close(folder)
+
+
+def make_private(path: Path) -> None:
+    """Create a file, if there is none, that only its owner may read."""
+    path.touch(mode=0o600)
+    path.chmod(0o600)

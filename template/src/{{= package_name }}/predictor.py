@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 import onnxruntime
 
 from .artifacts import ONNX_INT8
+from .framework.external_data import refuse_external_data
 from .intake import take_in
 from .problem.answer import Head, decode, to_answers
 from .task.features import FEATURES_VERSION, features
@@ -34,22 +34,6 @@ class Prepared(NamedTuple):
     facts: dict[str, float]
 
 
-# The fields of ONNX messages that may contain a tensor, by number (onnx.proto3).
-_INSIDE = {
-    "model": {7: "graph", 20: "training", 25: "function"},
-    "training": {1: "graph", 2: "graph"},
-    "graph": {1: "node", 5: "tensor", 15: "sparse"},
-    "function": {7: "node", 11: "attribute"},
-    "node": {5: "attribute"},
-    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
-    "sparse": {1: "tensor", 2: "tensor"},
-    "tensor": {},
-}
-_EXTERNAL_DATA, _DATA_LOCATION = 13, 14  # fields of a tensor; the location 0 is the model itself
-_BYTES = 2  # the wire type of texts, messages and packed numbers
-_FIXED_LENGTHS = {1: 8, 5: 4}  # in bytes, by wire type
-
-
 class NotFinite(ArithmeticError):
     """The model returned NaN or infinity."""
 
@@ -58,8 +42,7 @@ class Predictor:
     """An ONNX model in an onnxruntime session: a file, or the verified bytes of one.
 
     Raises:
-        SystemExit: the file is missing, refers to other files, is not a model of this project, or
-            needs other features.
+        SystemExit: the file is missing, not a model of one file for this project and its features.
     """
 
     def __init__(self, file: Path | bytes = ONNX_INT8, threads: int = 1) -> None:
@@ -128,62 +111,6 @@ class Predictor:
             else:
                 results.append(NotFinite(f"model {self.sha256[:12]} returned {outputs[i]}"))
         return results
-
-
-def refuse_external_data(model: bytes) -> None:
-    """Stop if a tensor of an ONNX model is in another file, which no signature covers.
-
-    onnxruntime reads such files from the working directory. The package `onnx` is not installed
-    where models run, so this reads the few fields of the format that matter.
-
-    Raises:
-        ValueError: the model refers to another file, or is damaged.
-    """
-    messages = [("model", memoryview(model))]
-    while messages:
-        kind, message = messages.pop()
-        for field, value in _fields(message):
-            if kind == "tensor" and field in (_EXTERNAL_DATA, _DATA_LOCATION) and value:
-                raise ValueError("has weights in another file; save it as one file")
-            if (inside := _INSIDE[kind].get(field)) and isinstance(value, memoryview):
-                messages.append((inside, value))
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yield number and value of each field of a protobuf message."""
-    place = 0
-    while place < len(message):
-        tag, place = _varint(message, place)
-        tag &= 2**32 - 1  # as protobuf does
-        wire_type = tag & 7
-        if wire_type == 0:
-            number, place = _varint(message, place)
-            yield tag >> 3, number
-            continue
-        if wire_type == _BYTES:
-            length, place = _varint(message, place)
-        elif wire_type in _FIXED_LENGTHS:
-            length = _FIXED_LENGTHS[wire_type]
-        else:
-            raise ValueError(f"protobuf wire type {wire_type}")
-        if length > len(message) - place:
-            raise ValueError("it is cut off")
-        yield tag >> 3, message[place : place + length]
-        place += length
-
-
-def _varint(message: memoryview, place: int) -> tuple[int, int]:
-    """Return a number of up to 64 bits, in groups of 7 bits, and the place behind it."""
-    number = 0
-    for shift in range(0, 70, 7):
-        if place >= len(message):
-            break
-        byte = message[place]
-        place += 1
-        number |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return number, place
-    raise ValueError("it is cut off")
 
 
 def prepare(payload: bytes) -> Prepared:

@@ -13,6 +13,7 @@ AMOUNT = re.compile(
     r"\s*[-+(<>~≤≥]?\s*[$€£¥]?\s*[-+]?(?:(?:0|[1-9][\d,' ]*)(?:[.,]\d*)?|[.,]\d+)"
     r"(?:[eE][-+]?\d+)?(?:\s*[%‰€$£¥)]|\s+[A-Za-z°/]{1,5})?\s*"
 )
+MAX_NAME = 64  # characters
 SHOWN = 80  # characters of a value: clients may send very long ones
 
 
@@ -52,6 +53,18 @@ def reject_look_alikes(field: str, names: Iterable[str]) -> None:
             show = ascii if is_same else repr  # `repr` would show both forms of é alike
             rule = f"one spelling for names that look alike, not {show(other)} and {show(name)}"
             raise Refusal(field, pair, rule, other.strip())
+
+
+def check_names(field: str, names: Iterable[str]) -> None:
+    """Check names of labels, slices and columns, which pages, metrics and alerts show.
+
+    Raises:
+        Refusal: a name is longer than `MAX_NAME` characters, or has one that cannot be printed.
+    """
+    for name in sorted(set(names)):
+        if len(name) > MAX_NAME or not name.isprintable():
+            rule = f"at most {MAX_NAME} characters in one line, none of them invisible"
+            raise Refusal(field, name, rule, name[:20].split("\n")[0].strip() or "scratched")
 
 
 def is_amount(name: str) -> bool:

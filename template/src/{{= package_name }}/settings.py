@@ -147,7 +147,7 @@ def check_anonymous_access(name: str, hosts: Iterable[str]) -> None:
     Raises:
         SystemExit: one of the hosts is not loopback, and the owner did not allow it.
     """
-    exposed = [host for host in hosts if not _is_loopback(host)]
+    exposed = [host for host in hosts if not is_loopback(host)]
     if exposed and not AccessSettings.read().allow_anonymous:
         raise SystemExit(
             f"Cannot start: {exposed[0]} is not a loopback address, and there are no keys. Set "
@@ -156,7 +156,7 @@ def check_anonymous_access(name: str, hosts: Iterable[str]) -> None:
         )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback
     except ValueError:

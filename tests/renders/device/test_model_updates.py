@@ -58,7 +58,8 @@ import hashlib, json
 from scratch_detector import atomic
 from scratch_detector.fleet import publish
 from scratch_detector.releases import registry, signing
-old = registry.RELEASES / registry.read_rollout().champion
+champion = json.loads(registry.ROLLOUT.read_text())["champion"]
+old = registry.RELEASES / champion
 content = {name: (old / name).read_bytes() for name in registry.FILES}
 gates = json.loads(content["gates.json"])
 gates[0] |= CHANGES
@@ -71,6 +72,7 @@ envelope = signing.sign(manifest, signing.load_signer(registry.KEY))
 for name, file in (content | {"manifest.json": manifest, "manifest.dsse": envelope}).items():
     (folder / name).write_bytes(file)
 files = {path.name: path.read_bytes() for path in folder.iterdir()}
+publish.read_rollout = lambda: registry.Rollout(champion=champion)
 publish.verify_release = lambda _: registry.Release(folder.name, "forged@v9", files)
 publish.publish()
 """

@@ -4,19 +4,22 @@ import hashlib
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import Counter
 
+from ..monitoring.keyed_hash import hash_payload, load_key
 from ..predictor import prepare
 from ..refusal import Refusal
 from ..scope import load_scope
 from ..task import features
-from .model_trial import DeviceModel
+from .model_trial import DeviceModel, ModelFailure
 
 # A model that has been busy this long, and for two deadlines, counts as hanging: the loop stops its
 # watchdog messages, and systemd restarts the process.
 HANG_S = 10.0
+KEY = Path("data/outbox.key")  # of the ids of decisions
 MAX_ERROR_CHARS = 1000  # of a decision, which must fit into a batch
 RECENT = 250  # decisions that the reported p95 covers; 12 of them are slower than it
 DECISIONS = Counter(
@@ -28,6 +31,7 @@ class Decider:
     """Decides on payloads of any thread. The model runs on a separate thread, which may hang."""
 
     def __init__(self) -> None:
+        self._key = load_key(KEY)
         self.recent_ms = deque[float](maxlen=RECENT)
         self.model = DeviceModel()
         self._scope = load_scope()
@@ -39,9 +43,10 @@ class Decider:
         """Return the decision on one payload: an answer, or the reason for skipping the payload.
 
         If it is the fail-safe answer, `fail_safe` holds the reason: `late`, `failed`, or
-        `refused` for an invalid payload. The id is the SHA-256 of the payload.
+        `refused` for an invalid payload. The id is a keyed hash of the payload.
         """
-        decision: dict[str, Any] = {"id": hashlib.sha256(payload).hexdigest(), "time": time.time()}
+        id = hash_payload(self._key, payload)
+        decision: dict[str, Any] = {"id": id, "time": time.time()}
         start_s = time.perf_counter()
         try:
             future = self._thread.submit(self._run_model, payload)
@@ -77,8 +82,10 @@ class Decider:
             prediction = self.model.infer(inputs)
         except Refusal as refusal:
             return self._fail_safe("refused") | {"refused": refusal.detail}
-        except (Exception, SystemExit) as error:  # onnxruntime's errors have no common base class
-            return self._fail_safe("failed") | {"error": str(error)[:MAX_ERROR_CHARS]}
+        except ModelFailure as failure:
+            return self._fail_safe("failed") | {"error": str(failure)[:MAX_ERROR_CHARS]}
+        except (Exception, SystemExit) as error:  # in `task/`: its message may quote the payload
+            return self._fail_safe("failed") | {"error": type(error).__name__}
         finally:
             self._busy_since_s = 0.0
         return dict(prediction.answer)

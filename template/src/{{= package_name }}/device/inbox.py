@@ -32,10 +32,24 @@ def scan(folder: Path) -> list[tuple[Path, os.stat_result]]:
     with suppress(OSError):
         for path in folder.iterdir():
             with suppress(OSError):
-                info = path.stat()
+                info = path.lstat()  # a link could lead to a file that its maker may not read
                 if stat.S_ISREG(info.st_mode) and not path.name.startswith("."):
                     found.append((path, info))
     return sorted(found, key=lambda item: item[1].st_mtime_ns)
+
+
+def remove_links(folder: Path) -> list[Path]:
+    """Remove links from a folder, and files that have another name elsewhere; return them."""
+    removed = []
+    with suppress(OSError):
+        for path in folder.iterdir():
+            with suppress(OSError):
+                info = path.lstat()
+                is_other = stat.S_ISREG(info.st_mode) and info.st_nlink > 1
+                if stat.S_ISLNK(info.st_mode) or (is_other and not path.name.startswith(".")):
+                    path.unlink()
+                    removed.append(path)
+    return removed
 
 
 def list_files(folder: Path = INBOX) -> list[Path]:

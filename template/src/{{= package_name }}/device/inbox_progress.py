@@ -15,12 +15,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..task.features import MAX_PAYLOAD_BYTES
-from .inbox import INBOX, scan, set_aside
+from .inbox import INBOX, remove_links, scan, set_aside
 from .report import FAULTS, log, report_fault
 
 BEGUN = Path("data/inbox-begun")
 KEPT = Path("data/inbox-kept")
 MAX_STARTS = 2
+READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
 RETRY_S = 10  # before a file is tried again whose decision could not be stored
 # Not a fault of the file: no descriptor or no memory is free at the moment.
 MOMENTARY = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR, errno.ESTALE)
@@ -42,6 +43,8 @@ class InboxProgress:
     def waiting(self) -> list[tuple[Path, os.stat_result]]:
         """Return the files to decide on now, oldest first."""
         now_s = time.monotonic()
+        for path in remove_links(INBOX):
+            report_fault("input", f"{path} was a link, and is removed. Move files to the inbox.")
         files = [(path, info, _key(path, info)) for path, info in scan(INBOX)]
         keys = {key for *_, key in files}
         self._retry_s = {key: due for key, due in self._retry_s.items() if key in keys}
@@ -135,8 +138,9 @@ def read_payload(path: Path) -> bytes:
         OSError: it is gone, is not a file anymore, or cannot be opened at the moment.
     """
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        with open(os.open(path, READ), "rb") as file:  # noqa: PTH123
+            info = os.fstat(file.fileno())
+            if not stat.S_ISREG(info.st_mode) or info.st_nlink > 1:
                 raise FileNotFoundError(errno.ENOENT, "is not a file anymore", str(path))
             return file.read(MAX_PAYLOAD_BYTES + 1)
     except OSError as error:

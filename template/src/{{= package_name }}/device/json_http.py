@@ -16,6 +16,8 @@ from urllib.request import (
     build_opener,
 )
 
+from .settings import check_encrypted
+
 # A reply lists the stored events: 100 ids of 64 characters take 7 kB. The limit protects the memory
 # of a device if the URL belongs to another server.
 MAX_REPLY_BYTES = 100_000
@@ -29,9 +31,11 @@ def post(url: str, body: bytes, headers: dict[str, str], timeout_s: float) -> An
     counts as an error: the headers hold an API key, which is for this address only.
 
     Raises:
-        OSError: no reply in time, or a status of 300 or above.
+        OSError: no reply in time, a status of 300 or above, or a key for an address in plain text.
         ValueError: the reply is not JSON, or too large.
     """
+    if headers.get("x-api-key"):
+        check_encrypted(url)
     sockets: list[socket.socket] = []
     opener = build_opener(_NoRedirects, _Http(sockets), _Https(sockets))
     request = Request(url, body, headers)  # noqa: S310 (scope.Params allows http and https only)

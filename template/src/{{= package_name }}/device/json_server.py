@@ -159,7 +159,7 @@ class JsonHandler(BaseHTTPRequestHandler):
         """Return a body of up to `max_bytes`, or None for a larger one.
 
         A client that is still sending when the connection closes gets a reset instead of the reply.
-        So up to twice the limit is read and dropped.
+        So up to twice the limit, or 128 kB, is read and dropped.
 
         Raises:
             BadRequest: there is no valid length, or the client did not send all of it.
@@ -172,7 +172,7 @@ class JsonHandler(BaseHTTPRequestHandler):
         size = int(length)
         if size > max_bytes:
             self.close_connection = True
-            left = min(size, 2 * max_bytes)
+            left = min(size, 2 * max(max_bytes, CHUNK_BYTES))
             while left > 0 and (read := len(self.rfile.read(min(left, CHUNK_BYTES)))):
                 left -= read
             body = None

@@ -17,6 +17,7 @@ from prometheus_client import REGISTRY, write_to_textfile
 
 from ..refusal import Refusal, check_size
 from ..scope import load_params
+from ..task.contract import contract
 from ..task.features import MAX_PAYLOAD_BYTES
 from .decide import Decider
 from .health import read_health
@@ -30,6 +31,7 @@ from .socket_server import listen
 from .uploader import Uploader
 from .watchdog import notify
 
+HIDDEN = "not recorded"
 LOCK = Path("data/edge.lock")
 METRICS = Path("data/metrics.prom")  # for the textfile collector of the Prometheus node exporter
 # Shorter than the default scrape interval of Prometheus, 15 s. Writing 10 kB every 10 s is 86 MB
@@ -70,7 +72,8 @@ class Device:
         """
         if "skipped" not in decision:
             event = json.dumps([*moment, decision["id"]])
-            self.outbox.put(hashlib.sha256(event.encode()).hexdigest(), json.dumps(decision))
+            kept = json.dumps(_without_quotes(decision))
+            self.outbox.put(hashlib.sha256(event.encode()).hexdigest(), kept)
             try:
                 self._consider(payload, decision)
             except Exception as error:  # the decision counts, with or without a second opinion
@@ -142,6 +145,16 @@ class Device:
                 payload = read_payload(path)
                 decision = self.decider.decide(payload)
         return payload, {"file": path.name} | decision
+
+
+def _without_quotes(decision: dict[str, Any]) -> dict[str, Any]:
+    """Return a decision without what it quotes of a refused payload: a value, an unknown name."""
+    refused = decision.get("refused")
+    if not isinstance(refused, dict):
+        return decision
+    is_known = refused.get("field") in {"payload", "json", *contract().model_fields}
+    hidden = {"value": HIDDEN} if is_known else {"value": HIDDEN, "field": HIDDEN}
+    return decision | {"refused": refused | hidden}
 
 
 def edge() -> None:

@@ -19,7 +19,7 @@ from pydantic import Field, SecretStr
 
 from ..settings import Settings
 from .json_http import MAX_REPLY_BYTES, parse_reply
-from .settings import UploadSettings
+from .settings import UploadSettings, check_encrypted
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}  # as registered with IANA
 # The broker closes a connection after 1.5 times this without traffic. The value is uncritical,
@@ -57,6 +57,7 @@ def create_client(
     client = Client(CallbackAPIVersion.VERSION2, id, protocol=version, **options)
     settings = BrokerSettings.read()
     if settings.mqtt_user:
+        check_encrypted(url)
         client.username_pw_set(settings.mqtt_user, settings.mqtt_password.get_secret_value())
     if parts.scheme == "mqtts":
         client.tls_set(settings.mqtt_ca_file or None)
@@ -141,7 +142,9 @@ class Connection:
         properties = Properties(PacketTypes.PUBLISH)
         properties.ResponseTopic = self._reply_topic
         properties.CorrelationData = token
-        properties.UserProperty = ("x-api-key", UploadSettings.read().read_key())
+        if key := UploadSettings.read().read_key():
+            check_encrypted(self._url)
+        properties.UserProperty = ("x-api-key", key)
         client.publish(self._topic, body, qos=1, properties=properties)
         until_s = time.monotonic() + self._timeout_s
         while True:

@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 
 from prometheus_client import Counter, Gauge
 
+from ..atomic import make_private
 from .outbox_file import LOG_BYTES, PAGE_BYTES, SPARE_BYTES, TABLES, count_pages, prepare
 from .report import log, report_fault
 from .sqlite_file import delete, is_damage, primary_code, salvage, set_aside
@@ -73,6 +74,8 @@ class Outbox:
 
     def _open(self) -> None:
         self.close()
+        with suppress(OSError):  # a read-only disk
+            make_private(self._path)
         self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         self._reader = self._db
         prepare(self._db, self._pages)

@@ -1,10 +1,11 @@
 """Environment variables of a device."""
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr
 
-from ..settings import Settings, variable
+from ..settings import Settings, is_loopback, variable
 
 
 class UploadSettings(Settings):
@@ -42,3 +43,27 @@ def read_key(name: str, value: SecretStr, file: str) -> str:
     if not all("!" <= character <= "~" for character in key):
         raise ValueError(f"{source}: a key has no blanks, and only ASCII characters")
     return key
+
+
+class PlainTextSettings(Settings):
+    """Keys on the network."""
+
+    allow_plain_text: bool = Field(
+        False,
+        description="Whether to send keys and passwords to other machines without encryption: "
+        "others on the network can read them.",
+    )
+
+
+def check_encrypted(url: str) -> None:
+    """Check that a key which is about to be sent to an address cannot be read on the way.
+
+    Raises:
+        OSError: the address is neither encrypted nor loopback, and the owner did not allow it.
+    """
+    parts = urlsplit(url)
+    if parts.scheme.endswith("s") or is_loopback(parts.hostname or ""):
+        return
+    if not PlainTextSettings.read().allow_plain_text:
+        rule = f"Use {parts.scheme}s://, or set {variable('ALLOW_PLAIN_TEXT')}=true"
+        raise OSError(f"{url} is not encrypted, so the key is not sent. {rule}")

@@ -73,6 +73,10 @@ class Fleet(Store, Collector):
         self._storing = FailureLog("Storing a batch")
         super().__init__(path, TABLES)
 
+    def has_key(self, key: str) -> bool:
+        """Return whether a key is accepted, for any device."""
+        return not self._keys or self._keys.devices_of(key) is not None
+
     def receive(self, body: bytes | None, key: str) -> tuple[int, dict[str, Any]]:
         """Store a batch; return an HTTP status and a reply. No body: it was too large."""
         status, reply = self._receive(body, key)
@@ -110,14 +114,19 @@ class Fleet(Store, Collector):
             return 503, {"stored": []}
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the total number of devices, and the gauges of the first `MAX_DEVICES`."""
+        """Yield the total number of devices, and the gauges of at most `MAX_DEVICES`.
+
+        Devices with a key of their own come first: others that share a key may invent names.
+        """
         yield from self._collect_counters()
         try:
-            count, shown = self.devices(MAX_DEVICES)
+            count, shown = self.devices(MAX_DEVICES, self._keys.names)
         except sqlite3.Error as error:  # the other series are still exported
             self._storing.fail(f"Reading the devices: {error}")
             return
         yield Family("devices", "Devices that have reported at least once", count)
+        about = f"Devices without series of their own: there are more than {MAX_DEVICES}"
+        yield Family("devices_not_shown", about, count - len(shown))
         now_s = time.time()
         for name, description in GAUGES.items():
             family = Family(f"device_{name}", description, labels=["device"])
@@ -177,11 +186,13 @@ class CollectorHandler(JsonHandler):
             self.reply_json(404, {"detail": f"Nothing at {self.path}. {PATHS}."})
 
     def do_POST(self) -> None:
-        body = self.read_body(MAX_BATCH_BYTES)
+        key = self.headers.get("x-api-key", "")
+        # Without a key, the body is not kept in memory.
+        body = self.read_body(MAX_BATCH_BYTES if self.server.fleet.has_key(key) else 0)
         if self.path != "/events":
             self.reply_json(404, {"detail": f"Nothing at {self.path}. {PATHS}."})
             return
-        status, reply = self.server.fleet.receive(body, self.headers.get("x-api-key", ""))
+        status, reply = self.server.fleet.receive(body, key)
         self.reply_json(status, reply)
 
 

@@ -28,6 +28,11 @@ class Keys:
     def __bool__(self) -> bool:
         return bool(self._keys)
 
+    @property
+    def names(self) -> set[str]:
+        """The devices that have a key of their own."""
+        return self._named - {""}
+
     def describe(self) -> str:
         """Return one line for the start of the collector."""
         named = len(self._named - {""})

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from threading import RLock
@@ -10,6 +11,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
+from ..atomic import make_private
 from ..device.report import log, report_fault
 from ..device.sqlite_file import check_content, is_damage, set_aside
 from ..device.wire_format import Event, Telemetry
@@ -18,6 +20,8 @@ from .clock import RetentionClock, SteadyClock
 
 SAVE_DEVICE = """INSERT INTO devices VALUES (?, ?, ?) ON CONFLICT (device)
 DO UPDATE SET seen_s = excluded.seen_s, telemetry = excluded.telemetry"""
+SHOWN = """SELECT device, seen_s, telemetry FROM devices
+ORDER BY device IN (SELECT value FROM json_each(?)) DESC, rowid LIMIT ?"""
 # Runs with each batch. It deletes up to ten times the events of a batch, so it always catches up.
 # That takes at most 0.1 s, for which a device waits.
 DELETE_OLD = """DELETE FROM events WHERE rowid IN
@@ -63,6 +67,8 @@ class Store:
             self._replace(error)
 
     def _connect(self) -> None:
+        with suppress(OSError):  # a read-only disk
+            make_private(self._path)
         self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         if self._path.stat().st_size <= CHECKED_MB * 1e6:
             check_content(self._db)
@@ -149,12 +155,14 @@ class Store:
             return time.monotonic() - self._seen_s[device]
         return max(0.0, time.time() - seen_s)
 
-    def devices(self, limit: int) -> tuple[int, list[SeenDevice]]:
-        """Return the number of devices, and the first ones. Rows that are damaged are left out."""
+    def devices(self, limit: int, known: Collection[str] = ()) -> tuple[int, list[SeenDevice]]:
+        """Return the number of devices, and some: the known ones, then those that came first.
+
+        Rows that are damaged are left out.
+        """
         with self._lock:
             (count,) = self._db.execute("SELECT count(*) FROM devices").fetchone()
-            query = "SELECT device, seen_s, telemetry FROM devices ORDER BY rowid LIMIT ?"
-            rows = self._db.execute(query, (limit,)).fetchall()
+            rows = self._db.execute(SHOWN, (json.dumps([*known]), limit)).fetchall()
             return count, [
                 SeenDevice(telemetry, self._age_s(device, seen_s))
                 for device, seen_s, text in rows

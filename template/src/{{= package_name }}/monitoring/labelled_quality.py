@@ -1,6 +1,7 @@
 """Quality on labelled requests: predictions whose correct label has arrived."""
 
 import math
+from collections import Counter as Counts
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from functools import partial
@@ -38,8 +39,9 @@ class LabelledWindow:
     The rows are those that the journal returns after a restart.
     """
 
-    def __init__(self, head: Head) -> None:
+    def __init__(self, head: Head, slices: Collection[str] = ()) -> None:
         self.head = head
+        self._known = slices  # of the evaluation
         self._rows: dict[object, Row] = {}
 
     def add(
@@ -113,12 +115,18 @@ class LabelledWindow:
             BY_SLICE.labels(slice).set_function(partial(self.quality_of, slice))
 
     def _by_slice(self) -> dict[str, list[Row]]:
-        """Group the rows by slice; the slices after the first `MAX_SLICES` are one group."""
+        """Group the rows by slice; the slices after `MAX_SLICES` are one group.
+
+        Slices of the evaluation come first, then those with most rows: a client that invents names
+        displaces neither.
+        """
+        counts = Counts(row[2] for row in self._rows.values() if row[2])
+        ordered = sorted(counts, key=lambda name: (name not in self._known, -counts[name]))
+        shown = set(ordered[:MAX_SLICES])
         groups: dict[str, list[Row]] = {}
         for row in self._rows.values():
             if slice := row[2]:
-                is_shown = slice in groups or len(groups) < MAX_SLICES
-                groups.setdefault(slice if is_shown else OTHER, []).append(row)
+                groups.setdefault(slice if slice in shown else OTHER, []).append(row)
         return groups
 
     def _pairs(self, rows: Collection[Row]) -> LabelledAnswers:

@@ -22,7 +22,7 @@ from ..examples import (
 )
 from ..intake import take_in
 from ..problem import data as problem_data
-from ..refusal import Refusal, reject_look_alikes
+from ..refusal import Refusal, check_names, reject_look_alikes
 from ..schema import SCHEMA, Schema, fingerprint, load_schema, use_schema, write_schema
 from ..scope import read_yaml
 from ..splitting.divide import SPLITS, choose_seed, divide
@@ -190,9 +190,11 @@ def _find_problems(rows: list[Row], splits: list[str], schema: Schema) -> list[s
     """Describe names that look alike, and answers that are unknown, or too few in a split."""
     problems = []
     labels = problem_data.list_labels({row.label for row in rows})
-    for field, names in {"label": labels, "slice": {row.slice for row in rows}}.items():
+    checked = {"label": labels, "slice": {row.slice for row in rows}, "column": [*schema.columns]}
+    for field, names in checked.items():
         try:
             reject_look_alikes(field, names)
+            check_names(field, names)
         except Refusal as error:
             problems.append(str(error))
     found, keys = [row.label for row in rows], [row.key for row in rows]

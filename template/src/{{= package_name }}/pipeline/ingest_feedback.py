@@ -3,12 +3,14 @@
 import hashlib
 import re
 import sqlite3
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from ..atomic import write_atomic
 from ..examples import Example, digest, read_shards, write_shards
+from ..monitoring.keyed_hash import PREFIX, hash_again, key_of
 from ..predictor import prepare
 from ..problem import answer
 from ..problem import data as problem_data
@@ -44,8 +46,8 @@ def feedback() -> None:
     if not (valid or before):
         why = "set `payloads: all` in scope.yaml, and send labels to `/feedback`"
         raise SystemExit(f"No labelled payloads in {JOURNALS}: {why}.")
-    forgotten = {f"feedback-{hash}" for path in journals for (hash,) in _rows(path, FORGOTTEN)}
     known = before | {example.id: example for example in valid}
+    forgotten = {id for path in journals for id in _find_forgotten(path, known)}
     examples = [known[id] for id in sorted(known.keys() - forgotten)]
     write_shards(examples, FEEDBACK)
     _record(digest(examples) if examples else '""')
@@ -55,6 +57,30 @@ def feedback() -> None:
         print("  " + ", ".join(f"{name} {n}" for name, n in counts.items()))
     if skipped := len(labelled) - len(valid):
         print(f"  {skipped} skipped: the current schema.yaml rejects their label or payload")
+
+
+def _find_forgotten(journal: Path, ids: Iterable[str]) -> set[str]:
+    """Return the ids whose payloads were deleted from a journal.
+
+    Raises:
+        SystemExit: the file with the key of their hashes is missing.
+    """
+    hashes = {hash for (hash,) in _rows(journal, FORGOTTEN)}
+    if not hashes:
+        return set()
+    try:
+        key = key_of(journal).read_bytes()
+    except OSError:
+        if any(str(hash).startswith(PREFIX) for hash in hashes):
+            wrong = f"{journal} lists deleted payloads, but {key_of(journal)} is missing"
+            raise SystemExit(f"{wrong}. Copy it from the server, too.") from None
+        key = b""
+    return {
+        id
+        for id in ids
+        for hash in [id.removeprefix("feedback-")]
+        if hash in hashes or hash_again(key, hash) in hashes
+    }
 
 
 def _rows(path: Path, query: str) -> list[tuple[Any, ...]]:

@@ -1,9 +1,13 @@
 """Fill the Jinja templates of this folder; values are escaped in HTML."""
 
 import math
+import re
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+ESCAPES = {"|": r"\|", "<": "&lt;", ">": "&gt;", "[": r"\[", "]": r"\]"}
+MENTION = re.compile(r"(?<![\w.])@(?=\w)")
 
 
 def fill(template: str, **values: object) -> str:
@@ -33,5 +37,11 @@ def format_number(value: float) -> str:
 
 
 def format_cell(text: str) -> str:
-    """Return the text for a cell of a Markdown table: names of labels may contain anything."""
-    return " ".join(text.split()).replace("|", r"\|")
+    """Return the text for a cell of a Markdown table: names of labels may contain anything.
+
+    It has no markup, links, pictures or mentions: a person reads it before a decision.
+    """
+    text = " ".join(text.split()).replace("\\", "\\\\")
+    for character, shown in ESCAPES.items():
+        text = text.replace(character, shown)
+    return MENTION.sub("@\u200b", text)

@@ -2,7 +2,7 @@
 
 A release is a folder in `releases/`, named by its id; `releases/rollout.json` names the releases in
 use. Every process that serves a model verifies both here, and trusts only the public key. Files are
-read once: what is loaded are the bytes that were verified. No other module opens them.
+read once, and the verified bytes are loaded. No other module opens them.
 """
 
 import base64

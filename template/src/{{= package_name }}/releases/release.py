@@ -92,7 +92,7 @@ def _store(content: dict[str, bytes]) -> str:
     for id, manifest in earlier.items():
         if manifest.get("files") == hashes:
             return id
-    trained_at = Predictor(content["model.onnx"]).trained_at
+    trained_at = Predictor().trained_at
     manifest_bytes = to_json(
         {
             "name": f"{load_scope().project}@v{_next_number(earlier)}",

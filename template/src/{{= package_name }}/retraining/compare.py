@@ -8,6 +8,7 @@ import numpy as np
 
 from ..artifacts import SHIPPED
 from ..pipeline.ingest import FEEDBACK
+from ..pipeline.pages import format_cell
 from ..pipeline.splits import load_split, require_head
 from ..pipeline.verify import recorded_md5s
 from ..predictor import Predictor
@@ -96,7 +97,7 @@ def to_table(comparisons: list[Comparison]) -> str:
     bounds = f"gain ({load_scope().confidence:.0%} confidence per bound)"
     head = f"| | examples | champion | candidate | {bounds} | |\n"
     return f"{head}|---|---|---|---|---|---|\n" + "".join(
-        f"| {c.examples} | {c.number} | {c.champion:.4g} | {c.candidate:.4g} "
+        f"| {format_cell(c.examples)} | {c.number} | {c.champion:.4g} | {c.candidate:.4g} "
         f"| {c.gain_at_least:+.4f} to {c.gain_at_most:+.4f} | {c.verdict} |\n"
         for c in comparisons
     )

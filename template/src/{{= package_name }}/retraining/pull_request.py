@@ -10,6 +10,7 @@ PREFIX = "retrain/"
 DVC = (sys.executable, "-m", "dvc")
 # git gets the token from gh, so that it is neither on a command line nor in a file.
 LOGIN = ("-c", "credential.helper=", "-c", "credential.helper=!gh auth git-credential")
+TOKENS = ["GITHUB_TOKEN", "GH_TOKEN", "GH_ENTERPRISE_TOKEN", "ACTIONS_RUNTIME_TOKEN"]
 BACK = "To undo: `git stash --include-untracked`, then `uv run dvc checkout`."
 NO_GH = """gh, the CLI of GitHub, is not installed: https://cli.github.com.
 Without GITHUB_TOKEN, `make retrain` leaves the branch on this machine."""
@@ -58,7 +59,12 @@ def _run(*command: str, given: str) -> subprocess.CompletedProcess[str]:
 def dvc(*arguments: str) -> bool:
     """Run a DVC command; return whether it succeeded."""
     command = [*DVC, *arguments, "--quiet"]
-    return subprocess.run(command, capture_output=True).returncode == 0  # noqa: S603
+    return subprocess.run(command, capture_output=True, env=without_tokens()).returncode == 0  # noqa: S603
+
+
+def without_tokens() -> dict[str, str]:
+    """Return the environment for training, which runs the code of many packages."""
+    return {name: value for name, value in os.environ.items() if name not in TOKENS}
 
 
 def is_on_github() -> bool:

@@ -20,6 +20,7 @@ from .pull_request import (
     name_branches,
     publish,
     remember_failure,
+    without_tokens,
 )
 
 HERE = """The candidate is on the local branch {0}: `git show {0}`. To share it:
@@ -65,7 +66,8 @@ def _train_and_compare(reason: str) -> str:
     dvc("pull", "--allow-missing")  # if a file is still missing, a stage fails and names it
     name, before = find_champion() or ("nothing", None)
     card = CARD.read_text() if CARD.exists() else ""
-    if subprocess.run(["make", "model"], check=False).returncode:  # noqa: S603, S607
+    training = subprocess.run(["make", "model"], check=False, env=without_tokens())  # noqa: S603, S607
+    if training.returncode:
         raise SystemExit(f"The candidate does not meet all limits: see above. {BACK}")
     if before == SHIPPED.read_bytes():
         return ""
@@ -79,7 +81,7 @@ def _train_and_compare(reason: str) -> str:
     if word == "worse":
         raise SystemExit(f"The champion is better, so no pull request was opened. {BACK}")
     lines = unified_diff(card.splitlines(), CARD.read_text().splitlines(), "champion", "candidate")
-    diff = "\n".join(line.rstrip() for line in lines)
+    diff = "\n".join(line.rstrip() for line in lines).replace("```", "` ` `")  # inside a fence
     verdict = f"Compared with {name}, by {load_scope().metric}: **{word}**."
     changes = f"The model card:\n\n```diff\n{diff}\n```"
     parts = [f"Retrained model: {word}", reason, verdict, result, changes, NEXT]

@@ -29,6 +29,7 @@ from ..settings import read_keys
 from ..task.features import CONTENT_TYPES, MAX_PAYLOAD_BYTES
 from . import feedback, open_inference, status
 from .background import keep_running, log_uncaught_errors
+from .browsers import add_headers, host_check
 from .champion import UNRELEASED, Served, load_champion, load_latest
 from .hot_swap import follow_rollout
 from .http_server import LOGS, run_server
@@ -113,6 +114,7 @@ class DirectRoute(APIRoute):
 class PredictionServer(FastAPI):
     """FastAPI, but `/predict` bypasses the middleware, and draining closes connections."""
 
+    check_host: Callable[[Connection], int]
     direct: DirectRoute  # also in `routes`: for the API docs, and 405 for other methods
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
@@ -123,10 +125,16 @@ class PredictionServer(FastAPI):
         if state.is_draining:
             send = _add_connection_close(send)
         try:
+            if status := self.check_host(scope):
+                REFUSALS.labels(str(status)).inc()
+                await JSONResponse({"detail": ERRORS[status]}, status)(scope, receive, send)
+                return
             if (scope["method"], scope["path"]) == ("POST", "/predict"):
                 scope["app"] = self
                 await self.direct.run(scope, receive, send)
-            elif scope["method"] == "HEAD":  # uvicorn omits the body
+                return
+            send = add_headers(send)
+            if scope["method"] == "HEAD":  # uvicorn omits the body
                 await super().__call__(dict(scope, method="GET"), receive, send)
             else:
                 await super().__call__(scope, receive, send)
@@ -219,6 +227,7 @@ def create_app(scope: Scope, settings: ServerSettings, served: Served) -> Predic
         journal=open_journal(is_rehearsal=served.release == UNRELEASED),
         latency=latency_histogram(scope.max_latency_p95_s),
     )
+    app.check_host = host_check(settings.allowed_hosts, settings.host)
     app.direct = DirectRoute(
         "/predict", predict, methods=["POST"], openapi_extra=BODY | NEEDS_KEY, responses=RESPONSES
     )

@@ -7,14 +7,17 @@ over to another thread costs more than running the model.
 
 Payloads are decoded on the event loop, or in threads if that takes longer than 2 ms. The worker
 thread releases the interpreter lock while the model runs, and so uses a second core.
+
+Clients take turns, in the queue and at the decoders: many payloads, large ones or a long timeout of
+one client delay the others by one turn. A client is an API key, or an address if there are no keys.
 """
 
 import asyncio
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from statistics import median
 from threading import Condition, Thread
@@ -23,6 +26,7 @@ import numpy as np
 
 from ..predictor import Prediction, Predictor, Prepared, prepare
 from .background import report_end, report_start
+from .turns import ClientLoad, Clients, RollingMedian, Turns
 
 # Larger batches gain little on a CPU, and every request waits for its whole batch.
 MAX_BATCH = 8
@@ -37,23 +41,12 @@ SWITCH_S = 0.0005
 # All queued payloads. With MAX_BODIES_BYTES, the decoders and about 120 MB for the process itself,
 # this fits into the 512 MiB that the files in deploy/ give a server.
 MAX_WAITING_BYTES = 64_000_000
+# Of one client. The others then find a place, in the queue and among the connections.
+MAX_CLIENT_REQUESTS = 400
+MAX_CLIENT_BYTES = 48_000_000
 # Long enough to run a small model dozens of times, for a stable median; short enough not to delay
 # the start of a server.
 WARM_UP_S = 0.1
-# Odd: the median is then one of the values. Few: the median follows a changing load.
-MEASUREMENTS = 9
-
-
-class RollingMedian:
-    """Median of the latest measurements in seconds; a single stall does not change it."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self._latest = deque([seconds], MEASUREMENTS)
-
-    def add(self, seconds: float) -> None:
-        self._latest.append(seconds)
-        self.seconds = median(self._latest)
 
 
 @dataclass(eq=False)
@@ -108,6 +101,7 @@ class Job:
     ready: Prepared
     model: LoadedModel
     deadline: float
+    client: str
     result: asyncio.Future[Prediction] = field(default_factory=asyncio.Future)
 
 
@@ -118,10 +112,10 @@ class DynamicBatcher:
     """
 
     def __init__(self) -> None:
-        self._requests = 0
-        self._request_bytes = 0
-        self._preparation_time = RollingMedian(0)
-        self._queue: deque[Job] = deque()
+        self._clients = Clients()
+        self._queue: Turns[Job] = Turns()
+        self._decoding: dict[str, int] = {}  # running decoders by client
+        self._undecoded: Turns[asyncio.Future[None]] = Turns()
         self._in_hand: list[Job] = []  # of the worker thread
         self._changed = Condition()
         self._closed = False
@@ -151,7 +145,9 @@ class DynamicBatcher:
     def queue_length(self) -> int:
         return len(self._queue)
 
-    async def predict(self, payload: bytes, model: LoadedModel, within_s: float) -> Prediction:
+    async def predict(
+        self, payload: bytes, model: LoadedModel, within_s: float, client: str = ""
+    ) -> Prediction:
         """Predict the label of one payload within `within_s` seconds.
 
         Raises:
@@ -160,52 +156,84 @@ class DynamicBatcher:
             NotFinite: the output of the model is not finite.
         """
         deadline = time.perf_counter() + within_s
-        per_request_s = model.run_time.seconds + self._preparation_time.seconds
-        wait_s = (self._requests + 1) * per_request_s
-        is_full = self._request_bytes + len(payload) > MAX_WAITING_BYTES
-        if self._requests and (is_full or wait_s > within_s):
+        clients = self._clients
+        load = clients.find(client)
+        wait_s = clients.wait_s(load, model.run_time.seconds)
+        is_full = clients.bytes + len(payload) > MAX_WAITING_BYTES
+        has_share = (
+            load.requests < MAX_CLIENT_REQUESTS and load.bytes + len(payload) <= MAX_CLIENT_BYTES
+        )
+        if clients.requests and (is_full or wait_s > within_s or (load.requests and not has_share)):
             raise Overloaded(wait_s)
-        self._requests += 1
-        self._request_bytes += len(payload)
+        clients.enter(load, len(payload))
         try:
             skips_queue = await self._skips_queue(model)
-            ready = await self._prepare(payload)
+            ready = await self._prepare(payload, load)
             if not skips_queue:
-                return await self._enqueue(Job(ready, model, deadline))
+                return await self._enqueue(Job(ready, model, deadline, client))
             (result,) = model.predict_batch([ready])
             if isinstance(result, Exception):
                 raise result
             return result
         finally:
-            self._requests -= 1
-            self._request_bytes -= len(payload)
+            clients.leave(load, len(payload))
 
     async def _skips_queue(self, model: LoadedModel) -> bool:
         if model.run_time.seconds * MAX_BATCH < QUICK_S:
             return True
         await asyncio.sleep(0)  # count requests that arrived at the same moment
-        return self._requests == 1 and model.run_time.seconds < QUICK_S
+        return self._clients.requests == 1 and model.run_time.seconds < QUICK_S
 
-    async def _prepare(self, payload: bytes) -> Prepared:
+    async def _prepare(self, payload: bytes, load: ClientLoad) -> Prepared:
         def measure(clock: Callable[[], float]) -> tuple[Prepared, float]:
             start = clock()
             return prepare(payload), clock() - start
 
-        if self._preparation_time.seconds < QUICK_S:
+        if load.slowest_s < QUICK_S:
             ready, took_s = measure(time.perf_counter)
         else:
             # CPU time: when many threads decode at once, most of the elapsed time is spent waiting
             # for a core.
             clock = time.thread_time
-            ready, took_s = await self._loop.run_in_executor(self._decoders, measure, clock)
-        self._preparation_time.add(took_s)
+            async with self._turn(load.client):
+                ready, took_s = await self._loop.run_in_executor(self._decoders, measure, clock)
+        load.add(took_s)
         return ready
+
+    @asynccontextmanager
+    async def _turn(self, client: str) -> AsyncIterator[None]:
+        """Wait for a decoder. While there are several clients, none has more than half of them."""
+        if not self._may_decode(client) or self._undecoded.has(client):
+            turn = self._loop.create_future()
+            self._undecoded.append(client, turn)
+            await turn
+        else:
+            self._decoding[client] = self._decoding.get(client, 0) + 1
+        try:
+            yield
+        finally:
+            self._decoding[client] -= 1
+            if not self._decoding[client]:
+                del self._decoding[client]
+            self._give_turns()
+
+    def _may_decode(self, client: str) -> bool:
+        limit = DECODERS // 2 if self._clients.are_several else DECODERS
+        running = sum(self._decoding.values())
+        return running < DECODERS and self._decoding.get(client, 0) < limit
+
+    def _give_turns(self) -> None:
+        while (client := self._undecoded.next_client(self._may_decode)) is not None:
+            turn = self._undecoded.pop(client)
+            if not turn.done():  # the client has not disconnected
+                self._decoding[client] = self._decoding.get(client, 0) + 1
+                turn.set_result(None)
 
     def _enqueue(self, job: Job) -> asyncio.Future[Prediction]:
         with self._changed:
             if self._closed:
                 raise RuntimeError("the worker thread has stopped")
-            self._queue.append(job)
+            self._queue.append(job.client, job)
             self._changed.notify()
         return job.result
 
@@ -237,8 +265,10 @@ class DynamicBatcher:
         self._in_hand = jobs
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._closed)
-            while not self._closed and self._queue and len(jobs) < self._queue[0].model.max_batch:
-                if jobs and self._queue[0].model is not jobs[0].model:
+            while (
+                not self._closed and self._queue and len(jobs) < self._queue.first.model.max_batch
+            ):
+                if jobs and self._queue.first.model is not jobs[0].model:
                     break
                 jobs.append(self._queue.popleft())
         return jobs

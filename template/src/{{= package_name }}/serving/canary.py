@@ -3,17 +3,21 @@
 Shadow: after the client has its response, some requests are run through both models and the
 predictions are compared. Canary: a growing share of the requests gets the prediction of the
 challenger; if the challenger fails, the champion serves the request. The first broken rule halts
-the challenger. Requests with the same id go to the same model.
+the challenger. Requests with the same id go to the same model. Clients cannot choose which one, and
+none of several clients gives more than half of the evidence.
 """
 
 import asyncio
 import random
+import secrets
 import time
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
-from zlib import crc32
+from hashlib import blake2b, sha256
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter as CounterMetric
+from prometheus_client import Gauge
 
 from ..predictor import Prediction, prepare
 from ..problem import answer, metrics
@@ -32,6 +36,7 @@ COMPARED_SHARE = 0.1
 # challenger that differs in 5 % of the cases with probability 0.999, and halts one that differs in
 # 15 % with probability 0.97. A limit of 1 % is coarser: it halts 2 % with probability 0.76.
 MIN_COMPARISONS = 200
+MIN_EVIDENCE = 10  # of each client, before the others have given any
 # A p95, or a median, meets a limit if at most this share of the observations exceeds it.
 P95 = 0.05
 MEDIAN = 0.5
@@ -43,7 +48,7 @@ USAGE = Gauge(
     "Violations of a rule divided by the allowed number; above 1 the challenger is halted",
     ["rule"],
 )
-HALTS = Counter("challenger_halts_total", "Challengers halted, by rule", ["rule"])
+HALTS = CounterMetric("challenger_halts_total", "Challengers halted, by rule", ["rule"])
 
 
 @dataclass
@@ -95,6 +100,9 @@ class Trial:
         self._limits = limits
         self._scope = scope
         self._max_latency_s = scope.max_latency_p95_s
+        # The signature of the release: all servers have it, and no client can compute it.
+        secret = challenger.reports.get("manifest.dsse") or secrets.token_bytes(32)
+        self._key = sha256(secret).digest()
         self.rules = {
             "errors": Rule(limits.max_errors),
             "latency": Rule(P95),
@@ -105,6 +113,7 @@ class Trial:
         }
         self._step = 0
         self._compared = 0
+        self._evidence: Counter[str] = Counter()  # of this step, by client
         self._comparison: asyncio.Task[None] | None = None
         SHARE.clear()
         SHARE.labels(challenger.release).set_function(lambda: self.share)
@@ -117,22 +126,22 @@ class Trial:
         return 0 if self.halted_by else STEPS[self._step]
 
     async def predict(
-        self, batcher: DynamicBatcher, id: str, payload: bytes, within_s: float
+        self, batcher: DynamicBatcher, id: str, payload: bytes, within_s: float, client: str = ""
     ) -> tuple[Prediction, Served]:
         """Predict with one of the two models and return it; raises the errors of the batcher."""
-        position = crc32(id.encode()) / 2**32
+        position = self._position(id)
         start = time.perf_counter()
         served = self.challenger
         prediction = None
         if position < self.share:
-            prediction = await self._try_challenger(batcher, payload, within_s)
+            prediction = await self._try_challenger(batcher, payload, within_s, client)
         if prediction is None:
             left_s = within_s - (time.perf_counter() - start)
             served = self.champion
-            prediction = await batcher.predict(payload, self.champion.model, left_s)
+            prediction = await batcher.predict(payload, self.champion.model, left_s, client)
         is_idle = self._comparison is None or self._comparison.done()
-        if position < COMPARED_SHARE and is_idle and not self.halted_by:
-            self._comparison = asyncio.create_task(self._compare(payload))
+        if position < COMPARED_SHARE and is_idle and not self.halted_by and self._counts(client):
+            self._comparison = asyncio.create_task(self._compare(payload, client))
         return prediction, served
 
     def observe_label(self, is_right: bool, was_right: bool | None = None) -> None:
@@ -142,22 +151,42 @@ class Trial:
         elif was_right != is_right:
             self._halt_if("quality", self.rules["quality"].correct(not is_right))
 
+    def _position(self, id: str) -> float:
+        """Return the place of a request among all, 0 to 1, by a key that clients do not have."""
+        digest = blake2b(id.encode(), key=self._key, digest_size=4).digest()
+        return int.from_bytes(digest, "big") / 2**32
+
+    def _counts(self, client: str) -> bool:
+        """Whether a client may give more evidence.
+
+        While there are several clients, each may give as much as all others together. Those that
+        gave less than 5 % so far do not count: one request would otherwise hold up the trial.
+        """
+        total, own = self._evidence.total(), self._evidence[client]
+        others = [n for name, n in self._evidence.items() if name != client and n >= 0.05 * total]
+        return not others or own <= total - own + MIN_EVIDENCE
+
     async def _try_challenger(
-        self, batcher: DynamicBatcher, payload: bytes, within_s: float
+        self, batcher: DynamicBatcher, payload: bytes, within_s: float, client: str
     ) -> Prediction | None:
         """Return the prediction of the challenger, or None if it fails."""
         start = time.perf_counter()
         try:
-            prediction = await batcher.predict(payload, self.challenger.model, within_s)
+            prediction = await batcher.predict(payload, self.challenger.model, within_s, client)
         except (Refusal, Overloaded):  # the champion would raise the same
             raise
         except Exception:  # the champion serves the request instead
-            self._observe(errors=True)
+            if self._counts(client):
+                self._evidence[client] += 1
+                self._observe(errors=True)
             return None
-        self._observe(errors=False, latency=time.perf_counter() - start > self._max_latency_s)
+        if self._counts(client):
+            is_late = time.perf_counter() - start > self._max_latency_s
+            self._evidence[client] += 1
+            self._observe(errors=False, latency=is_late)
         return prediction
 
-    async def _compare(self, payload: bytes) -> None:
+    async def _compare(self, payload: bytes, client: str) -> None:
         """Run both models on the same payload, in random order."""
         both = [self.champion.model, self.challenger.model]
         try:
@@ -177,8 +206,10 @@ class Trial:
                 shift=answer.shift(new.answer, old.answer, self._scope) > self._limits.max_shift,
             )
         self._compared += 1
+        self._evidence[client] += 1
         if self._compared == MIN_COMPARISONS and not self.halted_by and self.share < STEPS[-1]:
             self._compared = 0
+            self._evidence.clear()
             self._step += 1
             log.info(
                 "challenger advanced",

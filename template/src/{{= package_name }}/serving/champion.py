@@ -1,7 +1,8 @@
 """Loads a release for serving: verifies it, warms it up and creates its live windows."""
 
+import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -61,7 +62,8 @@ def load_release(id: str) -> Served:
         SystemExit: this runtime cannot run it.
     """
     release = verify_release(id)
-    served = _load(release.model, release.reference, release.id)
+    slices = json.loads(release.files["evaluate.json"]).get("slices", {})
+    served = _load(release.model, release.reference, release.id, [*slices])
     reports = {name: content for name, content in release.files.items() if name != "model.onnx"}
     return served._replace(reports=reports)
 
@@ -83,7 +85,9 @@ def load_latest() -> Served:
     return _load(SHIPPED, REFERENCE, UNRELEASED)
 
 
-def _load(model: Path | bytes, reference: Path | bytes, release: str) -> Served:
+def _load(
+    model: Path | bytes, reference: Path | bytes, release: str, slices: Collection[str] = ()
+) -> Served:
     predictor = Predictor(model)
     monitor = Monitor(predictor, reference)
-    return Served(warm_up(predictor), monitor, LabelledWindow(predictor.head), release)
+    return Served(warm_up(predictor), monitor, LabelledWindow(predictor.head, slices), release)

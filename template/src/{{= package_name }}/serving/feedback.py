@@ -14,7 +14,16 @@ from ..problem.answer import Answer
 from ..refusal import Refusal, parse_json
 from ..scope import load_params
 from .champion import Served
-from .inference import ERRORS, REQUEST_ID, log, read_body, refuse, refuse_busy, require_key
+from .inference import (
+    ERRORS,
+    REQUEST_ID,
+    log,
+    read_body,
+    refuse,
+    refuse_busy,
+    refuse_simple_type,
+    require_key,
+)
 from .journal_file import LabelledPrediction, UnknownLabel
 from .state import ServerState, state_of
 
@@ -40,7 +49,7 @@ SCHEMA = {"schema": Feedback.model_json_schema()}
 BODY = {"requestBody": {"required": True, "content": {"application/json": SCHEMA}}}
 STATUSES = ERRORS | {404: "nothing is stored under this id"}
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"description": STATUSES[status]} for status in (401, 404, 408, 413, 422, 503)
+    status: {"description": STATUSES[status]} for status in (401, 404, 408, 413, 415, 422, 503)
 }
 
 
@@ -66,6 +75,7 @@ DELETE_RESPONSES = RESPONSES | {
 async def feedback(request: Request) -> Joined:
     """Store the correct label of a request; a later label replaces an earlier one."""
     state = state_of(request)
+    refuse_simple_type(request)
     body = await read_body(request, MAX_BYTES)
     try:
         sent = Feedback.model_validate_json(body)

@@ -9,6 +9,7 @@ fails first, while the server still responds for a moment.
 import asyncio
 import logging
 import signal
+from collections import Counter
 from functools import partial
 from socket import socket
 from types import FrameType
@@ -88,6 +89,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     # Connections without a complete request, in the order in which they started to wait.
     waiting: ClassVar[dict["LimitedHttpProtocol", None]] = {}
+    addresses: ClassVar[Counter[str]] = Counter()  # of all connections
+    _address = ""
     _timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _is_in_head = False
@@ -97,8 +100,14 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(WholeResponses(transport, self))  # type: ignore[arg-type]
+        self._address = self.client[0] if self.client else ""
+        self.addresses[self._address] += 1
         if len(self.connections) > MAX_WITH_WAITING and self.waiting:
-            longest = next(iter(self.waiting))
+            # Of the address that has most connections, if it has more than half.
+            most, count = self.addresses.most_common(1)[0]
+            is_greedy = 2 * count > len(self.connections)
+            theirs = (other for other in self.waiting if is_greedy and other._address == most)
+            longest = next(theirs, next(iter(self.waiting)))
             del self.waiting[longest]
             longest.transport.close()
         self.waiting[self] = None
@@ -155,6 +164,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         self.waiting.pop(self, None)
+        self.addresses[self._address] -= 1
+        if not self.addresses[self._address]:
+            del self.addresses[self._address]
         super().connection_lost(exc)
 
     def _start_timer(self) -> None:

@@ -17,6 +17,7 @@ from ..problem.answer import count_name, list_said
 from ..refusal import Refusal, check_size
 from ..settings import is_authorized
 from .batching import Overloaded
+from .browsers import SIMPLE_TYPES
 from .champion import LAST_PREDICTION, PREDICTIONS, SAID, Served
 from .http_server import BODY_HAS_ARRIVED
 from .state import ServerState, state_of
@@ -33,9 +34,11 @@ REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 API_KEY = APIKeyHeader(name="x-api-key", auto_error=False)
 ERRORS = {
     401: "missing or unknown API key",
+    403: "a request of a web page from another host",
     408: "the body was sent too slowly",
     413: "the body is too large",
     415: "unsupported content type, or a compressed body",
+    421: "a host that is not in ALLOWED_HOSTS",
     422: "invalid input",
     500: "the model failed",
     503: "overloaded or stopping",
@@ -74,9 +77,29 @@ def authorize(request: Request) -> None:
         raise refuse(401, Refusal("x-api-key", "missing or unknown", "a valid API key", "..."))
 
 
+def client_of(request: Request) -> str:
+    """Return who sent a request: its API key, or its address if no key is required."""
+    if state_of(request).keys:
+        return header(request, b"x-api-key")
+    address = request.scope.get("client")
+    return str(address[0]) if address else ""
+
+
 async def require_key(request: Request, key: Annotated[str | None, Security(API_KEY)]) -> None:
     """Check the API key; as a dependency, it appears in the API docs."""
     authorize(request)
+
+
+def refuse_simple_type(request: Request) -> None:
+    """Refuse a body that any web page may send through a browser.
+
+    Raises:
+        HTTPException: 415.
+    """
+    kind = header(request, b"content-type").partition(";")[0].strip().lower()
+    if kind in SIMPLE_TYPES:
+        rule = "the type of the body; forms and plain text are not accepted"
+        raise refuse(415, Refusal("content-type", kind, rule, "application/json"))
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
@@ -123,19 +146,22 @@ async def infer(
     Raises:
         HTTPException: 422 with the violated rule, 500, or 503 with `Retry-After`.
     """
-    state = state_of(request)
+    state, client = state_of(request), client_of(request)
     served, trial = state.served, state.trial  # read once: a hot swap may replace both
     try:
         with state.latency.time():
             if trial and not champion_only:
-                return await trial.predict(state.batcher, id, payload, within_s)
-            return await state.batcher.predict(payload, served.model, within_s), served
+                return await trial.predict(state.batcher, id, payload, within_s, client)
+            return await state.batcher.predict(payload, served.model, within_s, client), served
     except Refusal as refusal:
         raise refuse(422, refusal) from None
     except Overloaded as overload:
         raise refuse_busy(overload.retry_after_s) from None
     except Exception as error:  # in the model or in `task/`; the client gets only the id
-        log.exception("prediction failed", extra={"request_id": id, "release": served.release})
+        # Without the message of the error, which may quote the payload.
+        shown = RuntimeError(type(error).__name__).with_traceback(error.__traceback__)
+        about = {"request_id": id, "release": served.release}
+        log.error("prediction failed", exc_info=shown, extra=about)
         raise refuse(500, Refusal("model", type(error).__name__, "a finite output", id)) from None
 
 

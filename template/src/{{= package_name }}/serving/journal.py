@@ -5,7 +5,6 @@
 """
 
 import asyncio
-import hashlib
 import logging
 import sqlite3
 import time
@@ -18,6 +17,7 @@ from zlib import crc32
 
 from prometheus_client import Counter
 
+from ..monitoring.keyed_hash import hash_payload
 from ..predictor import Prediction
 from ..problem.answer import Head, to_journal
 from ..scope import load_params, load_scope
@@ -87,7 +87,7 @@ class Journal:
             DROPPED.inc()
             self._recent.pop(id, None)
             return id
-        payload_sha256 = None if self._payloads == "none" else hashlib.sha256(payload).hexdigest()
+        hashed = None if self._payloads == "none" else hash_payload(self._file.key, payload)
         label, confidence = to_journal(prediction.answer)
         self._pending_bytes += size
         self._pending[id] = (
@@ -96,7 +96,7 @@ class Journal:
             label,
             confidence,
             model_sha256,
-            payload_sha256,
+            hashed,
             stored,
         )
         return id
@@ -114,7 +114,7 @@ class Journal:
         """Delete all data of a request.
 
         Returns the number of rows, and why something of them is left for now, or an empty string.
-        The hash of the payload is kept without the id: see `REMEMBER_FORGOTTEN`.
+        The keyed hash of the payload is kept without the id: see `REMEMBER_FORGOTTEN`.
 
         Raises:
             sqlite3.Error: the file cannot be written now.

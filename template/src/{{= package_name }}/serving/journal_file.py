@@ -13,6 +13,8 @@ from typing import NamedTuple, TypeVar
 
 from prometheus_client import Counter
 
+from ..atomic import make_private
+from ..monitoring.keyed_hash import add_keys, load_database_key
 from ..problem.answer import CONFIDENCE_TYPE, Head, find_fault, read
 from ..refusal import Refusal
 from ..scope import load_params
@@ -43,9 +45,9 @@ CREATE TABLE IF NOT EXISTS forgotten (payload_sha256 PRIMARY KEY);
 CREATE INDEX IF NOT EXISTS by_time ON requests (time_s);
 CREATE INDEX IF NOT EXISTS by_label_time ON labels (time_s);
 """
-# The same id may be written twice after a failed write: the rows are equal then.
+# An id may be written twice after a failed write: the rows are equal then.
 ADD = "INSERT OR REPLACE INTO requests VALUES (?,?,?,?,?,?,?)"
-# A corrected label keeps its place, so that a restart shows the same window of latest labels.
+# A corrected label keeps its place: a restart shows the same window of latest labels.
 SET_LABEL = """INSERT INTO labels VALUES (?,?,?,?) ON CONFLICT (id) DO UPDATE
 SET time_s = excluded.time_s, label = excluded.label, slice = excluded.slice"""
 LABELLED = f"""SELECT id, r.label, r.confidence, r.model_sha256, l.label, l.slice, l.time_s
@@ -116,6 +118,7 @@ class JournalFile:
         self.damaged = path.with_name(f"{path.name}.damaged")
         self.is_changed = False  # whether rows were deleted since the last refresh of the windows
         self._on_damage = on_damage
+        self.key = load_database_key(path)
         self._ids = IdFilter()
         self._has_ids = False
         self._db = self._replace_if_damaged(self._open)
@@ -200,12 +203,13 @@ class JournalFile:
     def _open(self) -> sqlite3.Connection:
         if self.path != IN_MEMORY:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.touch(mode=0o600)  # it may hold payloads
+            make_private(self.path)  # it may hold payloads
         db = sqlite3.connect(self.path, timeout=OPEN_S, check_same_thread=False)
         db.text_factory = lambda text: text.decode(errors="replace")
         db.executescript(TABLES)
         if "slice" not in [row[1] for row in db.execute("PRAGMA table_info(labels)")]:
             db.execute("ALTER TABLE labels ADD COLUMN slice DEFAULT ''")  # from 0.1.0
+        add_keys(db, self.key, ("requests", "forgotten"))
         db.execute(f"PRAGMA busy_timeout = {1000 * LOCKED_S}")
         # Requests look up ids on the event loop: with the write-ahead log, reading never waits.
         self._reader = sqlite3.connect(self.path, timeout=0, check_same_thread=False)
@@ -290,8 +294,7 @@ class JournalFile:
         self.is_changed = True
         return self._db.execute(DELETE_REQUESTS).rowcount > 0
 
-    def _bytes(self) -> int:
-        """Return the used size of the file: without free pages, which SQLite reuses."""
+    def _bytes(self) -> int:  # without free pages, which SQLite reuses
         names = ("page_count", "freelist_count", "page_size")
         pages, free, size = (self._db.execute(f"PRAGMA {n}").fetchone()[0] for n in names)
         return int((pages - free) * size)

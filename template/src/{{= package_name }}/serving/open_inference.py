@@ -31,6 +31,7 @@ from .inference import (
     printable,
     read_body,
     record,
+    refuse_simple_type,
     require_key,
     timeout_s,
 )
@@ -185,6 +186,7 @@ def _check_version(request: Request, version: str) -> None:
 
 async def _infer(request: Request, champion_only: bool) -> Response:
     state = state_of(request)
+    refuse_simple_type(request)
     body = await read_body(request, MAX_BYTES)
     try:
         head = int(request.headers.get(HEADER, len(body)))

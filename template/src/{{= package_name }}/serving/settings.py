@@ -12,6 +12,13 @@ class ServerSettings(Settings):
         "127.0.0.1", description="Address to listen on; 0.0.0.0 in a container.", min_length=1
     )
     port: int = Field(8000, description="Port to listen on.", ge=1, le=65_535)
+    allowed_hosts: str = Field(
+        "",
+        description="Names in the `Host` header that are answered, separated by spaces. If unset: "
+        "all names, but on a loopback address only those without a dot, and addresses. A web page "
+        "could otherwise reach the server through a name of its own.",
+        examples=["scratches.example.com"],
+    )
     keep_alive_s: int = Field(
         75,
         description="Seconds after which an idle connection is closed. Longer than in the load "
