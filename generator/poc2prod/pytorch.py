@@ -1,4 +1,4 @@
-"""Which build of PyTorch a new project downloads, if nobody said."""
+"""Which build of PyTorch a new project downloads, if the answers do not say it."""
 
 import os
 import sys
