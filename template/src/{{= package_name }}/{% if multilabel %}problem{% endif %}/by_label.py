@@ -11,7 +11,7 @@ NOT_ZERO = 1e-12  # avoids 0 / 0
 PRIOR = 1.0  # examples: the weight of what was not seen, as in `bounds.posterior_quantile`
 RANKED_DRAWS = 1000  # of metrics that sort: the 5 % quantile is off by 0.07 standard deviations
 # Below this number, the model card mentions it: the bound of `mean_ap` is cautious for good models,
-# but for models that rank hardly better than chance it held in only 77 to 93 % of simulated samples.
+# but held in only 77 to 93 % of simulated samples for models that rank hardly better than chance.
 RANKED_EXAMPLES = 200
 # Weighted metrics of the labels that occur: truth (n, labels), outputs, weights (draws, n) to
 # (draws, labels).
