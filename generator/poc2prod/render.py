@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from .answers import ANSWERS
-from .git_settings import PROTOCOLS, safe_variables
+from .git_settings import PROTOCOLS, as_variables, safe_variables
 from .output import plain
 from .refusal import Refusal
 from .template import Template
+
+# Files must be the same on every machine, whatever the configuration of its user.
+SAME_FILES = {"core.autocrlf": "false", "core.attributesFile": os.devnull, "init.templateDir": ""}
 
 
 def render(
@@ -28,6 +31,7 @@ def render(
     git = {**os.environ, **PROTOCOLS}
     for place in (template.root, inside):
         git |= safe_variables(place, git)
+    git |= as_variables(SAME_FILES, git)
     with (
         local.env(**{name: git[name] for name in git if name.startswith("GIT_")}),
         chdir(inside),
