@@ -138,7 +138,7 @@ def server(released: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 SIMPLE = ("text/plain", "text/plain;charset=UTF-8", "multipart/form-data; boundary=x")
-SIMPLE += ("application/x-www-form-urlencoded", "")
+SIMPLE += ("application/x-www-form-urlencoded",)
 LABEL = b'{"id": "r-1", "label": "fraud"}'
 
 
@@ -147,6 +147,12 @@ LABEL = b'{"id": "r-1", "label": "fraud"}'
 def test_a_page_cannot_post_without_asking_first(path: str, kind: str, server: Server) -> None:
     reply = server.ask(path, LABEL, content_type=kind)
     assert reply.status == 415, reply.body
+
+
+@pytest.mark.parametrize("path", ["/predict", "/feedback", INFER])
+def test_a_body_without_a_type_is_refused_if_a_page_sent_it(path: str, server: Server) -> None:
+    reply = server.ask(path, LABEL, content_type="", origin="http://evil.example")
+    assert reply.status == 403, reply.body
 
 
 def test_json_is_accepted(server: Server) -> None:

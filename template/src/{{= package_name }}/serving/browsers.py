@@ -6,8 +6,9 @@ from ipaddress import ip_address
 from starlette.types import Message, Send
 from starlette.types import Scope as Connection
 
-# Browsers send these to any address without asking the server first (CORS), for pages of others.
-SIMPLE_TYPES = ("", "text/plain", "multipart/form-data", "application/x-www-form-urlencoded")
+# Browsers send these to any address without asking the server first (CORS), for pages of others. A
+# body without a type is accepted: clients of Triton send it, and browsers add `Origin` to it.
+SIMPLE_TYPES = ("text/plain", "multipart/form-data", "application/x-www-form-urlencoded")
 MAX_KNOWN = 100  # values of `Host` that were allowed, so that most requests need no parsing
 HEADERS = [
     (b"x-content-type-options", b"nosniff"),
