@@ -79,6 +79,8 @@ def print_answers(
     for name in [*new, *(name for name in old if name not in new)]:
         if name not in new:
             say(console, f"removed question: {name}, answered {describe(old[name])}")
+        elif name not in old and not questions.applies(name, {**answering.context, **new}):
+            continue  # recorded, but without a meaning for this project
         elif name not in old:
             why = "as given" if name in answering.given else "the default"
             what = questions.help(name, {**answering.context, **new})

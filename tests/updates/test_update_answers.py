@@ -127,7 +127,10 @@ def test_questions_can_be_added_removed_and_renamed(template: Path, tmp_path: Pa
         "size: {type: int, default: 5}",
         'size_mb: {type: int, default: "{{ size | default(5) }}", help: "How large is it?"}',
     )
-    renamed = renamed.replace("target: {", "speed: {type: int, default: 3}\ntarget: {")
+    unasked = 'noise: {type: int, default: 1, ask: "{{ speed > 100 }}"}'
+    renamed = renamed.replace(
+        "target: {", f"speed: {{type: int, default: 3}}\n{unasked}\ntarget: {{"
+    )
     small.release_template(
         template, {"size.txt.jinja": "{{ size_mb }}\n"}, "v1.1.0", copier_yml=renamed
     )
@@ -136,4 +139,5 @@ def test_questions_can_be_added_removed_and_renamed(template: Path, tmp_path: Pa
     assert "new question: size_mb is 7, the default. How large is it?\n" in words
     assert "new question: speed is 4, as given. speed\n" in words
     assert "removed question: size, answered 7\n" in words
+    assert "noise" not in words
     assert (project / "size.txt").read_text() == "7\n"
