@@ -90,6 +90,13 @@ def lines(path: Path) -> int:
     return sum(bool(line.strip()) for line in path.read_text().splitlines())
 
 
+def test_files_of_the_template_are_short() -> None:
+    """At most 300 lines per file, for all answers: the sources of Python contain no Jinja."""
+    files = (ROOT / "template/src").rglob("*.py")
+    lengths = {path: len(path.read_text().splitlines()) for path in files}
+    assert [str(path) for path, length in lengths.items() if length > 300] == []
+
+
 @pytest.mark.parametrize(("modality", "target"), NINE)
 def test_files_and_folders_are_short(modality: str, target: str, render: Render) -> None:
     """At most 300 lines per file, and 15 modules in the package folder."""

@@ -13,6 +13,8 @@ RANKED_DRAWS = 1000  # of metrics that sort: the 5 % quantile is off by 0.07 sta
 # Below this number, the model card mentions it: the bound of `mean_ap` is cautious for good models,
 # but held in only 77 to 93 % of simulated samples for models that rank hardly better than chance.
 RANKED_EXAMPLES = 200
+# A threshold near 0 or 1 would follow single examples; its logit would move all scores.
+EXTREME = 0.02
 # Weighted metrics of the labels that occur: truth (n, labels), outputs, weights (draws, n) to
 # (draws, labels).
 Metric = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
@@ -98,3 +100,17 @@ def _draw_ranked(truth: np.ndarray, outputs: np.ndarray, is_best: bool) -> np.nd
             scores = np.append(outputs[:, column], extreme)
             values.append(_average_precision(scores, is_given, np.hstack([weights, prior])))
     return np.stack([np.concatenate(values) for values in drawn])
+
+
+def fit_threshold(is_given: np.ndarray, scores: np.ndarray) -> float:
+    """Return the threshold of one label, from whether it is right, (n,), and its scores, (n,)."""
+    if not is_given.any() or not np.isfinite(scores).all():
+        return LINE  # a gate rejects such data, or such a model
+    order = np.argsort(-scores)
+    ranked = scores[order]
+    f1 = 2 * np.cumsum(is_given[order]) / (np.arange(1, len(ranked) + 1) + is_given.sum())
+    below = np.append(ranked[1:], 0.0)
+    f1[ranked == below] = 0  # equal scores are on the same side
+    best = int(f1.argmax())
+    middle = (float(ranked[best]) + float(below[best])) / 2
+    return min(max(middle, EXTREME), 1 - EXTREME)

@@ -15,7 +15,7 @@ from ..bounds import bootstrap_weights
 from . import answer
 from .answer import LINE, Answer, Head
 from .by_label import METRICS as BY_LABEL
-from .by_label import NOT_ZERO, Metric, count, draw_posterior
+from .by_label import NOT_ZERO, Metric, count, draw_posterior, fit_threshold
 from .keys import ProblemScope
 
 LIMIT = "min_metric"  # key of scope.yaml
@@ -25,8 +25,6 @@ NAME = "score"
 METRICS: dict[str, Metric] = BY_LABEL
 CALIBRATION_BINS = 10  # usual; finer bins are noise in a window of 200
 NAME_SHOWN = 16  # characters of a label in the name of a gate
-# A threshold near 0 or 1 would follow single examples; its logit would move all scores.
-EXTREME = 0.02
 
 
 def measure(
@@ -191,21 +189,8 @@ def tune(truth: np.ndarray, outputs: np.ndarray, head: Head, limits: ProblemScop
     measure").
     """
     columns = zip(truth.T, outputs.T, strict=True)
-    thresholds = [_fit_threshold(is_given > LINE, scores) for is_given, scores in columns]
+    thresholds = [fit_threshold(is_given > LINE, scores) for is_given, scores in columns]
     return head.model_copy(update={"thresholds": thresholds})
-
-
-def _fit_threshold(is_given: np.ndarray, scores: np.ndarray) -> float:
-    if not is_given.any() or not np.isfinite(scores).all():
-        return LINE  # a gate rejects such data, or such a model
-    order = np.argsort(-scores)
-    ranked = scores[order]
-    f1 = 2 * np.cumsum(is_given[order]) / (np.arange(1, len(ranked) + 1) + is_given.sum())
-    below = np.append(ranked[1:], 0.0)
-    f1[ranked == below] = 0  # equal scores are on the same side
-    best = int(f1.argmax())
-    middle = (float(ranked[best]) + float(below[best])) / 2
-    return min(max(middle, EXTREME), 1 - EXTREME)
 
 
 def fit_confidence_threshold(truth: np.ndarray, outputs: np.ndarray) -> float | None:
