@@ -21,12 +21,12 @@ MODALITIES = ("image", "audio", "tabular")
 TARGETS = ("cloud", "edge", "hybrid")
 QUESTIONS = Questions.read(ROOT)
 NINE = [(modality, target) for modality in MODALITIES for target in TARGETS]
+MOST = {"modality": "tabular"}  # with a table, most choices are valid
 OPTIONS: dict[str, list[Any]] = {  # all choices, and texts that switch files on or off
-    name: [value for _, value in QUESTIONS.choices(name, QUESTIONS.settle({}, until=name)[0])]
+    name: [value for _, value in QUESTIONS.choices(name, QUESTIONS.settle(MOST, until=name)[0])]
     for name in QUESTIONS.specs
     if QUESTIONS.specs[name].get("choices")
 } | {
-    "framework": ["pytorch", "trees", "onnx"],  # trees are not offered for images
     "decider": ["", "@team/leads"],
     "data_owner": ["", "ana@example.com"],
     "export_formats": ["", "executorch, litert, coreml, openvino"],
@@ -37,6 +37,8 @@ FITTING: dict[str, dict[str, str]] = {
     "multilabel": {"accuracy": "macro_f1", "macro_recall": "mean_ap", "majority": "shares"},
     "regression": {"accuracy": "mae", "macro_f1": "wape", "macro_recall": "pinball"}
     | {"majority": "mean"},
+    "forecast": {"accuracy": "wape", "macro_f1": "mase", "macro_recall": "mae"}
+    | {"majority": "seasonal_naive", "onnx": "pytorch"},
 }
 
 
@@ -44,8 +46,11 @@ def fit_answers(row: dict[str, Any]) -> dict[str, Any]:
     """Replace the choices that do not fit the problem or the framework."""
     fitting = FITTING[row["problem"]]
     row = {name: fitting.get(value, value) for name, value in row.items()}
-    is_table = row.get("modality") == "tabular" and row["problem"] != "multilabel"
-    if row.get("framework") == "trees" and not is_table:
+    if row["problem"] == "forecast":
+        row["modality"] = "tabular"
+    is_table = row.get("modality", "image") == "tabular"
+    has_trees = is_table and row["problem"] in ("classification", "regression")
+    if row.get("framework") == "trees" and not has_trees:
         row["framework"] = "pytorch"
     if row.get("export_formats"):
         formats = {"onnx": "openvino", "trees": ""}
@@ -53,9 +58,20 @@ def fit_answers(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-# Trees are for tables; they and given models have one label or a number.
-NOT_OFFERED = set(map(frozenset, (("image", "trees"), ("audio", "trees"), ("multilabel", "trees"))))
-NOT_OFFERED |= {frozenset(("multilabel", "onnx"))}
+# Trees and forecasts are for tables; trees and given models have one label or a number.
+NOT_OFFERED = {
+    frozenset(pair)
+    for pair in (
+        ("image", "trees"),
+        ("audio", "trees"),
+        ("multilabel", "trees"),
+        ("multilabel", "onnx"),
+        ("image", "forecast"),
+        ("audio", "forecast"),
+        ("forecast", "trees"),
+        ("forecast", "onnx"),
+    )
+}
 PAIRWISE = [fit_answers(row) for row in make_pairwise(OPTIONS, NOT_OFFERED)]
 FIRST = {(row["modality"], row["target"]): row for row in reversed(PAIRWISE)}
 EACH = [

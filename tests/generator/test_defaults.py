@@ -14,7 +14,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from conftest import NINE, NOT_OFFERED, OPTIONS, PAIRWISE, QUESTIONS, ROOT, Render
+from conftest import MOST, NINE, NOT_OFFERED, OPTIONS, PAIRWISE, QUESTIONS, ROOT, Render
 from environment import environment, release, requirements, variables
 from poc2prod.estimate import Estimator
 from poc2prod.questions import Questions
@@ -22,7 +22,7 @@ from poc2prod.units import unit_of
 from test_new import git
 
 OPEN = list(filter(QUESTIONS.is_open, QUESTIONS.specs))
-OF_NUMBERS = {"answer_unit", "max_error", "min_coverage"}  # questions for `problem: regression`
+OF_NUMBERS = {"answer_unit", "max_error", "min_coverage"}  # questions about numbers and series
 NUMBERS = [name for name in OPEN if QUESTIONS.specs[name]["type"] in ("int", "float")]
 RATIOS = {"min_metric", "max_slice_gap", "min_gain_over_baseline", "max_int8_drop"}
 RATIOS |= {"max_error", "min_coverage"}  # or in the unit of the answer
@@ -131,7 +131,7 @@ def wrong_answers(name: str) -> list[Any]:
     """Return answers of the right type that may be invalid."""
     if name in NUMBERS:
         return WRONG_NUMBERS
-    if name in ("metric", "baseline", "framework"):  # which are valid, depends on the problem
+    if name in ("problem", "metric", "baseline", "framework"):  # valid with some other answers
         return []
     return WRONG_TEXTS if name in TEXTS else OPTIONS[name]
 
@@ -188,7 +188,7 @@ def test_the_quick_interview_has_at_most_ten_questions_and_the_full_one_all() ->
         assert sum(QUESTIONS.is_asked(name, answers) for name in OPEN) <= most
         answers, _ = full.settle(situation)
         asked = [name for name in full.specs if full.is_asked(name, answers)]
-        is_number = answers["problem"] == "regression"
+        is_number = answers["problem"] in ("regression", "forecast")
         others = {"min_metric"} if is_number else set(OF_NUMBERS)
         others |= {"torch_source"} if answers["framework"] != "pytorch" else set()
         assert asked == [name for name in OPEN if name not in others]
@@ -200,6 +200,7 @@ def test_the_quick_interview_has_at_most_ten_questions_and_the_full_one_all() ->
         ("classification", "accuracy macro_f1 macro_recall", "linear majority"),
         ("multilabel", "macro_f1 mean_ap", "linear shares"),
         ("regression", "mae wape mape pinball", "linear mean"),
+        ("forecast", "mae wape mase", "linear seasonal_naive"),
     ],
 )
 def test_only_metrics_and_baselines_that_fit_are_valid(
@@ -207,7 +208,7 @@ def test_only_metrics_and_baselines_that_fit_are_valid(
 ) -> None:
     choices = {"metric": metrics.split(), "baseline": baselines.split()}
     for name, fitting in choices.items():
-        before, _ = QUESTIONS.settle({"problem": problem}, until=name)
+        before, _ = QUESTIONS.settle({"modality": "tabular", "problem": problem}, until=name)
         listed = QUESTIONS.specs[name]["choices"].values()
         every = [each["value"] if isinstance(each, dict) else each for each in listed]
         valid = [each for each in every if not QUESTIONS.problem(name, each, before)]
@@ -219,9 +220,9 @@ def test_only_metrics_and_baselines_that_fit_are_valid(
 
 def test_every_pair_of_options_is_rendered() -> None:
     for name in OPEN:
-        before, _ = QUESTIONS.settle({}, until=name)
+        before, _ = QUESTIONS.settle(MOST, until=name)
         choices = {value for _, value in QUESTIONS.choices(name, before)}
-        assert not choices or set(OPTIONS[name]) - {"trees"} == choices
+        assert not choices or set(OPTIONS[name]) == choices
     for (one, ones), (other, others) in itertools.combinations(OPTIONS.items(), 2):
         # Which choices there are, depends on the problem or the framework.
         if {one, other} & {"metric", "baseline", "export_formats"}:

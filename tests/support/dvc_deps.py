@@ -21,7 +21,7 @@ HEADER = """\
 """
 MODALITIES = ("image", "audio", "tabular")
 TARGETS = ("cloud", "edge", "hybrid")
-PROBLEMS = ("classification", "multilabel", "regression")
+PROBLEMS = ("classification", "multilabel", "regression", "forecast")
 FRAMEWORKS = ("pytorch", "trees", "onnx")
 FORMATS = {"onnx": "openvino", "trees": ""}
 Kind = tuple[str, str, str, str]
@@ -30,6 +30,7 @@ KINDS: list[Kind] = [
     for kind in product(MODALITIES, TARGETS, PROBLEMS, FRAMEWORKS)
     if kind[2:] not in (("multilabel", "onnx"), ("multilabel", "trees"))
     and (kind[0] == "tabular" or kind[3] != "trees")
+    and (kind[2] != "forecast" or (kind[0], kind[3]) == ("tabular", "pytorch"))
 ]
 CONDITIONS: dict[str, set[Kind]] = {  # Jinja conditions, and the renders where they are true
     "server": {kind for kind in KINDS if kind[1] != "edge"},
@@ -40,11 +41,21 @@ CONDITIONS: dict[str, set[Kind]] = {  # Jinja conditions, and the renders where 
     **{name: {kind for kind in KINDS if kind[3] == name} for name in FRAMEWORKS},
     **{f"not {name}": {kind for kind in KINDS if kind[3] != name} for name in FRAMEWORKS},
     "not regression": {kind for kind in KINDS if kind[2] != "regression"},
+    "numeric": {kind for kind in KINDS if kind[2] in ("regression", "forecast")},
+    "not numeric": {kind for kind in KINDS if kind[2] in ("classification", "multilabel")},
     "trees or regression": {
         kind for kind in KINDS if kind[3] == "trees" or kind[2] == "regression"
     },
     "converted": {kind for kind in KINDS if kind[3] in ("onnx", "trees")},
+    "tabular and not forecast": {
+        kind for kind in KINDS if kind[0] == "tabular" and kind[2] != "forecast"
+    },
     "image or audio": {kind for kind in KINDS if kind[0] != "tabular"},
+}
+CONDITIONS |= {
+    f"{one} and {other}": CONDITIONS[one] & CONDITIONS[other]
+    for one, other in combinations(CONDITIONS, 2)
+    if not {one, other} & {"image or audio", "tabular and not forecast"}
 }
 
 

@@ -89,7 +89,7 @@ class Mutant:
 
 def exact_reports(scope: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return reports of a model that is exactly on every limit of the scope."""
-    is_number = scope.get("problem") == "regression"
+    is_number = scope.get("problem") in ("regression", "forecast")
     limit, bound = ("max_error", "upper_bound") if is_number else ("min_metric", "lower_bound")
     gap = -scope["max_slice_gap"] if is_number else scope["max_slice_gap"]
     drop = -scope["max_int8_drop"] * scope["max_error"] if is_number else scope["max_int8_drop"]

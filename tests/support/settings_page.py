@@ -23,9 +23,14 @@ KINDS = {  # in this order, a kind has most lines of those after it
     "edge, https": {"target": "edge"},
     "cloud": {"target": "cloud"},
 }
-PROBLEMS = {"classification": "", "multilabel": ", several", "regression": ", number"}
+PROBLEMS = {
+    "classification": "",
+    "multilabel": ", several",
+    "regression": ", number",
+    "forecast": ", series",
+}
 KINDS = {
-    f"{kind}{end}": how | {"problem": problem}
+    f"{kind}{end}": how | {"problem": problem, "modality": "tabular"}
     for problem, end in PROBLEMS.items()
     for kind, how in KINDS.items()
 }
@@ -52,7 +57,10 @@ PLACES = {  # Jinja conditions, and the kinds where they are true
     "mqtt": {kind for kind in ALL if "mqtt" in kind},
     "https": {kind for kind in ALL if "https" in kind},
 }
+NUMERIC = _of(PROBLEMS["regression"], PROBLEMS["forecast"])
 ANSWERS = {
+    "numeric": NUMERIC,
+    "not numeric": ALL - NUMERIC,
     **{name: _of(end) for name, end in PROBLEMS.items()},
     **{f"not {name}": ALL - _of(end) for name, end in PROBLEMS.items()},
 }

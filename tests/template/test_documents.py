@@ -19,6 +19,7 @@ KINDS: dict[str, dict[str, str]] = {
     "given": {"target": "hybrid", "framework": "onnx"},
     "trees": {"target": "cloud", "framework": "trees", "modality": "tabular"},
     "given, number": {"target": "cloud", "framework": "onnx", "problem": "regression"},
+    "series": {"target": "hybrid", "modality": "tabular", "problem": "forecast"},
 }
 LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"")
 FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import yaml
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from .problem import answer
+from .problem.keys import ProblemSchema
 from .scope import read_yaml
 from .splitting.rules import Split
 
@@ -26,14 +27,18 @@ is_answer_signal = answer.is_signal
 EMBEDDING_SIGNAL = "embedding_"
 
 
-class Schema(BaseModel, frozen=True, extra="forbid"):
-    """Source, labels and, for tables, columns of the data."""
+class Origin(BaseModel, frozen=True, extra="forbid"):
+    """Where the data come from, and how they are divided."""
 
     source: str
     sha256: str = ""  # of the ingested examples: the source may change under the same name
     feedback_sha256: str = ""  # of the labelled requests that `feedback` added
     split: Split = Split()
-    labels: list[str] = Field(default=[], min_length=answer.MIN_LABELS, validate_default=True)
+
+
+class Schema(ProblemSchema, Origin, frozen=True, extra="forbid"):
+    """Source, keys of the type of answer, such as labels, and, for tables, columns of the data."""
+
     label_column: str = ""
     slice_column: str = ""
     columns: dict[str, dict[str, Any]] = {}

@@ -136,7 +136,7 @@ def measure_quality(variant: Network, exported: Predictor, scope: Scope) -> Row:
     x, truth, slices = load_split("validation")
     outputs, expected = variant.outputs(x), exported.outputs(x)
     head = exported.head
-    is_same = answer.agree(outputs, expected, scope)
+    is_same = answer.agree(outputs, expected, head, scope)
     return metrics.measure(truth, outputs, expected, slices, head, scope) | {
         # Bounds: a variant that agrees by chance would fail on the test split.
         "same_lower_bound": share_lower_bound(is_same, scope.confidence),

@@ -33,7 +33,7 @@ def featurize() -> None:
         facts.append(list(intake.facts.values()))
         names = list(intake.facts)
     training = [a for a, split in zip(answers, splits, strict=True) if split == "train"]
-    head = fit_head(training, load_schema().labels)
+    head = fit_head(training, load_schema())
     known: dict[str, Any] = {name: np.array(value) for name, value in head.model_dump().items()}
     FEATURES.parent.mkdir(parents=True, exist_ok=True)
     np.savez(

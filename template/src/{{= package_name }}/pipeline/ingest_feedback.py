@@ -98,7 +98,7 @@ def _is_valid(example: Example) -> bool:
         prepare(example.payload)
     except Refusal:
         return False
-    head = answer.fit_head([], load_schema().labels)
+    head = answer.fit_head([], load_schema())
     return not answer.find_fault(answer.read(example.label), [head])
 
 

@@ -25,7 +25,7 @@ def load_split(split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def load_head() -> Head:
     """Return what `y` refers to, such as the names of labels in their order."""
-    return read_head(FEATURES) or fit_head([], load_schema().labels)
+    return read_head(FEATURES) or fit_head([], load_schema())
 
 
 def read_head(path: Path) -> Head | None:

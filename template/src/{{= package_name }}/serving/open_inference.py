@@ -16,8 +16,8 @@ from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 
 from ..predictor import Prediction
+from ..problem.answer import TENSOR_SHAPE, to_tensors
 from ..problem.answer import TENSORS as ANSWER_TENSORS
-from ..problem.answer import to_tensors
 from ..refusal import parse_json
 from ..task.features import MAX_PAYLOAD_BYTES
 from .champion import Served
@@ -36,6 +36,7 @@ from .inference import (
     timeout_s,
 )
 from .state import state_of
+from .tensors import flatten, move_to_binary
 
 MAX_PAYLOADS = 64  # per request; more would displace other clients from the queue
 MAX_BYTES = 4 * MAX_PAYLOAD_BYTES  # many small payloads, or four of the maximum size
@@ -45,7 +46,7 @@ MAX_BASE = 60  # characters of an id to which the number of a payload is added
 HEADER = "inference-header-content-length"
 INPUTS = [{"name": "payload", "datatype": "BYTES", "shape": [-1]}]
 OUTPUTS: list[dict[str, Any]] = [
-    {"name": name, "datatype": datatype, "shape": [-1]} for name, datatype in ANSWER_TENSORS
+    {"name": name, "datatype": datatype, "shape": TENSOR_SHAPE} for name, datatype in ANSWER_TENSORS
 ]
 TENSOR = {
     "name": {"const": "payload"},
@@ -226,8 +227,9 @@ async def _infer(request: Request, champion_only: bool) -> Response:
     tail = b""
     for spec in OUTPUTS:
         if (is_binary := requested.get(spec["name"])) is not None:
-            output = spec | {"shape": [len(results)], "data": data[spec["name"]]}
-            tail += _move_to_binary(output) if is_binary else b""
+            shape, flat = flatten(data[spec["name"]])
+            output = spec | {"shape": shape, "data": flat}
+            tail += move_to_binary(output) if is_binary else b""
             outputs.append(output)
     response = {
         "model_name": state.scope.project,
@@ -286,15 +288,3 @@ def _parameters(part: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(parameters, dict | None):
         raise TypeError(f"parameters {parameters!r}, not an object")
     return parameters or {}
-
-
-def _move_to_binary(output: dict[str, Any]) -> bytes:
-    """Remove the data of an output, and return it in binary form."""
-    data = output.pop("data")
-    if output["datatype"] == "BYTES":
-        elements = [text.encode() for text in data]
-        binary = b"".join(struct.pack("<I", len(e)) + e for e in elements)
-    else:
-        binary = struct.pack(f"<{len(data)}f", *data)
-    output["parameters"] = {"binary_data_size": len(binary)}
-    return binary

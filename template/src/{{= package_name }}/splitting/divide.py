@@ -43,7 +43,7 @@ def divide(keys: Sequence[str], ids: Sequence[str], split: Split, requests: int 
     """
     source = keys[: len(keys) - requests]
     if split.by == "time":
-        times = _parse_times(source)
+        times = parse_times(source)
         newest = max(times, default=0.0)
         return _divide_by_time([*times, *(newest + 1 + i for i in range(requests))])
     if split.by == "group":
@@ -82,7 +82,12 @@ def choose_seed(
     return found or split
 
 
-def _parse_times(keys: Sequence[str]) -> list[float]:
+def parse_times(keys: Sequence[str]) -> list[float]:
+    """Return numbers as they are, and dates and times in seconds.
+
+    Raises:
+        Refusal: a key is neither.
+    """
     try:
         numbers = [float(key) for key in keys]
         if all(map(math.isfinite, numbers)):

@@ -10,13 +10,13 @@ import numpy as np
 from pydantic import BaseModel
 
 from ..refusal import Refusal
-from .keys import ProblemScope
+from .keys import ProblemSchema, ProblemScope
 
 SIGNALS = ("confidence", "entropy", "label")  # of answers, which drift monitoring watches
 # Tensors of the Open Inference Protocol: the name, which is a field of an answer, and the datatype.
 TENSORS = (("label", "BYTES"), ("confidence", "FP32"))
+TENSOR_SHAPE = [-1]  # payloads
 EXAMPLE = {"label": "the correct label"}
-MIN_LABELS = 2  # in schema.yaml
 COLUMN = "category"  # kind of a column of a table that holds the answers
 CONFIDENCE_TYPE = "real"  # of the column `confidence` of the journal
 TINY = np.finfo(np.float32).tiny  # avoids the logarithm of 0
@@ -59,9 +59,9 @@ def write(answer: Answer) -> str:
     return answer.label
 
 
-def fit_head(answers: Sequence[Answer], labels: Sequence[str]) -> Head:
+def fit_head(answers: Sequence[Answer], schema: ProblemSchema) -> Head:
     """Return the head of a model that is trained on these answers."""
-    return Head(labels=list(labels))
+    return Head(labels=schema.labels)
 
 
 def encode(answers: Sequence[Answer], head: Head) -> np.ndarray:
@@ -100,7 +100,7 @@ def is_signal(name: str) -> bool:
     return name in SIGNALS
 
 
-def agree(first: np.ndarray, second: np.ndarray, limits: ProblemScope) -> np.ndarray:
+def agree(first: np.ndarray, second: np.ndarray, head: Head, limits: ProblemScope) -> np.ndarray:
     """Return in which rows two outputs give the same answer, bool (n,)."""
     return np.asarray(first.argmax(axis=1) == second.argmax(axis=1))
 

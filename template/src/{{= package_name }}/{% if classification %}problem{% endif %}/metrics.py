@@ -78,7 +78,7 @@ def measure(
             str(name): score(truth[slices == name], outputs[slices == name], *how)
             for name in np.unique(slices)
         },
-        "agreement": float(answer.agree(outputs, fp32, limits).mean()),
+        "agreement": float(answer.agree(outputs, fp32, head, limits).mean()),
     }
 
 

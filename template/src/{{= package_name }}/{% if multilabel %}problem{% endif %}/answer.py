@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, model_validator
 
 from ..refusal import Refusal
-from .keys import ProblemScope
+from .keys import ProblemSchema, ProblemScope
 
 SEPARATOR = "|"  # between labels in the text of an answer
 NONE = "-"  # the text of an answer without labels: an empty cell could also mean "not labelled"
@@ -21,8 +21,8 @@ SIGNALS = ("confidence", "label_count")  # of answers, which drift monitoring wa
 LABEL_SIGNAL = "label:"  # and one for each label, with this prefix: whether the answer has it
 # Tensors of the Open Inference Protocol: the name, and the datatype. Both contain JSON.
 TENSORS = (("labels", "BYTES"), ("scores", "BYTES"))
+TENSOR_SHAPE = [-1]  # payloads
 EXAMPLE = {"labels": ["one label", "another label"]}
-MIN_LABELS = 2  # in schema.yaml
 COLUMN = "labels"  # kind of a column of a table that holds the answers
 CONFIDENCE_TYPE = "real"  # of the column `confidence` of the journal
 
@@ -86,9 +86,9 @@ def write(answer: Answer) -> str:
     return SEPARATOR.join(sorted(set(answer.labels))) or NONE
 
 
-def fit_head(answers: Sequence[Answer], labels: Sequence[str]) -> Head:
+def fit_head(answers: Sequence[Answer], schema: ProblemSchema) -> Head:
     """Return the head of a model that is trained on these answers."""
-    return Head(labels=list(labels))
+    return Head(labels=schema.labels)
 
 
 def encode(answers: Sequence[Answer], head: Head) -> np.ndarray:
@@ -143,7 +143,7 @@ def is_signal(name: str) -> bool:
     return name in SIGNALS or name.startswith(LABEL_SIGNAL)
 
 
-def agree(first: np.ndarray, second: np.ndarray, limits: ProblemScope) -> np.ndarray:
+def agree(first: np.ndarray, second: np.ndarray, head: Head, limits: ProblemScope) -> np.ndarray:
     """Return in which rows two outputs give the same set of labels, bool (n,)."""
     return np.asarray(((first >= LINE) == (second >= LINE)).all(axis=1))
 

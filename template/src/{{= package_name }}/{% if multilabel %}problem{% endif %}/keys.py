@@ -1,4 +1,4 @@
-"""Keys of scope.yaml that depend on what an answer is."""
+"""Keys of scope.yaml and schema.yaml that depend on what an answer is."""
 
 from typing import Literal
 
@@ -33,3 +33,9 @@ class ProblemScope(BaseModel, frozen=True, extra="forbid"):
         gt=0, le=1, description="Share of predictions that are the same as before `compress`."
     )
     max_int8_drop: float = Field(description="Loss of the metric through `compress`.")
+
+
+class ProblemSchema(BaseModel, frozen=True, extra="forbid"):
+    """The labels."""
+
+    labels: list[str] = Field(default=[], min_length=2, validate_default=True)

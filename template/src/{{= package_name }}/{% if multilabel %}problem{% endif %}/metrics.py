@@ -49,7 +49,7 @@ def measure(
             for name in has_labels
         },
         "by_label": score_labels(truth, outputs, *how),
-        "agreement": float(answer.agree(outputs, fp32, limits).mean()),
+        "agreement": float(answer.agree(outputs, fp32, head, limits).mean()),
     }
 
 

@@ -5,7 +5,7 @@ from sklearn.linear_model import Ridge
 
 from .answer import Head
 from .keys import ProblemScope
-from .metrics import QUANTILE
+from .losses import QUANTILE
 
 Layer = tuple[np.ndarray, np.ndarray]  # weights (inputs, outputs) and biases (outputs,)
 

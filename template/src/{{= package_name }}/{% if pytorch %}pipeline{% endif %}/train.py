@@ -13,7 +13,7 @@ from torch import nn
 
 from ..artifacts import BASELINE, CHECKPOINT, FEATURES, refuse_other_labels, write_report
 from ..problem.answer import Head
-from ..problem.learning import Criterion, choose_loss, constant_scores, to_targets
+from ..problem.learning import Criterion, choose_loss, simple_weights, to_targets
 from ..schema import SCHEMA, load_schema
 from ..scope import load_params, load_scope
 from ..task.features import FEATURES_VERSION
@@ -114,7 +114,7 @@ def _load_validation(head: Head) -> tuple[np.ndarray, np.ndarray]:
 def _train_baseline(
     training: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray], head: Head
 ) -> None:
-    """Fit the baseline of `scope.yaml`: an answer that is always the same, or one linear layer."""
+    """Fit the baseline of `scope.yaml`: one linear layer, whose weights may be fixed."""
     x, y = training
     linear = nn.Linear(int(np.prod(x.shape[1:])), head.width)
     if load_scope().baseline == "linear":
@@ -122,8 +122,8 @@ def _train_baseline(
         flat = validation_x.reshape(len(validation_x), -1), validation_y
         fit(linear, (x.reshape(len(x), -1), y), flat, "Training the baseline", BASELINE_STEPS)
     else:
-        nn.init.zeros_(linear.weight)
-        linear.bias.data = torch.from_numpy(constant_scores(y, head)).float()
+        fixed = simple_weights(y, head, linear.in_features)
+        linear.weight.data, linear.bias.data = (torch.from_numpy(each).float() for each in fixed)
     weights = {name: tensor.numpy() for name, tensor in linear.state_dict().items()}
     known: dict[str, Any] = head.model_dump() | weights
     np.savez(BASELINE, **known)

@@ -43,7 +43,7 @@ def distillation_loss(scores: torch.Tensor, teacher: torch.Tensor) -> torch.Tens
     return functional.binary_cross_entropy_with_logits(scores, teacher.sigmoid())
 
 
-def constant_scores(targets: np.ndarray, head: Head) -> np.ndarray:
-    """Return scores (width,) of the share of each label in the training answers."""
+def simple_weights(targets: np.ndarray, head: Head, inputs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weights (width, inputs) and scores (width,) of the shares of the labels."""
     shares = targets.mean(axis=0).clip(RAREST, 1 - RAREST)
-    return np.asarray(np.log(shares / (1 - shares)))
+    return np.zeros((head.width, inputs)), np.log(shares / (1 - shares))

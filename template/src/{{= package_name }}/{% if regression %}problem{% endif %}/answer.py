@@ -12,16 +12,21 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from ..refusal import Refusal
-from .keys import ProblemScope
+from .keys import ProblemSchema, ProblemScope
+from .unnamed import COLUMN as COLUMN
+from .unnamed import CONFIDENCE_TYPE as CONFIDENCE_TYPE
+from .unnamed import MAX_SIZE as MAX_SIZE
+from .unnamed import SIGNALS as SIGNALS
+from .unnamed import count_name as count_name
+from .unnamed import count_names as count_names
+from .unnamed import is_signal as is_signal
+from .unnamed import list_said as list_said
+from .unnamed import read_journal
 
-SIGNALS = ("answer",)  # of answers, which drift monitoring watches
 # Tensors of the Open Inference Protocol: the name, which is a field of an answer, and the datatype.
 TENSORS = (("value", "FP32"), ("low", "FP32"), ("high", "FP32"))
+TENSOR_SHAPE = [-1]  # payloads
 EXAMPLE = {"value": 1.5}
-MIN_LABELS = 0  # in schema.yaml
-COLUMN = "number"  # kind of a column of a table that holds the answers
-CONFIDENCE_TYPE = "null"  # of the column `confidence` of the journal: numbers have an interval
-MAX_SIZE = 1e30  # larger numbers could overflow float32
 
 
 class Answer(BaseModel):
@@ -71,7 +76,7 @@ def write(answer: Answer) -> str:
     return repr(answer.value)
 
 
-def fit_head(answers: Sequence[Answer], labels: Sequence[str]) -> Head:
+def fit_head(answers: Sequence[Answer], schema: ProblemSchema) -> Head:
     """Return the head of a model that is trained on these answers."""
     if not answers:
         return Head()
@@ -89,10 +94,31 @@ def decode(scores: np.ndarray, head: Head) -> np.ndarray:
     return scores.astype(np.float64) * head.scale + head.centre
 
 
+def interval_unit(outputs: np.ndarray, head: Head) -> np.ndarray:
+    """Return the unit of the width of intervals, float64 (n, 1): that of the answers."""
+    return np.ones_like(outputs)
+
+
+def half_widths(outputs: np.ndarray, head: Head) -> np.ndarray:
+    """Return half the width of the interval around each number, float64 (n, 1)."""
+    return np.full_like(outputs, head.half_width)
+
+
+def with_intervals(head: Head, half_widths: np.ndarray) -> Head:
+    """Return a head with these half widths, (1,) in `interval_unit`."""
+    return head.model_copy(update={"half_width": float(half_widths[0])})
+
+
 def to_answers(outputs: np.ndarray, head: Head) -> list[dict[str, Any]]:
     """Return the fields of `Predicted` for each row."""
     half = head.half_width
     return [{"value": v, "low": v - half, "high": v + half} for v in outputs[:, 0].tolist()]
+
+
+def from_answers(said: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Return outputs and ends of intervals, (3, n, 1), for fields of `Predicted`."""
+    rows = [[[each[name]] for each in said] for name in ("value", "low", "high")]
+    return np.array(rows, dtype=np.float64)
 
 
 def to_tensors(answer: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,12 +131,7 @@ def signals(outputs: np.ndarray, head: Head) -> dict[str, np.ndarray]:
     return {"answer": outputs[:, 0]}
 
 
-def is_signal(name: str) -> bool:
-    """Whether drift monitoring uses this name for a signal of answers."""
-    return name in SIGNALS
-
-
-def agree(first: np.ndarray, second: np.ndarray, limits: ProblemScope) -> np.ndarray:
+def agree(first: np.ndarray, second: np.ndarray, head: Head, limits: ProblemScope) -> np.ndarray:
     """Return in which rows two outputs are at most `same_within` apart, bool (n,)."""
     allowed = [limits.allow(limits.same_within, value) for value in second[:, 0].tolist()]
     return np.asarray(np.abs(first - second)[:, 0] <= np.array(allowed))
@@ -140,21 +161,6 @@ def is_right(truth: Answer, answer: Mapping[str, Any]) -> bool:
     return bool(answer["low"] <= truth.value <= answer["high"])
 
 
-def count_names(head: Head) -> list[str]:
-    """Return the values of the label of the counter `predictions_total`: numbers have no names."""
-    return [""]
-
-
-def count_name(answer: Mapping[str, Any]) -> str:
-    """Return under which of these an answer is counted."""
-    return ""
-
-
-def list_said(answer: Mapping[str, Any]) -> list[str]:
-    """Return what a second counter counts: nothing, numbers are not counted."""
-    return []
-
-
 def to_journal(answer: Mapping[str, Any]) -> tuple[str, float | None]:
     """Return the columns `label` and `confidence` of the journal for the answer of a model."""
     return json.dumps({name: answer[name] for name in Predicted.model_fields}), None
@@ -162,10 +168,7 @@ def to_journal(answer: Mapping[str, Any]) -> tuple[str, float | None]:
 
 def from_journal(label: str, confidence: float | None) -> dict[str, Any]:
     """Return the answer of a model that is in these columns; empty if they are damaged."""
-    try:
-        return Predicted.model_validate_json(label).model_dump()
-    except ValueError:
-        return {}
+    return read_journal(label, Predicted)
 
 
 def is_of(answer: Mapping[str, Any], head: Head) -> bool:

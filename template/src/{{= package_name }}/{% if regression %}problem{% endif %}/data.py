@@ -1,31 +1,22 @@
 """Whether there are enough numbers, in every split, and over the same range."""
 
 import math
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..refusal import Refusal
 from .answer import MAX_SIZE
+from .counts import check_column as check_column
+from .counts import find_missing as find_missing
+from .counts import find_small_splits, summarize_values
+from .counts import list_labels as list_labels
 from .keys import ProblemScope
 
-# Two of 20 would be the 90 % quantile of the error: an interval needs at least as many.
-MIN_EXAMPLES_PER_SPLIT = 20
 QUARTERS = 4
-SPLITS = ("train", "validation", "test")
 SHOWN = 3
 TO_LABELS = "`poc2prod update --to current --answer problem=classification`"
-
-
-def list_labels(found: Collection[str]) -> list[str]:
-    """Return the labels for `schema.yaml`: numbers have none."""
-    return []
-
-
-def check_column(name: str, labels: Sequence[str], listed: Sequence[str]) -> None:
-    """Check the labels in a column of a table: numbers have none."""
 
 
 def parse(text: str) -> float:
@@ -49,9 +40,7 @@ def strata(found: Sequence[str]) -> list[str]:
 
 def summarize(found: Sequence[str]) -> dict[str, Any]:
     """Return the entry of `reports/ingest.json` about the answers: their distribution."""
-    values = np.array([parse(text) for text in found])
-    cuts = {"smallest": 0, "quarter": 0.25, "median": 0.5, "three_quarters": 0.75, "largest": 1}
-    return {"answers": {name: float(f"{np.quantile(values, q):.6g}") for name, q in cuts.items()}}
+    return summarize_values(np.array([parse(text) for text in found]))
 
 
 def describe(text: str) -> str:
@@ -79,18 +68,6 @@ def is_conflict(given: Collection[str], limits: ProblemScope) -> bool:
     return max(values) - min(values) > limits.allow(limits.same_within, min(values, key=abs))
 
 
-def find_missing(counts: Mapping[tuple[str, str], int], labels: Sequence[str]) -> list[str]:
-    """List what is missing from a split; `counts` are by split and answer."""
-    sizes = Counter[str]()
-    for (split, _), count in counts.items():
-        sizes[split] += count
-    return [
-        f"{MIN_EXAMPLES_PER_SPLIT - sizes[split]} examples in {split}"
-        for split in SPLITS
-        if sizes[split] < MIN_EXAMPLES_PER_SPLIT
-    ]
-
-
 def find_problems(
     found: Sequence[str],
     keys: Sequence[str],
@@ -112,10 +89,4 @@ def find_problems(
     if len(distinct) < 3:
         rule = f"at least 3 different numbers; fewer look like labels: {TO_LABELS}"
         return [str(Refusal("answers", distinct, rule, [1.5, 2.5, 4.0]))]
-    sizes = Counter(splits)
-    return [
-        f"split {split}: {sizes[split]} of at least {MIN_EXAMPLES_PER_SPLIT} examples; "
-        + (f"it is divided by {by}" + (f" ({place})" if place else "") + ": add examples")
-        for split in SPLITS
-        if splits and sizes[split] < MIN_EXAMPLES_PER_SPLIT
-    ]
+    return find_small_splits(splits, by, place)

@@ -110,13 +110,13 @@ def _describe_amounts(distinct: list[str]) -> str:
     return f", or predict the number itself: this looks like `problem: regression` ({command})"
 
 
-def read_keys(table: Table, name: str) -> list[str]:
-    """Return the column that `split` names as text: persons, times or splits, however many.
+def read_keys(table: Table, name: str, key: str = "split in schema.yaml") -> list[str]:
+    """Return a column as text, however many values it has: persons, times or splits.
 
     Raises:
         Refusal: there is no such column, a value is missing, or it is not text, number or time.
     """
-    cells = table.filled(name, "split in schema.yaml")
+    cells = table.filled(name, key)
     try:
         values: list[str] = cells.cast(pa.string()).to_pylist()
     except pa.ArrowException:

@@ -2,7 +2,7 @@
 
 from lightgbm import LGBMRegressor
 
-from ..problem.metrics import QUANTILE
+from ..problem.losses import QUANTILE
 from ..scope import load_scope
 
 # A finished model in this folder is taken as it is: see docs/training.md.

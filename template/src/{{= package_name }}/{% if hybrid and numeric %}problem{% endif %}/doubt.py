@@ -5,6 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from .answer import Predicted
+
 BUCKETS = 2**32
 
 
@@ -20,18 +22,14 @@ class DoubtScope(BaseModel, frozen=True, extra="forbid"):
     )
 
 
-class SecondAnswer(BaseModel):
+class SecondAnswer(Predicted):
     """The fields of the server's reply that are recorded."""
-
-    value: float = Field(allow_inf_nan=False)
-    low: float = Field(allow_inf_nan=False)
-    high: float = Field(allow_inf_nan=False)
 
 
 def is_doubtful(decision: Mapping[str, Any], scope: DoubtScope) -> bool:
     """Whether a decision of the model gets a second opinion.
 
-    All intervals are equally wide, so none is more doubtful than others: the hash of the payload
-    chooses them, which makes the sample a fair one.
+    The width of an interval does not say how wrong its answer is: the hash of the payload chooses
+    them, which makes the sample a fair one.
     """
     return int(decision["id"][:8], 16) < scope.ask_server_share * BUCKETS

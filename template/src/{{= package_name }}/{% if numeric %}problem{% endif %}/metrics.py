@@ -1,60 +1,29 @@
 """Errors of numbers, with upper bounds.
 
 `truth` holds the correct answers as `answer.encode` returns them, `outputs` what a model returned,
-decoded; both are float64 (n, 1). `limits` is the scope of the project.
+decoded; both are float64 (n, width). `limits` is the scope of the project. `losses.py` has the
+metrics, and says which examples are independent.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
-from ..bounds import bootstrap_ratio, share_bounds
 from . import answer
 from .answer import Answer, Head
+from .evidence import evidence as evidence
 from .keys import ProblemScope
+from .losses import METRICS as METRICS
+from .losses import bound_share, count_independent, draw_ratio
 
 LIMIT = "max_error"  # key of scope.yaml
 SIGN = -1  # lower values are better
 BOUND = "upper_bound"  # key of a score
 NAME = "error"
-QUANTILE = 0.9  # of `pinball`: too little costs nine times as much as too much
-TENTHS = 10
 NOT_ZERO = 1e-12  # avoids 0 / 0
-# Each metric is a ratio of two means: the loss of each example, and its weight.
-Loss = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
-def _absolute(truth: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-    return np.asarray(np.abs(outputs - truth)[:, 0])
-
-
-def _relative(truth: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-    return np.asarray(_absolute(truth, outputs) / np.maximum(np.abs(truth[:, 0]), NOT_ZERO))
-
-
-def _pinball(truth: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-    """Koenker and Bassett 1978, "Regression quantiles"."""
-    missing = (truth - outputs)[:, 0]
-    return np.asarray(np.maximum(QUANTILE * missing, (QUANTILE - 1) * missing))
-
-
-def _one(truth: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-    return np.ones(len(truth))
-
-
-def _size(truth: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-    return np.asarray(np.abs(truth[:, 0]))
-
-
-METRICS: dict[str, tuple[Loss, Loss]] = {
-    "mae": (_absolute, _one),
-    "wape": (_absolute, _size),
-    "mape": (_relative, _one),
-    "pinball": (_pinball, _one),
-}
 
 
 def measure(
@@ -66,8 +35,8 @@ def measure(
     limits: ProblemScope,
 ) -> dict[str, Any]:
     """Score a model, in total and per slice, and compare it with the exported one (`fp32`)."""
-    inside = _absolute(truth, outputs) <= head.half_width
-    lower, upper = share_bounds(inside, limits.confidence)
+    inside = np.abs(truth - outputs) <= answer.half_widths(outputs, head)
+    lower, upper = bound_share(inside, limits.confidence)
     return {
         "score": score(truth, outputs, head, limits),
         "fp32": score(truth, fp32, head, limits),
@@ -75,12 +44,12 @@ def measure(
             str(name): score(truth[slices == name], outputs[slices == name], head, limits)
             for name in np.unique(slices)
         },
-        "agreement": float(answer.agree(outputs, fp32, limits).mean()),
+        "agreement": float(answer.agree(outputs, fp32, head, limits).mean()),
         "coverage": {
             "value": float(inside.mean()),
             "lower_bound": lower,
             "upper_bound": upper,
-            "half_width": head.half_width,
+            "half_width": float(answer.half_widths(outputs, head).mean()),
         },
     }
 
@@ -92,8 +61,8 @@ def score(
 
     The bound adds one example as bad as the worst one: a few good answers are not certainty.
     """
-    losses, sizes = _parts(truth, outputs, limits)
-    draws = bootstrap_ratio([losses], sizes, extra=int(losses.argmax()))[0]
+    losses, sizes = _parts(truth, outputs, head, limits)
+    draws = draw_ratio([losses], sizes, worst=losses)[0]
     return {
         "examples": len(truth),
         "value": float(losses.sum() / max(sizes.sum(), NOT_ZERO)),
@@ -102,20 +71,19 @@ def score(
 
 
 def _parts(
-    truth: np.ndarray, outputs: np.ndarray, limits: ProblemScope
+    truth: np.ndarray, outputs: np.ndarray, head: Head, limits: ProblemScope
 ) -> tuple[np.ndarray, np.ndarray]:
     loss, size = METRICS[limits.metric]
-    return loss(truth, outputs), size(truth, outputs)
+    return loss(truth, outputs, head), size(truth, outputs, head)
 
 
 def _paired(
-    truth: np.ndarray, outputs: np.ndarray, other: np.ndarray, limits: ProblemScope
+    truth: np.ndarray, outputs: np.ndarray, other: np.ndarray, head: Head, limits: ProblemScope
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw the metric of two models on the same examples, with the one least in favour twice."""
-    losses, sizes = _parts(truth, outputs, limits)
-    others = _parts(truth, other, limits)[0]
-    extra = int((losses - others).argmax())
-    first, second = bootstrap_ratio([losses, others], sizes, extra)
+    losses, sizes = _parts(truth, outputs, head, limits)
+    others = _parts(truth, other, head, limits)[0]
+    first, second = draw_ratio([losses, others], sizes, worst=losses - others)
     return first, second
 
 
@@ -123,7 +91,7 @@ def measure_gain(
     truth: np.ndarray, outputs: np.ndarray, baseline: np.ndarray, head: Head, limits: ProblemScope
 ) -> dict[str, float]:
     """Return the lower bound of the share of the baseline's error that the model removes."""
-    model, simple = _paired(truth, outputs, baseline, limits)
+    model, simple = _paired(truth, outputs, baseline, head, limits)
     gains = 1 - model / np.maximum(simple, NOT_ZERO)
     return {"gain_lower_bound": float(np.quantile(gains, 1 - limits.confidence))}
 
@@ -132,7 +100,7 @@ def drop_upper_bound(
     truth: np.ndarray, outputs: np.ndarray, fp32: np.ndarray, head: Head, limits: ProblemScope
 ) -> float:
     """Return how much worse than `fp32` a model is at most, as a share of `max_error`."""
-    model, exported = _paired(truth, outputs, fp32, limits)
+    model, exported = _paired(truth, outputs, fp32, head, limits)
     return float(np.quantile(model - exported, limits.confidence) / limits.max_error)
 
 
@@ -168,18 +136,19 @@ def more_scores(quality: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]
 
 
 def tune(truth: np.ndarray, outputs: np.ndarray, head: Head, limits: ProblemScope) -> Head:
-    """Return the head with an interval for the answers, fitted on the validation split.
+    """Return the head with an interval for each number, fitted on the validation split.
 
     Split conformal prediction (Vovk, Gammerman and Shafer 2005, "Algorithmic learning in a random
     world"). The intervals aim at half the misses that `min_coverage` allows, and reach the aim with
     the confidence of scope.yaml: the split is small, and the best epoch was chosen on it.
     """
-    errors, n = np.sort(_absolute(truth, outputs)), len(truth)
-    aim = 1 - (1 - limits.min_coverage) / 2
+    errors = np.sort(np.abs(truth - outputs) / answer.interval_unit(outputs, head), axis=0)
+    n, aim = len(errors), 1 - (1 - limits.min_coverage) / 2
     # The rank is a quantile of the binomial distribution, here as a normal one.
-    margin = NormalDist().inv_cdf(limits.confidence) * math.sqrt(n * aim * (1 - aim))
-    rank = min(n, math.ceil(n * aim + margin) + 1)
-    return head.model_copy(update={"half_width": float(errors[rank - 1])})
+    deviation = math.sqrt(aim * (1 - aim) / count_independent(outputs))
+    share = aim + NormalDist().inv_cdf(limits.confidence) * deviation
+    rank = min(n, math.ceil(n * share) + 1)
+    return answer.with_intervals(head, errors[rank - 1])
 
 
 def fit_confidence_threshold(truth: np.ndarray, outputs: np.ndarray) -> float | None:
@@ -190,40 +159,6 @@ def fit_confidence_threshold(truth: np.ndarray, outputs: np.ndarray) -> float | 
 def count_nonfinite(outputs: np.ndarray) -> int:
     """Count rows that contain NaN or infinity."""
     return int((~np.isfinite(outputs).all(axis=1)).sum())
-
-
-def evidence(truth: np.ndarray, outputs: np.ndarray, head: Head) -> dict[str, Any]:
-    """Return what the report shows of the answers, without a value of any single example."""
-    errors = (outputs - truth)[:, 0]
-    values, answers = truth[:, 0], outputs[:, 0]
-    spread = max(float(np.mean((values - values.mean()) ** 2)), NOT_ZERO)
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, TENTHS + 1)))
-    counts, _, _ = np.histogram2d(values, np.clip(answers, edges[0], edges[-1]), (edges, edges))
-    return {
-        "bias": float(errors.mean()),
-        "rmse": float(np.sqrt(np.mean(errors**2))),
-        "r2": 1 - float(np.mean(errors**2)) / spread,
-        "error_p90": float(np.quantile(np.abs(errors), 0.9)),
-        "edges": edges.tolist(),
-        "counts": counts.astype(int).tolist(),
-        "by_truth": _by_tenth(values, errors),
-        "by_answer": [
-            {"answer": float(answers[rows].mean()), "truth": float(values[rows].mean())}
-            for rows in np.array_split(np.argsort(answers), min(TENTHS, len(answers)))
-        ],
-    }
-
-
-def _by_tenth(values: np.ndarray, errors: np.ndarray) -> list[dict[str, float]]:
-    return [
-        {
-            "from": float(values[rows].min()),
-            "to": float(values[rows].max()),
-            "error": float(np.abs(errors[rows]).mean()),
-            "bias": float(errors[rows].mean()),
-        }
-        for rows in np.array_split(np.argsort(values), min(TENTHS, len(values)))
-    ]
 
 
 def align(outputs: np.ndarray, head: Head, new: Head) -> np.ndarray:
@@ -239,9 +174,9 @@ def compare(
     Each bound counts the example twice that speaks most against it: one example must not decide.
     """
     values = [score(truth, outputs, head, limits)["value"] for outputs in (old, new)]
-    model, before = _paired(truth, new, old, limits)
+    model, before = _paired(truth, new, old, head, limits)
     at_least = float(np.quantile(before - model, 1 - limits.confidence))
-    before, model = _paired(truth, old, new, limits)
+    before, model = _paired(truth, old, new, head, limits)
     at_most = float(np.quantile(before - model, limits.confidence))
     return values[0], values[1], at_least, at_most
 
@@ -250,21 +185,22 @@ class LabelledAnswers:
     """Answers of a model whose correct answers have arrived; `rows` are pairs of both."""
 
     def __init__(self, rows: Sequence[tuple[Answer, Mapping[str, Any]]], head: Head) -> None:
-        self._truth = np.array([[right.value] for right, _ in rows])
-        self._outputs = np.array([[said["value"]] for _, said in rows])
-        self._is_inside = np.array([answer.is_right(right, said) for right, said in rows])
+        truth = answer.encode([right for right, _ in rows], head)
+        outputs, low, high = answer.from_answers([said for _, said in rows])
+        self._examples = truth, outputs, head
+        self._is_inside = (low <= truth) & (truth <= high)
 
     def value(self, limits: ProblemScope) -> float:
         """Return the metric."""
-        losses, sizes = _parts(self._truth, self._outputs, limits)
+        losses, sizes = _parts(*self._examples, limits)
         return float(losses.sum() / max(sizes.sum(), NOT_ZERO))
 
     def best_value(self, limits: ProblemScope) -> float:
         """Return the best value that the metric has at the confidence of scope.yaml."""
-        losses, sizes = _parts(self._truth, self._outputs, limits)
-        draws = bootstrap_ratio([losses], sizes, extra=int(losses.argmin()))[0]
+        losses, sizes = _parts(*self._examples, limits)
+        draws = draw_ratio([losses], sizes, worst=-losses)[0]
         return float(np.quantile(draws, 1 - limits.confidence))
 
     def calibration(self, limits: ProblemScope) -> float:
         """Return the upper bound of the share of correct answers inside their interval."""
-        return share_bounds(self._is_inside, limits.confidence)[1]
+        return bound_share(self._is_inside, limits.confidence)[1]

@@ -1,7 +1,7 @@
 """Example client: a gate on a production line that asks the device about each part.
 
 Copy this file as a start. It needs only Python: no package of this project and no network. A part
-passes only if its whole interval is in the right range. Any other number, a decision without an
+passes only if each whole interval is in the right range. Any other number, a decision without an
 interval, a late reply or no connection stops it.
 
     python line_control.py LOW HIGH FILE...    parts from LOW to HIGH pass
@@ -41,8 +41,14 @@ def ask(payload: bytes) -> dict[str, Any]:
 
 
 def is_good(decision: dict[str, Any], low: float, high: float) -> bool:
-    """Whether the interval of a decision is inside a range. A fail-safe has no interval."""
-    return low <= decision.get("low", -float("inf")) and decision.get("high", float("inf")) <= high
+    """Whether the intervals of a decision are inside a range. A fail-safe has none."""
+    ends = [*_numbers(decision.get("low")), *_numbers(decision.get("high"))]
+    return bool(ends) and all(low <= end <= high for end in ends)
+
+
+def _numbers(ends: Any) -> list[float]:
+    """Return the ends of one interval, or of several, as a list."""
+    return ends if isinstance(ends, list) else [] if ends is None else [ends]
 
 
 if __name__ == "__main__":
@@ -51,4 +57,4 @@ if __name__ == "__main__":
         decision = ask(Path(file).read_bytes())
         word = "pass" if is_good(decision, float(low), float(high)) else "STOP"
         reason = decision.get("error") or decision.get("fail_safe") or ""
-        print(word, file, decision.get("value"), reason, flush=True)
+        print(word, file, decision.get("value") or decision.get("values"), reason, flush=True)
