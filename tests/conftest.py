@@ -38,7 +38,7 @@ FITTING: dict[str, dict[str, str]] = {
     "regression": {"accuracy": "mae", "macro_f1": "wape", "macro_recall": "pinball"}
     | {"majority": "mean"},
     "forecast": {"accuracy": "wape", "macro_f1": "mase", "macro_recall": "mae"}
-    | {"majority": "seasonal_naive", "onnx": "pytorch"},
+    | {"majority": "seasonal_naive"},
 }
 
 
@@ -53,23 +53,21 @@ def fit_answers(row: dict[str, Any]) -> dict[str, Any]:
     if row.get("framework") == "trees" and not has_trees:
         row["framework"] = "pytorch"
     if row.get("export_formats"):
-        formats = {"onnx": "openvino", "trees": ""}
+        formats = {"onnx": "openvino", "keras": "openvino", "trees": ""}
         row["export_formats"] = formats.get(row.get("framework", ""), row["export_formats"])
     return row
 
 
-# Trees and forecasts are for tables; trees and given models have one label or a number.
+# Trees and forecasts are for tables; trees have one label or a number.
 NOT_OFFERED = {
     frozenset(pair)
     for pair in (
         ("image", "trees"),
         ("audio", "trees"),
         ("multilabel", "trees"),
-        ("multilabel", "onnx"),
         ("image", "forecast"),
         ("audio", "forecast"),
         ("forecast", "trees"),
-        ("forecast", "onnx"),
     )
 }
 PAIRWISE = [fit_answers(row) for row in make_pairwise(OPTIONS, NOT_OFFERED)]

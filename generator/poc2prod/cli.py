@@ -80,7 +80,10 @@ def new(
     ] = None,
     model: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A trained model, as ONNX: the project takes it in."),
+        typer.Option(
+            metavar="FILE",
+            help="A trained model, like best.onnx or best.keras: the project takes it in.",
+        ),
     ] = None,
     template: TemplateSource = None,
 ) -> None:
@@ -95,7 +98,7 @@ def new(
         with open_template(template or default_source()) as source:
             questions = choose_build(Questions.read(source.root, full))
             if model:
-                questions = given_model.offer(questions)
+                questions = given_model.offer(questions, model)
             if is_interview:
                 from .interview import run_interview  # the terminal library loads slowly
 
@@ -107,7 +110,7 @@ def new(
             else:
                 given = project.answers_from(answers, questions)
             if model:
-                given = given_model.settle(given)
+                given = given_model.settle(given, model)
             created = project.create(source, questions, given, folder, brought)
         if is_interview:
             saved.unlink(missing_ok=True)
@@ -119,7 +122,7 @@ def new(
             set_up(created.folder)
             steps = [step for step in steps if "make setup" not in step]
         if model:
-            steps = given_model.with_data(steps, created.answers["package_name"])
+            steps = given_model.with_data(steps, created.answers)
         console.print("\n".join(map(plain, with_install(steps))), soft_wrap=True)
 
 

@@ -44,7 +44,7 @@ def create(
     """Render a template into a folder, with defaults for questions that are not in `given`.
 
     `model` are the files of a trained model, which are copied into `task/`; the first one is named
-    `model.onnx` there.
+    `model` there, with its own ending.
 
     Raises Refusal, with all problems, before anything is written.
     """
@@ -55,7 +55,7 @@ def create(
     message = questions.settings.get("_message_after_copy", f"{folder} is ready.")
     next_steps = questions.text(message, {**answers, "_copier_conf": where})
     task = Path("src", str(answers.get("package_name", "")), "task")
-    names = [Path("model.onnx"), *(Path(path.name) for path in model[1:])]
+    names = [Path(f"model{path.suffix}" if path is model[0] else path.name) for path in model]
     more = {task / name: path for name, path in zip(names, model, strict=False)}
     # Copier does not know which default `choose_build` chose.
     data = {name: answers[name] for name in (BUILD,) if name in answers} | dict(given)

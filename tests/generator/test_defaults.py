@@ -190,7 +190,7 @@ def test_the_quick_interview_has_at_most_ten_questions_and_the_full_one_all() ->
         asked = [name for name in full.specs if full.is_asked(name, answers)]
         is_number = answers["problem"] in ("regression", "forecast")
         others = {"min_metric"} if is_number else set(OF_NUMBERS)
-        others |= {"torch_source"} if answers["framework"] != "pytorch" else set()
+        others |= {"torch_source"} if answers["framework"] in ("onnx", "trees") else set()
         assert asked == [name for name in OPEN if name not in others]
 
 

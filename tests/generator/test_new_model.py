@@ -38,8 +38,36 @@ def test_a_model_is_copied_into_the_project(source: Path, tmp_path: Path, model:
 
 
 @pytest.mark.parametrize(
+    ("name", "framework", "described"),
+    [("a.keras", "keras", "given.py"), ("a.txt", "trees", "model.py")],
+)
+def test_models_of_other_libraries_are_copied(
+    name: str, framework: str, described: str, source: Path, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(b"model")
+    result = new(source, tmp_path, "--defaults", "--model", str(tmp_path / name))
+    assert result.exit_code == 0 and f"task/{described}" in result.stdout
+    folder = tmp_path / "leaf-watch"
+    task = next((folder / "src").iterdir()) / "task"
+    assert (task / f"model{Path(name).suffix}").read_bytes() == b"model"
+    recorded = yaml.safe_load((folder / ".copier-answers.yml").read_text())
+    assert recorded["framework"] == framework
+    assert (recorded["modality"] == "tabular") == (framework == "trees")
+
+
+def test_a_model_for_tables_is_refused_for_images(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.skops").write_bytes(b"model")
+    answers = tmp_path / "answers.yml"
+    answers.write_text("modality: image\n")
+    command = ("--answers", str(answers), "--model", str(tmp_path / "a.skops"))
+    result = new(source, tmp_path, *command)
+    assert result.exit_code == 1
+    assert "modality: got 'image'; with --model a.skops, it is tabular" in result.stderr
+
+
+@pytest.mark.parametrize(
     ("name", "words"),
-    [("none.onnx", "is not a file"), ("best.pt", "is not an .onnx file; export it first")],
+    [("none.onnx", "is not a file"), ("best.pt", "is none of .onnx, .keras, .skops, ")],
 )
 def test_another_file_is_refused(name: str, words: str, source: Path, tmp_path: Path) -> None:
     (tmp_path / "best.pt").write_bytes(b"")
@@ -53,7 +81,7 @@ def test_another_framework_is_refused(source: Path, tmp_path: Path, model: Path)
     answers.write_text("framework: pytorch\n")
     result = new(source, tmp_path, "--answers", str(answers), "--model", str(model))
     assert result.exit_code == 1
-    assert "framework: got 'pytorch'; with --model, it is onnx" in result.stderr
+    assert "framework: got 'pytorch'; with --model best.onnx, it is onnx" in result.stderr
     assert not (tmp_path / "leaf-watch").exists()
 
 

@@ -26,7 +26,7 @@ from poc2prod.cli import app
 from poc2prod.questions import Questions
 from test_new import git
 
-SEEDS = range(30)
+SEEDS = range(20)
 EVERY_DAY = SEEDS[::10]  # `make test-all` runs them all
 BY_COMMAND = SEEDS[::10]  # with the command `copier copy`; the others call Copier in this process
 QUESTIONS = Questions.read(ROOT, full=True)

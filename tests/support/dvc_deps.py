@@ -22,15 +22,22 @@ HEADER = """\
 MODALITIES = ("image", "audio", "tabular")
 TARGETS = ("cloud", "edge", "hybrid")
 PROBLEMS = ("classification", "multilabel", "regression", "forecast")
-FRAMEWORKS = ("pytorch", "trees", "onnx")
-FORMATS = {"onnx": "openvino", "trees": ""}
+FRAMEWORKS = ("pytorch", "lightning", "keras", "trees", "onnx")
+FORMATS = {"onnx": "openvino", "keras": "openvino", "trees": ""}
+GROUPS = {  # derived in copier.yml
+    "torch": {"pytorch", "lightning"},
+    "network": {"pytorch", "lightning", "keras"},
+    "imported": {"keras", "onnx"},
+    "converted": {"keras", "onnx", "trees"},
+}
 Kind = tuple[str, str, str, str]
 KINDS: list[Kind] = [
     kind
     for kind in product(MODALITIES, TARGETS, PROBLEMS, FRAMEWORKS)
-    if kind[2:] not in (("multilabel", "onnx"), ("multilabel", "trees"))
-    and (kind[0] == "tabular" or kind[3] != "trees")
-    and (kind[2] != "forecast" or (kind[0], kind[3]) == ("tabular", "pytorch"))
+    if kind[2:] not in (("multilabel", "trees"), ("forecast", "trees"))
+    and (kind[0] == "tabular" or "trees" not in kind and "forecast" not in kind)
+    # Another framework changes the same files for sounds as for images.
+    and (kind[3] == "pytorch" or not {"audio", "hybrid"} & set(kind))
 ]
 CONDITIONS: dict[str, set[Kind]] = {  # Jinja conditions, and the renders where they are true
     "server": {kind for kind in KINDS if kind[1] != "edge"},
@@ -46,7 +53,7 @@ CONDITIONS: dict[str, set[Kind]] = {  # Jinja conditions, and the renders where 
     "trees or regression": {
         kind for kind in KINDS if kind[3] == "trees" or kind[2] == "regression"
     },
-    "converted": {kind for kind in KINDS if kind[3] in ("onnx", "trees")},
+    **{name: {kind for kind in KINDS if kind[3] in group} for name, group in GROUPS.items()},
     "tabular and not forecast": {
         kind for kind in KINDS if kind[0] == "tabular" and kind[2] != "forecast"
     },

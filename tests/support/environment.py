@@ -45,8 +45,9 @@ def _developer_requirements() -> tuple[str, ...]:
     wanted = set[str]()
     with TemporaryDirectory() as folder:
         source = release(Path(folder, "source"))
-        for name, answers in {"pytorch": most, "trees": {"modality": "tabular"}}.items():
-            render, data = Path(folder, name), answers | {"framework": name}
+        for name in ("pytorch", "lightning", "keras", "trees"):
+            modality = "tabular" if name == "trees" else "image"
+            render, data = Path(folder, name), most | {"framework": name, "modality": modality}
             copier.run_copy(str(source), render, data=data, defaults=True, quiet=True)
             project = tomllib.loads((render / "pyproject.toml").read_text())
             groups = project["dependency-groups"]["train"] + project["dependency-groups"]["dev"]

@@ -64,7 +64,7 @@ ANSWERS = {
     **{name: _of(end) for name, end in PROBLEMS.items()},
     **{f"not {name}": ALL - _of(end) for name, end in PROBLEMS.items()},
 }
-CONDITIONS = PLACES | ANSWERS | {"pytorch": ALL - {GIVEN, TREES}}
+CONDITIONS = PLACES | ANSWERS | {"network": ALL - {GIVEN, TREES}}
 CONDITIONS |= {"not onnx": ALL - {GIVEN}, "not trees": ALL - {TREES}}
 CONDITIONS |= {
     f"{place} and {answer}": PLACES[place] & ANSWERS[answer]

@@ -16,6 +16,7 @@ FORMATS = {"executorch", "litert", "coreml", "coremltools", "openvino"}
 CI = {"workflow", "workflows", "zizmor"}
 TRAINING = {"distill", "student"}
 NETWORKS = {"student", "quantizers"}
+OTHERS = {"lightning", "keras"}
 PHRASES = {
     "tuf": re.compile(r"the update framework", re.IGNORECASE),
     "distill": re.compile(
@@ -32,7 +33,7 @@ ALLOWED = re.compile(
 )
 
 KINDS: dict[str, tuple[dict[str, Any], set[str]]] = {
-    "cloud": ({"target": "cloud"}, DEVICE | MQTT | FORMATS),
+    "cloud": ({"target": "cloud"}, DEVICE | MQTT | FORMATS | OTHERS),
     "cloud, sound": ({"target": "cloud", "modality": "audio"}, DEVICE | MQTT | FORMATS),
     "cloud, table": ({"target": "cloud", "modality": "tabular"}, DEVICE | MQTT | FORMATS),
     "cloud, asked for MQTT": ({"target": "cloud", "uplink": "mqtt"}, DEVICE | MQTT),
@@ -64,6 +65,11 @@ KINDS: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"target": "edge", "framework": "trees", "modality": "tabular", "problem": "regression"},
         SERVER | MQTT | FORMATS | NETWORKS,
     ),
+    "cloud, Keras": (
+        {"target": "cloud", "framework": "keras"},
+        DEVICE | MQTT | FORMATS | {"lightning", "student"},
+    ),
+    "edge, Lightning": ({"target": "edge", "framework": "lightning"}, SERVER | MQTT | {"keras"}),
     "hybrid, no CI": ({"target": "hybrid", "ci": "none"}, MQTT | FORMATS | CI),
 }
 

@@ -18,6 +18,8 @@ KINDS: dict[str, dict[str, str]] = {
     "formats": {"target": "cloud", "export_formats": "openvino", "ci": "none"},
     "given": {"target": "hybrid", "framework": "onnx"},
     "trees": {"target": "cloud", "framework": "trees", "modality": "tabular"},
+    "keras": {"target": "cloud", "framework": "keras", "modality": "audio"},
+    "lightning": {"target": "edge", "framework": "lightning", "problem": "multilabel"},
     "given, number": {"target": "cloud", "framework": "onnx", "problem": "regression"},
     "series": {"target": "hybrid", "modality": "tabular", "problem": "forecast"},
 }
@@ -26,7 +28,7 @@ FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 # Written by `make model`, `make release`, a server or a device; a fresh project has none of them.
 WRITTEN = ("data", "models", "reports", "releases", "repository", "keys", "dist", "uv.lock")
 WRITTEN_DOCS = ("docs/card.md",)
-BROUGHT = "task/model.onnx"  # the user copies it there
+BROUGHT = ("task/model.onnx", "task/model.keras")  # the user copies it there
 
 
 def find_pages(folder: Path) -> list[Path]:

@@ -45,7 +45,7 @@ NUMBERS = [
 # same path.
 VARIANTS = {"image", "audio", "tabular", "cloud", "edge", "device", "hybrid", "https", "mqtt"}
 VARIANTS |= {"classification", "multilabel", "regression", "pytorch", "onnx", "trees", "converted"}
-VARIANTS |= {"forecast", "numeric"}  # numeric: regression or forecast
+VARIANTS |= {"forecast", "numeric", "lightning", "keras", "torch", "network", "imported"}
 
 
 def test_only_the_locked_package_name_is_in_paths() -> None:

@@ -253,6 +253,7 @@ def test_a_real_prometheus_evaluates_every_expression(
             until(lambda: Watch(web).query("count(up == 1) == 2"))
             send_all_kinds_of_traffic(server, tmp_path / "repo")
             until(lambda: Watch(web).query('rate(refusals_total{status="422"}[1m]) > 0'))
+            until(lambda: Watch(web).query("labelled_quality >= 0"))  # NaN before the labels
             for dashboard in dashboards.values():
                 for panel in dashboard["panels"]:
                     for target in panel["targets"]:

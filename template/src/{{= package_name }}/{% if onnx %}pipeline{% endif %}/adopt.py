@@ -12,28 +12,25 @@ import onnx
 import onnxruntime
 
 from ..artifacts import FEATURES, ONNX, describe_data, refuse_other_labels, write_report
-from ..predictor import Predictor
-from ..problem.answer import Head, difference
+from ..problem.answer import Head
 from ..problem.given_outputs import find_meaning
-from ..problem.outputs import Meaning, expect, steps, undone
+from ..problem.outputs import Meaning, expect
 from ..refusal import Refusal
 from ..schema import SCHEMA, load_schema
 from ..scope import load_params
 from ..task import given
 from ..task.features import FEATURES_VERSION
 from .given_graph import check_shape, find_source, read_given
-from .graph import Graph, Source
+from .given_model import write_model
+from .graph import Source
 from .linear import write_baseline
-from .onnx_file import measure, tune_head
+from .onnx_file import measure
 from .sample_model import write_sample
 from .splits import load_head, load_split
 
 FILE = Path(str(given.__file__)).with_name("model.onnx")
 SAMPLE = ONNX.with_name("sample.onnx")  # stands in for `FILE`
 COMPARED = 400  # held-out examples, run one by one in the given file
-PROBED = 8  # examples, run together and one by one
-# Far above rounding, which the gate `batch_parity` judges: the inputs of a batch are mixed up.
-MIXED = 0.05
 
 
 def adopt() -> None:
@@ -73,35 +70,15 @@ def _adopt(path: Path, head: Head) -> dict[str, Any]:
     flat = raw.reshape(len(raw), -1)
     known = {entry.key: entry.value for entry in model.metadata_props}
     listed = json.loads(known["labels"]) if path == SAMPLE and "labels" in known else []
-    meaning = find_meaning(flat.astype(np.float32), source.last, given, listed, head)
+    names = list(getattr(given, "LABELS", ())) or listed
+    activation = getattr(given, "ACTIVATION", "")
+    meaning = find_meaning(flat.astype(np.float32), source.last, names, activation, head)
     trained_at = _trained_at()
     facts = {"features_version": FEATURES_VERSION, "trained_at": trained_at} | head.model_dump()
-    adopted = _normalise(model, source, raw, meaning, head)
-    onnx.helper.set_model_props(adopted, {name: json.dumps(v) for name, v in facts.items()})
-    ONNX.parent.mkdir(parents=True, exist_ok=True)
-    ONNX.unlink(missing_ok=True)
-    onnx.save(adopted, ONNX)
-    _refuse_mixed_batches(Predictor(ONNX), x[:PROBED])
-    tune_head()
-    measured = measure(Predictor(ONNX), x, expect(flat, meaning, head))
+    adopted = write_model(model, source, raw, meaning, facts, x)
+    measured = measure(adopted, x, expect(flat, meaning, adopted.head))
     origin = _describe_origin(path, source, meaning, model)
     return measured | facts | {"parameters": measured["weights"], "origin": origin}
-
-
-def _normalise(
-    model: onnx.ModelProto, source: Source, raw: np.ndarray, meaning: Meaning, head: Head
-) -> onnx.ModelProto:
-    """Return the model in the form of the pipeline; `raw` are outputs of the given one."""
-    graph = Graph(model, source, load_split("test")[0].shape[1:])
-    is_undone = raw.ndim == 2 and graph.remove_last(undone(meaning))
-    if raw.dtype != np.float32:
-        graph.append("Cast", to=onnx.TensorProto.FLOAT)
-    if raw.ndim != 2:
-        graph.append("Reshape", np.array([-1, raw[0].size], np.int64))
-    for operator, second in steps(meaning, head, is_undone=is_undone):
-        more = {"axis": 1} if operator == "Gather" else {}
-        graph.append(operator, second, **more)
-    return graph.finish(head.width)
 
 
 def _run_given(path: Path, source: Source, x: np.ndarray) -> np.ndarray:
@@ -127,27 +104,6 @@ def _run_given(path: Path, source: Source, x: np.ndarray) -> np.ndarray:
         rule = "one answer per input: the first axis of the output is that of the inputs"
         raise Refusal("shape of the output", list(rows[0].shape), rule, [1, "..."])
     return np.concatenate([np.atleast_1d(row) for row in rows])
-
-
-def _refuse_mixed_batches(adopted: Predictor, x: np.ndarray) -> None:
-    """Compare answers for inputs together with those for each alone.
-
-    Raises:
-        Refusal: the graph contains a fixed batch size, or mixes the inputs of a batch.
-    """
-    alone = np.concatenate([adopted.outputs(row[None]) for row in x])
-    why = ""
-    try:
-        together = adopted.outputs(x)
-        if together.shape != alone.shape:
-            why = f"{len(together)} answers"
-        elif (gap := difference(together, alone, adopted.head)) > MIXED:
-            why = f"answers that differ by {gap:.2g}"
-    except Exception as error:  # onnxruntime's errors have no narrower base class
-        why = str(error).splitlines()[0]
-    if why:
-        rule = f"a free batch size: export with a dynamic first axis ({len(x)} inputs gave: {why})"
-        raise Refusal("batch of the model", 1, rule, "dynamic_shapes=({0: 'batch'},)")
 
 
 def _trained_at() -> float:

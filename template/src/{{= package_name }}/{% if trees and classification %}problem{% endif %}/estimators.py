@@ -6,7 +6,8 @@ import numpy as np
 
 from ..refusal import Refusal
 from .answer import Head
-from .outputs import Meaning, find_order
+from .order import find_order
+from .outputs import Meaning
 
 XGBOOST = "XGBClassifier"
 IS_ONE = 1e-3  # how far the sum of probabilities may be from 1
