@@ -14,7 +14,7 @@ from rich.progress import track
 import measure
 
 SAMPLES, CONFIDENCE = 400, 0.95
-PROBLEMS = ("classification", "multilabel", "regression")
+PROBLEMS = ("classification", "multilabel", "regression", "forecast")
 
 figures: dict[str, Any] = {}
 rows = [["answer", "metric", "population", "examples", "bound holds"]]

@@ -15,6 +15,7 @@ import numpy as np
 
 Sample = Callable[[np.random.Generator, int], tuple[np.ndarray, np.ndarray]]  # truth, outputs
 TRUE_N = 400_000  # examples whose metric counts as the true value
+HORIZON = 7
 
 package, samples, confidence = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 problem = import_module(f"{package}.problem")
@@ -51,6 +52,25 @@ def draw_sets(
     return truth, 1 / (1 + np.exp(-scores))
 
 
+def draw_windows(
+    series: int, correlation: float, kind: str, rng: np.random.Generator, n: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the next values of windows that start one step apart, series by series.
+
+    Errors of consecutive steps are correlated, and windows of a series share most of their steps.
+    """
+    count = max(n // series, 1)
+    shape = min(series, n), count + HORIZON - 1
+    errors = rng.standard_t(3, shape) if kind == "t, 3 degrees" else rng.normal(size=shape)
+    for step in range(1, shape[1]):
+        fresh = np.sqrt(1 - correlation**2) * errors[:, step]
+        errors[:, step] = correlation * errors[:, step - 1] + fresh
+    windows = np.lib.stride_tricks.sliding_window_view(errors, HORIZON, axis=1)
+    changes = windows.reshape(-1, HORIZON)
+    truth = np.full_like(changes, 10.0)
+    return truth, truth + changes
+
+
 def find_true_value(sample: Sample, rng: np.random.Generator) -> float:
     """Return the metric of a sample so large that its error does not matter."""
     truth, outputs = sample(rng, TRUE_N)
@@ -80,20 +100,29 @@ POPULATIONS: dict[str, list[tuple[str, str, Sample]]] = {
         for metric in ("mae", "wape", "mape", "pinball")
         for kind in ("normal", "lognormal", "t, 3 degrees")
     ],
+    "forecast": [
+        (
+            "mae",
+            f"{series} series, {kind} errors, autocorrelation {correlation:g}",
+            partial(draw_windows, series, correlation, kind),
+        )
+        for series in (1, 8)
+        for correlation in (0, 0.8)
+        for kind in ("normal", "t, 3 degrees")
+    ],
 }
-LABELS = {"labels": [*"abcd"]}
-HEADS: dict[str, dict[str, Any]] = {
-    "classification": LABELS,
-    "multilabel": LABELS,
-    "regression": {},
+HEADS: dict[str, Callable[[int], dict[str, Any]]] = {  # of answers with this width
+    "classification": lambda width: {"labels": [*"abcd"][:width]},
+    "multilabel": lambda width: {"labels": [*"abcd"][:width]},
+    "regression": lambda width: {},
+    "forecast": lambda width: {"horizon": width},
 }
 
 for metric, population, sample in POPULATIONS[problem.PROBLEM]:
     rng = np.random.default_rng(1)
     limits = SimpleNamespace(metric=metric, confidence=confidence)
     width = sample(rng, 1)[1].shape[1]
-    known = HEADS[problem.PROBLEM]
-    head = answer.Head(**{key: value[:width] for key, value in known.items()})
+    head = answer.Head(**HEADS[problem.PROBLEM](width))
     true = find_true_value(sample, rng)
     for n in (30, 100, 400):
         bounds = np.array(
