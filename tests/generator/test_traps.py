@@ -268,7 +268,7 @@ SHAPES = (
 
 
 EACH_SHAPE = pytest.mark.parametrize(
-    "address", [pytest.param(a, marks=[pytest.mark.long] * (a not in SHAPES[:2])) for a in SHAPES]
+    "address", [pytest.param(a, marks=[pytest.mark.matrix] * (a not in SHAPES[:2])) for a in SHAPES]
 )
 
 

@@ -138,7 +138,7 @@ def test_task_needs_neither_docstrings_nor_annotations(project: Path) -> None:
     assert "metrics.py" in found and "Incompatible types" in found
 
 
-@pytest.mark.long
+@pytest.mark.matrix
 def test_tests_of_the_render_pass_on_few_photos(project: Path, photos: Path) -> None:
     commit_files(project)
     done(ingest(project))
