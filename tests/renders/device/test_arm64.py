@@ -18,7 +18,7 @@ from containers import CACHE
 from environment import exclusive_lock
 from repository import done, run_in
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.matrix
 PROCESSORS = ("cortex-a53", "cortex-a72", "cortex-a76")  # of a Raspberry Pi 3, 4 and 5
 MIN_QEMU = 10  # 7.2, the version in Debian 12, crashes in onnxruntime
 SUITES = ("bookworm", "bookworm-backports")
@@ -135,10 +135,7 @@ def compare(result: dict[str, Any], expected: dict[str, Any]) -> tuple[int, floa
     return others, max(abs(x - y) for a, b in pairs for x, y in zip(a, b, strict=True))
 
 
-@pytest.mark.parametrize(
-    "processor",
-    [PROCESSORS[0], *(pytest.param(each, marks=pytest.mark.matrix) for each in PROCESSORS[1:])],
-)
+@pytest.mark.parametrize("processor", PROCESSORS)
 def test_predicts_as_on_x86(
     processor: str, qemu: str, home: Path, deployable: Path, payloads: Path, on_x86: dict[str, Any]
 ) -> None:

@@ -265,8 +265,13 @@ class _Scaled(torch.nn.Module):
 """
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("name", RUN_HERE)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("openvino", marks=pytest.mark.long),
+        *(pytest.param(name, marks=pytest.mark.matrix) for name in RUN_HERE if name != "openvino"),
+    ],
+)
 def test_rejects_a_wrong_normalisation(name: str, project: Path) -> None:
     install(project, name)
     file, before, after = SCALED[name]
@@ -294,7 +299,7 @@ def test_rejects_a_wrong_normalisation(name: str, project: Path) -> None:
     assert not list((project / "releases").glob("*/manifest.json"))
 
 
-@pytest.mark.long
+@pytest.mark.matrix
 def test_rejects_a_core_ml_file_of_another_network(project: Path) -> None:
     install(project, "coreml")
     path = project / "src/scratch_detector/formats/torch_program.py"

@@ -145,7 +145,7 @@ def test_the_same_seed_gives_the_same_weights(
     assert before == after and before.startswith("weights ")
 
 
-@pytest.mark.long
+@pytest.mark.matrix
 @pytest.mark.parametrize("framework", ["keras", "lightning"])
 def test_the_tests_of_the_project_pass(
     framework: str, request: pytest.FixtureRequest, tmp_path: Path

@@ -70,7 +70,7 @@ def test_the_served_answers_are_those_of_the_estimator(fitted: Path, tmp_path: P
     )
 
 
-@pytest.mark.long
+@pytest.mark.matrix
 def test_the_tests_of_the_project_pass(fitted: Path, tmp_path: Path) -> None:
     folder = tmp_path / "repo"
     shutil.copytree(fitted, folder, symlinks=True)
